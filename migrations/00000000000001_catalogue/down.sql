@@ -1,0 +1,3 @@
+drop table rowcall.registry;
+drop table rowcall.catalog_item;
+drop table rowcall.catalog_version;

@@ -1,0 +1,2 @@
+drop table rowcall.subscription_sequence;
+drop table rowcall.subscription;

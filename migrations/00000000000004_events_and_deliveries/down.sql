@@ -1,0 +1,3 @@
+drop table rowcall.attempt;
+drop table rowcall.delivery;
+drop table rowcall.event;

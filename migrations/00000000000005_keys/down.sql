@@ -1,0 +1,2 @@
+drop table rowcall.idempotency;
+drop table rowcall.api_key;

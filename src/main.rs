@@ -1,0 +1,2 @@
+//! Rowcall.
+fn main() {}
