@@ -30,7 +30,10 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         match self {
-            #[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that reads the wall clock"
+            )]
             Self::System => Utc::now().trunc_subsecs(6),
             Self::Manual(time) => *time.lock().unwrap_or_else(PoisonError::into_inner),
         }

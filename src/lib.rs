@@ -1,6 +1,10 @@
 //! Rowcall: a Postgres-backed notification service.
-#![doc = ""]
 
+pub mod catalog;
 pub mod clock;
-pub mod sink;
+pub mod config;
+pub mod db;
 pub mod private_postgres;
+pub mod sink;
+pub mod stage;
+pub mod subscription;

@@ -1,1 +1,2 @@
 //! Where notifications go.
+pub mod guard;

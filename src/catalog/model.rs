@@ -1,0 +1,200 @@
+//! What the catalogue holds, as it is used at run time.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+/// The event type under which a row change is published that could not be captured whole.
+pub const GAP_EVENT_TYPE: &str = "rowcall.capture.gap";
+
+/// One version of the metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Catalog {
+    /// 0 before anything was applied.
+    pub version: i64,
+    /// By full name.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// By full name: the namespace, a dot, the object.
+    pub object_types: BTreeMap<String, ObjectType>,
+}
+
+/// A node of the catalogue tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespace {
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// A business object presented as rows of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObjectType {
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Where the rows are.
+    pub table: TableName,
+    /// The columns that tell one object from another, in the order of the key's text.
+    pub key: Vec<String>,
+    /// Columns that never leave the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude: Vec<String>,
+    /// Columns whose values are carried as `***`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
+}
+
+/// A table's name, written `schema.table`; neither part may hold a dot.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TableName {
+    /// As Postgres keeps it, without quotes.
+    pub schema: String,
+    /// As Postgres keeps it, without quotes.
+    pub table: String,
+}
+
+impl TryFrom<String> for TableName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.split_once('.') {
+            Some((schema, table))
+                if !schema.is_empty() && !table.is_empty() && !table.contains('.') =>
+            {
+                Ok(Self {
+                    schema: schema.to_owned(),
+                    table: table.to_owned(),
+                })
+            }
+            _ => Err(format!(
+                "`{text}` is not a table: write `schema.table`, such as `public.{}`",
+                if text.is_empty() {
+                    "orders"
+                } else {
+                    text.trim_matches('.')
+                }
+            )),
+        }
+    }
+}
+
+impl From<TableName> for String {
+    fn from(name: TableName) -> Self {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// The standard events, which every object type has without being written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// A row was inserted.
+    Created,
+    /// A row was updated, even if nothing in it changed.
+    Updated,
+    /// A row was deleted.
+    Deleted,
+}
+
+impl Verb {
+    /// In the order of an object's life.
+    pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Deleted];
+
+    /// The last part of the event type's name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Updated => "updated",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    /// The full name of `object_type`'s standard event.
+    #[must_use]
+    pub fn event_type(self, object_type: &str) -> String {
+        format!("{object_type}.{}", self.as_str())
+    }
+}
+
+impl Catalog {
+    /// Every event type, in the order of the object types' names.
+    pub fn event_types(&self) -> impl Iterator<Item = String> {
+        self.object_types
+            .keys()
+            .flat_map(|name| Verb::ALL.map(|verb| verb.event_type(name)))
+            .chain([GAP_EVENT_TYPE.to_owned()])
+    }
+}
+
+/// Whether `name` matches `pattern`, in which `*` stands for any run of characters, dots included.
+#[must_use]
+pub fn name_matches(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = pattern.rsplit_once('*').map(|(_, last)| last) else {
+        return rest.is_empty();
+    };
+    let middle: Vec<&str> = parts.collect();
+    // The parts between stars are taken at their first place; what follows the last star must end the name.
+    for part in &middle[..middle.len() - 1] {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_cross_dots_and_match_whole_names() {
+        for (pattern, name, expected) in [
+            ("sales.order.created", "sales.order.created", true),
+            ("sales.order.created", "sales.order.created2", false),
+            ("sales.*", "sales.eu.order.created", true),
+            ("*", "anything.at.all", true),
+            ("*.deleted", "sales.order.deleted", true),
+            ("*.deleted", "sales.order.deleted.again", false),
+            ("s*r.*d", "sales.order.created", true),
+            ("sales.order.*", "sales.orders.created", false),
+            ("a*a", "a", false),
+            ("**", "x", true),
+            ("", "", true),
+        ] {
+            assert_eq!(
+                name_matches(pattern, name),
+                expected,
+                "{pattern} against {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_table_without_its_schema_is_refused_with_an_example() {
+        let refused = TableName::try_from("orders".to_owned()).unwrap_err();
+        assert_eq!(
+            refused,
+            "`orders` is not a table: write `schema.table`, such as `public.orders`"
+        );
+        assert!(TableName::try_from("a.b.c".to_owned()).is_err());
+        assert_eq!(
+            TableName::try_from("a.b".to_owned()).unwrap().to_string(),
+            "a.b"
+        );
+    }
+}

@@ -1,0 +1,4 @@
+//! The registration list: who is told of which events, how and where.
+
+pub mod model;
+pub mod secret;

@@ -1,0 +1,187 @@
+//! A subscription as it is written (TOML or JSON, the same fields) and as it is registered.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::value::RawValue;
+use url::Url;
+use uuid::Uuid;
+
+/// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and reliability").
+/// Entry n is the wait before attempt n.
+pub const SCHEDULE_DEFAULT: [Duration; 10] = [
+    Duration::ZERO,
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3600),
+    Duration::from_secs(5 * 3600),
+    Duration::from_secs(10 * 3600),
+    Duration::from_secs(14 * 3600),
+    Duration::from_secs(20 * 3600),
+    Duration::from_secs(24 * 3600),
+];
+
+/// What a subscriber asks for. The name is beside it: in TOML it is the table's key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SubscriptionSpec {
+    /// Event types or patterns of them; together with `object_types` at least one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_types: Vec<String>,
+    /// Object types or patterns of them: all their events.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub object_types: Vec<String>,
+    /// Only these objects of the one object type: column name to value.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub object_keys: Vec<BTreeMap<String, Box<RawValue>>>,
+    /// When the subscriber is told.
+    pub mode: Mode,
+    /// For people and, later, for constraints.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// Where it is told.
+    pub sink: SinkSpec,
+    /// How long it is tried.
+    #[serde(default)]
+    pub retry: RetrySpec,
+    /// Whether the order of an object's events is kept.
+    #[serde(default)]
+    pub ordering: Ordering,
+}
+
+/// When a subscriber is told of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// From the moment of commit.
+    Synchronous,
+}
+
+/// Whether the events of one object wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ordering {
+    /// First receipts of an object's events come in the order its rows changed.
+    #[default]
+    Key,
+    /// Events are sent as soon as they can be.
+    None,
+}
+
+/// Where a subscriber is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SinkSpec {
+    /// An HTTP POST, signed as Standard Webhooks says.
+    Webhook {
+        /// `http` or `https`, without user name and password.
+        url: Url,
+        /// Generated if left out. Never kept here: it is taken out before a specification is stored.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        secret: Option<SecretSpec>,
+    },
+}
+
+/// Where a secret comes from.
+#[derive(Clone, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum SecretSpec {
+    /// The value of an environment variable of the program that applies the metadata.
+    Environment {
+        /// Its name.
+        env: String,
+    },
+    /// `whsec_` and base64; API only.
+    Value(String),
+}
+
+impl std::fmt::Debug for SecretSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Environment { env } => write!(f, "secret from ${env}"),
+            Self::Value(_) => f.write_str("secret"),
+        }
+    }
+}
+
+/// How long a delivery is tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetrySpec {
+    /// Entry n is the wait before attempt n; when the last has failed, the delivery is dead.
+    #[serde(serialize_with = "schedule_write", deserialize_with = "schedule_read")]
+    pub schedule: Vec<Duration>,
+}
+
+impl Default for RetrySpec {
+    fn default() -> Self {
+        Self {
+            schedule: SCHEDULE_DEFAULT.to_vec(),
+        }
+    }
+}
+
+fn schedule_write<S: Serializer>(schedule: &[Duration], out: S) -> Result<S::Ok, S::Error> {
+    out.collect_seq(
+        schedule
+            .iter()
+            .map(|wait| humantime::format_duration(*wait).to_string()),
+    )
+}
+
+fn schedule_read<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Duration>, D::Error> {
+    let texts = Vec::<String>::deserialize(input)?;
+    texts
+        .iter()
+        .map(|text| {
+            humantime::parse_duration(text).map_err(|error| {
+                D::Error::custom(format!(
+                    "`{text}` is not a duration such as `30s` or `5m`: {error}"
+                ))
+            })
+        })
+        .collect()
+}
+
+/// The state of a registered subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Events are sent.
+    Active,
+    /// Events are kept until it is resumed; set by its owner.
+    Paused,
+    /// As paused; set by Rowcall, because the receiver answered 410 Gone.
+    Disabled,
+    /// Cancelled; kept while its deliveries are.
+    Deleted,
+}
+
+impl State {
+    /// As the repository keeps it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Disabled => "disabled",
+            Self::Deleted => "deleted",
+        }
+    }
+}
+
+/// A registered subscription, as publishing and delivering use it.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Given at registration.
+    pub id: Uuid,
+    /// Unique among those that are not deleted.
+    pub name: String,
+    /// Whether it is sent anything.
+    pub state: State,
+    /// What was asked for.
+    pub spec: SubscriptionSpec,
+    /// The texts of `spec.object_keys`, as events carry them; empty if every object is meant.
+    pub object_key_texts: Vec<String>,
+}
