@@ -1,5 +1,6 @@
 //! Rowcall: a Postgres-backed notification service.
 
+pub mod capture;
 pub mod catalog;
 pub mod clock;
 pub mod config;
