@@ -10,7 +10,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::{sink::guard::Net, subscription::secret::SecretKey};
+use crate::{sink::Net, subscription::secret::SecretKey};
 
 /// The settings of a program that serves or uses a repository, as flags and environment.
 #[derive(Args, Clone, Debug, Default)]
