@@ -23,6 +23,7 @@ use crate::{
     catalog::model::Catalog,
     config::secret_from_environment,
     db::{Connection, DbError, QueryError},
+    registry::registry_raise,
     sink::SigningSecret,
 };
 
@@ -134,7 +135,7 @@ pub fn register(
     // Before the lock: publishing need not wait for up to a hundred small queries.
     let key_texts = object_key_texts(connection, catalog, &spec)?;
 
-    store::registry_raise(connection)?;
+    registry_raise(connection)?;
     let id = id_at(now);
     let row = store::NewSubscription {
         id,
@@ -176,7 +177,7 @@ pub fn replace(
     };
     let key_texts = object_key_texts(connection, catalog, &spec)?;
 
-    store::registry_raise(connection)?;
+    registry_raise(connection)?;
     let change = store::SubscriptionChange {
         mode: spec.mode.as_str(),
         definition: &serde_json::to_string(&spec)?,
@@ -200,7 +201,7 @@ pub fn remove(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Removal, RegisterError> {
-    store::registry_raise(connection)?;
+    registry_raise(connection)?;
     let is_removed = store::subscription_delete(connection, id, now)?;
     Ok(if is_removed {
         Removal::Removed
