@@ -339,6 +339,18 @@ impl Limits {
     }
 }
 
+/// The secret that an environment variable holds, for metadata that names one. `None` if it is not
+/// set, is empty, or is no UTF-8.
+#[must_use]
+pub fn secret_from_environment(name: &str) -> Option<SecretString> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "metadata names the variable, so it can't be read before the metadata is"
+    )]
+    let value = std::env::var(name).ok()?;
+    (!value.is_empty()).then(|| SecretString::from(value))
+}
+
 fn invalid(text: impl Into<String>) -> ConfigError {
     ConfigError::Invalid(text.into())
 }
