@@ -92,14 +92,11 @@ impl FromRequestParts<ApiState> for Id {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let text = match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(text)) => text,
-            Err(_) => {
-                return Err(Problem::new(
-                    Kind::NotFound,
-                    "the id in the path is no text",
-                ));
-            }
+        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(Problem::new(
+                Kind::NotFound,
+                "the id in the path is no text",
+            ));
         };
         Uuid::try_parse(&text).map(Self).map_err(|_| {
             Problem::new(

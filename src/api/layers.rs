@@ -97,3 +97,18 @@ pub(super) async fn count(request: Request, next: Next) -> Response {
         .increment(1);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_answered_with_a_problem_that_repeats_nothing_of_it() {
+        let response = panicked(Box::new("index out of bounds".to_owned()));
+        assert_eq!(response.status().as_u16(), 500);
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+    }
+}
