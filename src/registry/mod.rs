@@ -9,5 +9,6 @@ pub mod live;
 mod store;
 
 pub use store::{
-    SecretKeyError, registry_raise, registry_revision, registry_share, secret_key_check,
+    SecretKeyError, registry_lock, registry_raise, registry_revision, registry_share,
+    secret_key_check,
 };

@@ -56,7 +56,9 @@ fn start(settings: &[(&str, &str)]) -> Cluster {
 }
 
 /// Fills the database that every test database is copied from. No connection to it may stay open.
-fn prepare_template(_url: &str) {}
+fn prepare_template(url: &str) {
+    rowcall::db::migrate(url).unwrap_or_else(|error| panic!("{error:?}"));
+}
 
 /// A database of a test's own, a copy of the template; dropped with this value.
 #[derive(Debug)]

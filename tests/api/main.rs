@@ -1,0 +1,14 @@
+//! The API against a real Postgres: requests go into the router, no socket is needed.
+
+#![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
+
+mod events;
+mod harness;
+mod idempotency;
+mod keys;
+mod patch;
+mod problems;
+mod registration;
+mod secrets;
+#[path = "../support/mod.rs"]
+mod support;
