@@ -10,7 +10,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::{sink::guard::Net, subscription::secret::SecretKey};
+use crate::{sink::Net, subscription::secret::SecretKey};
 
 /// The settings of a program that serves or uses a repository, as flags and environment.
 #[derive(Args, Clone, Debug, Default)]
@@ -337,6 +337,18 @@ impl Limits {
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
+}
+
+/// The secret that an environment variable holds, for metadata that names one. `None` if it is not
+/// set, is empty, or is no UTF-8.
+#[must_use]
+pub fn secret_from_environment(name: &str) -> Option<SecretString> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "metadata names the variable, so it can't be read before the metadata is"
+    )]
+    let value = std::env::var(name).ok()?;
+    (!value.is_empty()).then(|| SecretString::from(value))
 }
 
 fn invalid(text: impl Into<String>) -> ConfigError {

@@ -6,11 +6,12 @@
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use diesel::{
-    Connection, PgConnection, QueryableByName, RunQueryDsl,
+    Connection as _, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     r2d2::{ConnectionManager, CustomizeConnection},
     sql_types::{Bool, Text},
 };
+pub use diesel::{PgConnection as Connection, result::Error as QueryError};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use r2d2::Pool;
 use tokio::sync::Semaphore;

@@ -11,6 +11,8 @@ create table rowcall.subscription (
     mode         text not null check (mode in ('synchronous')),
     -- The specification as it was given, without name and without secret.
     definition   json not null check (json_typeof(definition) = 'object'),
+    -- The definition's object_keys, spelled as events spell them; empty if every object is meant.
+    object_key_texts text[] not null default '{}',
     -- XChaCha20-Poly1305: 24 bytes of nonce, then the ciphertext with its tag.
     secret       bytea check (octet_length(secret) > 40),
     created_at   timestamptz not null,

@@ -1,4 +1,8 @@
 //! The registration list: who is told of which events, how and where.
 
+pub mod check;
+mod key_text;
 pub mod model;
+pub mod register;
 pub mod secret;
+pub mod store;

@@ -50,6 +50,16 @@ pub struct SubscriptionSpec {
     pub ordering: Ordering,
 }
 
+impl Mode {
+    /// As the repository keeps it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Synchronous => "synchronous",
+        }
+    }
+}
+
 /// When a subscriber is told of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -168,6 +178,14 @@ impl State {
             Self::Disabled => "disabled",
             Self::Deleted => "deleted",
         }
+    }
+
+    /// Reads what [`State::as_str`] wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Paused, Self::Disabled, Self::Deleted]
+            .into_iter()
+            .find(|state| state.as_str() == text)
     }
 }
 

@@ -1,0 +1,1 @@
+//! What Rowcall tells about itself.

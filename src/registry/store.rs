@@ -1,0 +1,94 @@
+//! SQL of the registry's single row.
+
+use diesel::{
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
+    result::Error as QueryError,
+    sql_query,
+    sql_types::{BigInt, Text},
+};
+
+use crate::{db::DbError, subscription::secret::SecretKey};
+
+/// Takes the lock that orders edits and publishing, and raises the revision, which it returns.
+/// Every edit of the catalogue or the registration list begins with it.
+pub fn registry_raise(connection: &mut PgConnection) -> QueryResult<i64> {
+    sql_query("update rowcall.registry set revision = revision + 1 returning revision")
+        .get_result(connection)
+        .map(|row: Revision| row.revision)
+}
+
+/// Takes the lock for share, as publishing does: no edit commits before this transaction ends.
+/// Returns the revision, which differs if and only if something was edited.
+pub fn registry_share(connection: &mut PgConnection) -> QueryResult<i64> {
+    sql_query("select revision from rowcall.registry for share")
+        .get_result(connection)
+        .map(|row: Revision| row.revision)
+}
+
+#[derive(QueryableByName)]
+struct Revision {
+    #[diesel(sql_type = BigInt)]
+    revision: i64,
+}
+
+/// Why the secret key can't be used with this repository.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum SecretKeyError {
+    /// The repository was written with another key.
+    #[error(
+        "ROWCALL_SECRET_KEY is not the key that the secrets of this repository are encrypted with \
+         (the key has the id {given}, the repository's is {stored})"
+    )]
+    #[diagnostic(help(
+        "start with the key that was used before; if it is lost, `update rowcall.registry set \
+         secret_key_id = null` accepts the new key, and each subscription needs a new secret"
+    ))]
+    Other {
+        /// Names the key that was given.
+        given: String,
+        /// Names the key that was used before.
+        stored: String,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<QueryError> for SecretKeyError {
+    fn from(error: QueryError) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+#[derive(QueryableByName)]
+struct SecretKeyId {
+    #[diesel(sql_type = Text)]
+    secret_key_id: String,
+}
+
+/// Compares `key` with the one that the repository was first used with; the first use decides.
+///
+/// # Errors
+///
+/// [`SecretKeyError::Other`], if it is another one.
+pub fn secret_key_check(
+    connection: &mut PgConnection,
+    key: &SecretKey,
+) -> Result<(), SecretKeyError> {
+    let given = key.id();
+    let row: SecretKeyId = sql_query(
+        "update rowcall.registry set secret_key_id = coalesce(secret_key_id, $1) \
+         returning secret_key_id",
+    )
+    .bind::<Text, _>(&given)
+    .get_result(connection)?;
+    if row.secret_key_id == given {
+        Ok(())
+    } else {
+        Err(SecretKeyError::Other {
+            given,
+            stored: row.secret_key_id,
+        })
+    }
+}

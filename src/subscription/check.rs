@@ -1,0 +1,282 @@
+//! What can be judged of a specification without the database. Pure.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    catalog::model::{Catalog, ObjectType, name_matches},
+    nearest::did_you_mean,
+    sink::{AddressGuard, SigningSecret, check_url},
+    subscription::model::{SecretSpec, SinkSpec, SubscriptionSpec},
+};
+
+/// The longest name of a subscription, in characters.
+pub const NAME_CHARS_MAX: usize = 100;
+/// The most entries of `event_types`, and of `object_types`.
+pub const PATTERNS_MAX: usize = 100;
+/// The most entries of `object_keys`.
+pub const OBJECT_KEYS_MAX: usize = 100;
+/// The longest key value, in bytes of JSON; an index entry of Postgres holds no more (2,704 bytes).
+pub const KEY_VALUE_BYTES_MAX: usize = 2_704;
+/// The most labels.
+pub const LABELS_MAX: usize = 32;
+/// The longest label name and the longest label value, in characters.
+pub const LABEL_CHARS_MAX: usize = 100;
+/// The most entries of a retry schedule.
+pub const SCHEDULE_ENTRIES_MAX: usize = 32;
+/// The longest wait of a retry schedule.
+pub const SCHEDULE_WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// One thing that is wrong with a specification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecProblem {
+    /// JSON pointer (RFC 6901) into the specification, such as `/sink/url`; `/name` is the name.
+    pub pointer: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl SpecProblem {
+    /// A problem at `pointer`.
+    pub fn new(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for SpecProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.pointer, self.message)
+    }
+}
+
+/// Everything that is wrong with `spec` as far as it shows without the database; empty if nothing.
+#[must_use]
+pub fn check(
+    name: &str,
+    spec: &SubscriptionSpec,
+    catalog: &Catalog,
+    guard: &AddressGuard,
+) -> Vec<SpecProblem> {
+    let mut problems = Vec::new();
+    check_name(name, &mut problems);
+    check_patterns(spec, catalog, &mut problems);
+    check_object_keys(spec, catalog, &mut problems);
+    check_labels(spec, &mut problems);
+    check_schedule(&spec.retry.schedule, &mut problems);
+    check_sink(&spec.sink, guard, &mut problems);
+    problems
+}
+
+/// The one object type that `object_keys` narrow, if there is exactly one.
+pub(super) fn object_type_of_keys<'a>(
+    spec: &SubscriptionSpec,
+    catalog: &'a Catalog,
+) -> Option<&'a ObjectType> {
+    let [name] = spec.object_types.as_slice() else {
+        return None;
+    };
+    catalog.object_types.get(name)
+}
+
+/// Escapes one part of a JSON pointer (RFC 6901, section 3).
+#[must_use]
+pub fn pointer_part(part: &str) -> String {
+    part.replace('~', "~0").replace('/', "~1")
+}
+
+fn check_name(name: &str, problems: &mut Vec<SpecProblem>) {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let is_plain = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    if !starts_well || !is_plain || name.len() > NAME_CHARS_MAX {
+        problems.push(SpecProblem::new(
+            "/name",
+            format!(
+                "a name has 1 to {NAME_CHARS_MAX} of the characters a-z, A-Z, 0-9, `.`, `_` and \
+                 `-`, and starts with a letter or digit"
+            ),
+        ));
+    }
+}
+
+fn check_patterns(spec: &SubscriptionSpec, catalog: &Catalog, problems: &mut Vec<SpecProblem>) {
+    if spec.event_types.is_empty() && spec.object_types.is_empty() {
+        problems.push(SpecProblem::new(
+            "/event_types",
+            "this would match nothing: name at least one event type in `event_types` or one \
+             object type in `object_types`",
+        ));
+    }
+    let event_types: Vec<String> = catalog.event_types().collect();
+    let event_types: Vec<&str> = event_types.iter().map(String::as_str).collect();
+    let object_types: Vec<&str> = catalog.object_types.keys().map(String::as_str).collect();
+    check_known("event", &spec.event_types, &event_types, problems);
+    check_known("object", &spec.object_types, &object_types, problems);
+}
+
+fn check_known(kind: &str, patterns: &[String], known: &[&str], problems: &mut Vec<SpecProblem>) {
+    if patterns.len() > PATTERNS_MAX {
+        problems.push(SpecProblem::new(
+            format!("/{kind}_types"),
+            format!(
+                "{} entries; the limit is {PATTERNS_MAX}, and `*` stands for many",
+                patterns.len()
+            ),
+        ));
+        return;
+    }
+    for (index, pattern) in patterns.iter().enumerate() {
+        if known.iter().any(|name| name_matches(pattern, name)) {
+            continue;
+        }
+        let what = if pattern.contains('*') {
+            format!("no {kind} type of the catalogue matches `{pattern}`")
+        } else {
+            format!("the catalogue has no {kind} type `{pattern}`")
+        };
+        let hint = did_you_mean(pattern, known.iter().copied());
+        problems.push(SpecProblem::new(
+            format!("/{kind}_types/{index}"),
+            what + &hint,
+        ));
+    }
+}
+
+fn check_object_keys(spec: &SubscriptionSpec, catalog: &Catalog, problems: &mut Vec<SpecProblem>) {
+    let keys = &spec.object_keys;
+    if keys.is_empty() {
+        return;
+    }
+    if keys.len() > OBJECT_KEYS_MAX {
+        problems.push(SpecProblem::new(
+            "/object_keys",
+            format!("{} keys; the limit is {OBJECT_KEYS_MAX}", keys.len()),
+        ));
+        return;
+    }
+    let names_one = spec.event_types.is_empty()
+        && matches!(spec.object_types.as_slice(), [name] if !name.contains('*'));
+    if !names_one {
+        problems.push(SpecProblem::new(
+            "/object_keys",
+            "keys need to know their object type: name exactly one in `object_types`, without \
+             `*`, and leave `event_types` out",
+        ));
+        return;
+    }
+    // An unknown object type has been reported already.
+    let Some(object_type) = object_type_of_keys(spec, catalog) else {
+        return;
+    };
+    for (index, key) in keys.iter().enumerate() {
+        let at = format!("/object_keys/{index}");
+        for (column, value) in key {
+            let pointer = format!("{at}/{}", pointer_part(column));
+            if !object_type.key.contains(column) {
+                let hint = did_you_mean(column, object_type.key.iter().map(String::as_str));
+                let text = format!("`{column}` is no key column of `{}`", spec.object_types[0]);
+                problems.push(SpecProblem::new(pointer, text + &hint));
+            } else if let Some(text) = value_problem(value.get()) {
+                problems.push(SpecProblem::new(pointer, text));
+            }
+        }
+        for column in object_type
+            .key
+            .iter()
+            .filter(|column| !key.contains_key(*column))
+        {
+            problems.push(SpecProblem::new(
+                &at,
+                format!("the key column `{column}` is missing: a key names one object"),
+            ));
+        }
+    }
+}
+
+fn value_problem(json: &str) -> Option<String> {
+    match json.as_bytes().first() {
+        Some(b'n') => Some("null is no key value: an object without a key is no object".into()),
+        Some(b'{' | b'[') => Some("a key value is a string, a number or a boolean".into()),
+        _ if json.len() > KEY_VALUE_BYTES_MAX => Some(format!(
+            "{} bytes; the limit is {KEY_VALUE_BYTES_MAX}",
+            json.len()
+        )),
+        _ => None,
+    }
+}
+
+fn check_labels(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
+    if spec.labels.len() > LABELS_MAX {
+        problems.push(SpecProblem::new(
+            "/labels",
+            format!("{} labels; the limit is {LABELS_MAX}", spec.labels.len()),
+        ));
+    }
+    for (name, value) in &spec.labels {
+        let is_too_long = |text: &str| text.chars().count() > LABEL_CHARS_MAX;
+        let has_control = |text: &str| text.chars().any(char::is_control);
+        let text = if name.is_empty() {
+            "a label needs a name".to_owned()
+        } else if is_too_long(name) || is_too_long(value) {
+            format!("a label's name and value have at most {LABEL_CHARS_MAX} characters each")
+        } else if has_control(name) || has_control(value) {
+            "a label has no control characters".to_owned()
+        } else {
+            continue;
+        };
+        problems.push(SpecProblem::new(
+            format!("/labels/{}", pointer_part(name)),
+            text,
+        ));
+    }
+}
+
+fn check_schedule(schedule: &[Duration], problems: &mut Vec<SpecProblem>) {
+    if schedule.is_empty() || schedule.len() > SCHEDULE_ENTRIES_MAX {
+        problems.push(SpecProblem::new(
+            "/retry/schedule",
+            format!(
+                "{} entries; write 1 to {SCHEDULE_ENTRIES_MAX}: entry n is the wait before \
+                 attempt n, and `[\"0s\"]` is one attempt",
+                schedule.len()
+            ),
+        ));
+    }
+    for (index, wait) in schedule
+        .iter()
+        .enumerate()
+        .filter(|(_, wait)| **wait > SCHEDULE_WAIT_MAX)
+    {
+        problems.push(SpecProblem::new(
+            format!("/retry/schedule/{index}"),
+            format!(
+                "{} is too long; the limit of one wait is {}",
+                humantime::format_duration(*wait),
+                humantime::format_duration(SCHEDULE_WAIT_MAX)
+            ),
+        ));
+    }
+}
+
+fn check_sink(sink: &SinkSpec, guard: &AddressGuard, problems: &mut Vec<SpecProblem>) {
+    let SinkSpec::Webhook { url, secret } = sink;
+    if let Err(refusal) = check_url(url, guard) {
+        problems.push(SpecProblem::new("/sink/url", refusal.to_string()));
+    }
+    if let Some(SecretSpec::Value(text)) = secret
+        && let Err(error) = SigningSecret::parse(text)
+    {
+        problems.push(SpecProblem::new(
+            "/sink/secret",
+            secret_advice(&error.to_string()),
+        ));
+    }
+}
+
+/// What is wrong with a secret, and the way out that nobody can get wrong.
+pub(super) fn secret_advice(error: &str) -> String {
+    format!("{error}; leave `secret` out and one is generated")
+}

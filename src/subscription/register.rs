@@ -1,0 +1,264 @@
+//! Registering, changing and removing subscriptions.
+//!
+//! The players: [`check`] judges what needs no database, for whoever wants all problems at once;
+//! [`register`], [`replace`] and [`remove`] do it, inside the caller's transaction.
+//!
+//! Guaranteed: each change takes the row lock of `rowcall.registry` and raises its revision.
+//! Publishing takes the same lock for share, so a change of a row that commits after a registration
+//! was answered is matched against it. Secrets are stored encrypted and apart from the definition.
+
+use chrono::{DateTime, SubsecRound as _, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+use uuid::{NoContext, Timestamp, Uuid};
+
+pub use super::check::{SpecProblem, check, pointer_part};
+use super::{
+    check::secret_advice,
+    key_text::object_key_texts,
+    model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    secret::{SecretError, SecretKey},
+    store,
+};
+use crate::{
+    catalog::model::Catalog,
+    config::secret_from_environment,
+    db::{Connection, DbError, QueryError},
+    registry::registry_raise,
+    sink::SigningSecret,
+};
+
+/// Where a subscription was born; decides who may change it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The metadata folder.
+    Folder,
+    /// The API.
+    Api,
+}
+
+impl Origin {
+    /// As the repository keeps it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// A subscription to be registered. Run [`check`] on it first.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Unique among those that are not deleted.
+    pub name: String,
+    /// What is asked for.
+    pub spec: SubscriptionSpec,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// The API key that registers it; `None` for the folder's.
+    pub owner: Option<String>,
+}
+
+/// What a registration made.
+#[derive(Debug)]
+pub struct Registered {
+    /// A UUIDv7.
+    pub id: Uuid,
+    /// The signing secret, generated if none was given: to be shown once.
+    pub secret: SecretString,
+}
+
+/// What became of a removal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is deleted, and its name is free.
+    Removed,
+    /// There is none with this id, or it was deleted before.
+    Absent,
+}
+
+/// Why a registration was refused or failed. Of these only `Db` and `Secret` are faults of the
+/// system; the others are the caller's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum RegisterError {
+    /// Another subscription has the name.
+    #[error("the name `{0}` is taken by another subscription; choose another name")]
+    NameTaken(String),
+    /// There is none with this id, or it is deleted.
+    #[error("there is no subscription {0}")]
+    Absent(Uuid),
+    /// What only the database could tell: key values that their columns can't hold, secrets that
+    /// the environment lacks.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Problems(Vec<SpecProblem>),
+    /// The secret could not be made or encrypted.
+    #[error("the secret could not be stored")]
+    Secret(#[from] SecretError),
+    /// The definition could not be written as JSON.
+    #[error("the definition could not be written")]
+    Definition(#[from] serde_json::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<QueryError> for RegisterError {
+    fn from(error: QueryError) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+/// Registers a subscription, active from the commit of the caller's transaction on.
+///
+/// # Errors
+///
+/// See [`RegisterError`]; after `Problems` and `NameTaken` the transaction is still usable.
+pub fn register(
+    connection: &mut Connection,
+    key: &SecretKey,
+    catalog: &Catalog,
+    registration: Registration,
+    now: DateTime<Utc>,
+) -> Result<Registered, RegisterError> {
+    let Registration {
+        name,
+        mut spec,
+        origin,
+        owner,
+    } = registration;
+    let secret = match secret_take(&mut spec, origin)? {
+        Some(secret) => secret,
+        None => SigningSecret::generate().map_err(|error| secret_problem(&error.to_string()))?,
+    };
+    let secret = SecretString::from(secret.expose());
+    // Before the lock: publishing need not wait for up to a hundred small queries.
+    let key_texts = object_key_texts(connection, catalog, &spec)?;
+
+    registry_raise(connection)?;
+    let id = id_at(now);
+    let row = store::NewSubscription {
+        id,
+        name: &name,
+        origin: origin.as_str(),
+        owner: owner.as_deref(),
+        mode: spec.mode.as_str(),
+        definition: &serde_json::to_string(&spec)?,
+        object_key_texts: &key_texts,
+        secret: &key.seal(id, &secret)?,
+    };
+    if !store::subscription_insert(connection, &row, now.trunc_subsecs(6))? {
+        return Err(RegisterError::NameTaken(name));
+    }
+    Ok(Registered { id, secret })
+}
+
+/// Gives a registered subscription another specification. Its secret stays unless `spec` brings
+/// one; its name, state and deliveries stay.
+///
+/// # Errors
+///
+/// See [`RegisterError`]; after `Problems` and `Absent` the transaction is still usable.
+pub fn replace(
+    connection: &mut Connection,
+    key: &SecretKey,
+    catalog: &Catalog,
+    id: Uuid,
+    mut spec: SubscriptionSpec,
+    now: DateTime<Utc>,
+) -> Result<(), RegisterError> {
+    let Some(origin) = store::subscription_origin(connection, id)? else {
+        return Err(RegisterError::Absent(id));
+    };
+    let secret = secret_take(&mut spec, origin)?;
+    let sealed = match secret {
+        Some(secret) => Some(key.seal(id, &SecretString::from(secret.expose()))?),
+        None => None,
+    };
+    let key_texts = object_key_texts(connection, catalog, &spec)?;
+
+    registry_raise(connection)?;
+    let change = store::SubscriptionChange {
+        mode: spec.mode.as_str(),
+        definition: &serde_json::to_string(&spec)?,
+        object_key_texts: &key_texts,
+        secret: sealed.as_deref(),
+    };
+    if store::subscription_update(connection, id, &change, now.trunc_subsecs(6))? {
+        Ok(())
+    } else {
+        Err(RegisterError::Absent(id))
+    }
+}
+
+/// Deletes a subscription. Its name is free at once; upkeep cancels what it was still owed.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn remove(
+    connection: &mut Connection,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Removal, RegisterError> {
+    registry_raise(connection)?;
+    let is_removed = store::subscription_delete(connection, id, now)?;
+    Ok(if is_removed {
+        Removal::Removed
+    } else {
+        Removal::Absent
+    })
+}
+
+/// Takes the secret out of `spec`, so that it is not stored with the definition. The name of an
+/// environment variable is no secret and stays, for the folder to be written again.
+fn secret_take(
+    spec: &mut SubscriptionSpec,
+    origin: Origin,
+) -> Result<Option<SigningSecret>, RegisterError> {
+    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    let text = match secret.take() {
+        None => return Ok(None),
+        Some(SecretSpec::Value(text)) => SecretString::from(text),
+        Some(SecretSpec::Environment { .. }) if origin == Origin::Api => {
+            // A caller could otherwise have any variable of the program used as a key of its own.
+            return Err(problem(
+                "/sink/secret",
+                "only the metadata folder may name an environment variable; give the secret \
+                 itself, or leave it out and one is generated",
+            ));
+        }
+        Some(SecretSpec::Environment { env }) => {
+            let Some(value) = secret_from_environment(&env) else {
+                return Err(problem(
+                    "/sink/secret/env",
+                    format!("the environment variable {env} is not set"),
+                ));
+            };
+            *secret = Some(SecretSpec::Environment { env });
+            value
+        }
+    };
+    match SigningSecret::parse(text.expose_secret()) {
+        Ok(secret) => Ok(Some(secret)),
+        Err(error) => Err(secret_problem(&error.to_string())),
+    }
+}
+
+fn secret_problem(error: &str) -> RegisterError {
+    problem("/sink/secret", secret_advice(error))
+}
+
+fn problem(pointer: &str, message: impl Into<String>) -> RegisterError {
+    RegisterError::Problems(vec![SpecProblem::new(pointer, message)])
+}
+
+/// A UUIDv7 of the clock that tests can move.
+fn id_at(now: DateTime<Utc>) -> Uuid {
+    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
+    Uuid::new_v7(Timestamp::from_unix(
+        NoContext,
+        seconds,
+        now.timestamp_subsec_nanos(),
+    ))
+}
