@@ -12,12 +12,15 @@ use super::{
     entry::{Entry, key_value},
     load::{Folder, Item},
     model::{Namespace, ObjectType},
-    names::{NAME_CHARS_MAX, NAME_HELP, name_fault, parent},
-    nearest::suggestion,
+    names::{NAME_HELP, name_fault, parent},
     place::SourceFile,
     problem::Problem,
+    suggestion::suggestion,
 };
-use crate::subscription::model::{SecretSpec, SinkSpec, SubscriptionSpec};
+use crate::subscription::{
+    check::pointer_part,
+    model::{SecretSpec, SinkSpec, SubscriptionSpec},
+};
 
 /// The kinds of entries of this version.
 const KINDS: [&str; 3] = ["namespace", "object_type", "subscription"];
@@ -154,10 +157,6 @@ fn unquoted(entry: &Entry<'_>, folder: &mut Folder) -> bool {
 }
 
 fn subscription(mut entry: Entry<'_>, folder: &mut Folder) {
-    if entry.name.chars().count() > NAME_CHARS_MAX {
-        let message = format!("the name is longer than {NAME_CHARS_MAX} characters");
-        folder.problems.push(entry.problem("", message));
-    }
     let keys = entry.take("object_keys");
     let keys = keys.and_then(|keys| object_keys(&entry, &keys, folder));
     let Some(mut spec) = entry.read::<SubscriptionSpec>(&mut folder.problems) else {
@@ -227,7 +226,7 @@ fn object_keys(
                     values.insert(column.get_ref().to_string(), value);
                 }
                 None => refuse(
-                    &format!("/object_keys/{index}/{}", column.get_ref()),
+                    &format!("/object_keys/{index}/{}", pointer_part(column.get_ref())),
                     "a key value must be a text, a number or a boolean",
                 ),
             }
@@ -398,7 +397,7 @@ mod tests {
                 &format!(
                     "[subscription.erp]\n{subscription}\nretry = {{ schedule = [\"0s\", \"5x\"] }}\n"
                 ),
-                "m.toml:4:30: `5x` is not a duration such as `30s` or `5m`: unknown time unit \"x\", \
+                "m.toml:4:29: `5x` is not a duration such as `30s` or `5m`: unknown time unit \"x\", \
                  supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and \
                  few variations)",
             ),

@@ -16,10 +16,11 @@ use toml::{
 };
 
 use super::{
-    nearest::{nearest, suggestion},
     place::{Places, SourceFile},
     problem::Problem,
+    suggestion::suggestion,
 };
+use crate::{nearest::nearest, subscription::check::pointer_part};
 
 /// Faults of one entry that are looked for; an entry with more is another thing altogether.
 const FAULTS_MAX: usize = 20;
@@ -273,7 +274,7 @@ fn list_parts<'a>(value: &'a Spanned<DeValue<'a>>, at: &str, parts: &mut Vec<Par
     match value.get_ref() {
         DeValue::Table(table) => {
             for (key, value) in table {
-                let pointer = format!("{at}/{}", key.get_ref());
+                let pointer = format!("{at}/{}", pointer_part(key.get_ref()));
                 parts.push(Part {
                     pointer: pointer.clone(),
                     key: Some(key.span()),

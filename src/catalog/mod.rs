@@ -6,13 +6,20 @@
 //! tables, the second with the running catalogue. [`apply`] does the whole under the registry's
 //! lock, in one transaction, as a new version. A folder with a [`problem`] changes nothing.
 
+pub mod apply;
 pub mod document;
 mod entry;
+pub mod examine;
 pub mod load;
 pub mod model;
 pub mod names;
-pub mod nearest;
 pub mod object_key;
 pub mod place;
+pub mod plan;
 pub mod problem;
 mod redaction;
+pub mod shape;
+pub mod store;
+mod suggestion;
+mod table_check;
+pub mod validate;

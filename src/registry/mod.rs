@@ -6,4 +6,4 @@
 
 mod store;
 
-pub use store::{SecretKeyError, registry_raise, registry_share, secret_key_check};
+pub use store::{SecretKeyError, registry_lock, registry_raise, registry_share, secret_key_check};

@@ -17,6 +17,14 @@ pub fn registry_raise(connection: &mut PgConnection) -> QueryResult<i64> {
         .map(|row: Revision| row.revision)
 }
 
+/// Takes the same lock without an edit yet, for who must look before it knows whether there is one.
+/// Returns the revision.
+pub fn registry_lock(connection: &mut PgConnection) -> QueryResult<i64> {
+    sql_query("select revision from rowcall.registry for update")
+        .get_result(connection)
+        .map(|row: Revision| row.revision)
+}
+
 /// Takes the lock for share, as publishing does: no edit commits before this transaction ends.
 /// Returns the revision, which differs if and only if something was edited.
 pub fn registry_share(connection: &mut PgConnection) -> QueryResult<i64> {
