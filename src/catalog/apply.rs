@@ -23,6 +23,7 @@ use super::{
     },
 };
 use crate::{
+    capture::install::InstallError,
     db::{Connection, Database, DbError, QueryError},
     registry::{SecretKeyError, registry_lock, registry_raise, secret_key_check},
     subscription::{
@@ -87,8 +88,9 @@ pub enum ApplyError {
         source: RegisterError,
     },
     /// The triggers could not be installed.
-    #[error("the triggers could not be installed")]
-    Install(#[source] Box<dyn StdError + Send + Sync>),
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Install(#[from] InstallError),
     /// Locks could not be had.
     #[error("the metadata could not be applied in {ATTEMPTS_MAX} attempts")]
     #[diagnostic(help(
@@ -137,7 +139,7 @@ pub async fn apply<E>(
     install: impl Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E> + Clone + Send + 'static,
 ) -> Result<Outcome, ApplyError>
 where
-    E: StdError + Send + Sync + 'static,
+    E: Into<ApplyError>,
 {
     let mut attempt = 1;
     loop {
@@ -147,9 +149,7 @@ where
             .transaction(move |connection| apply_in(connection, &order, now, install))
             .await;
         match outcome {
-            // Diesel does not tell a lock timeout from other errors, and the server's text may be
-            // in any language; but none comes before its time. To repeat another error is harmless.
-            Err(error) if is_of_statement(&error) && begun.elapsed() >= LOCK_TIMEOUT => {
+            Err(error) if is_busy(&error, begun.elapsed()) => {
                 if attempt == ATTEMPTS_MAX {
                     return Err(ApplyError::Busy(Box::new(error)));
                 }
@@ -164,7 +164,16 @@ where
     }
 }
 
-fn is_of_statement(error: &ApplyError) -> bool {
+/// Whether a lock could not be had. Diesel does not tell a lock timeout from other errors of the
+/// server, and the server's text may be in any language; but none comes before its time, and to
+/// repeat another error is harmless.
+fn is_busy(error: &ApplyError, elapsed: Duration) -> bool {
+    if matches!(error, ApplyError::Install(InstallError::Busy { .. })) {
+        return true;
+    }
+    if elapsed < LOCK_TIMEOUT {
+        return false;
+    }
     let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = cause {
         if matches!(
@@ -190,7 +199,7 @@ pub fn apply_in<E>(
     install: impl Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E>,
 ) -> Result<Outcome, ApplyError>
 where
-    E: StdError + Send + Sync + 'static,
+    E: Into<ApplyError>,
 {
     lock_timeout_set(connection, LOCK_TIMEOUT.as_millis() as u64)?;
     registry_lock(connection)?;
@@ -215,7 +224,7 @@ where
     };
     items_write(connection, version, &examined)?;
     let secrets = subscriptions_write(connection, order, &catalog, &examined, now)?;
-    install(connection, &catalog, now).map_err(|error| ApplyError::Install(Box::new(error)))?;
+    install(connection, &catalog, now).map_err(Into::into)?;
     Ok(Outcome::Applied {
         version,
         plan: examined.plan,
