@@ -9,6 +9,7 @@ use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     r2d2::{ConnectionManager, CustomizeConnection},
+    result::DatabaseErrorKind,
     sql_types::{Bool, Text},
 };
 pub use diesel::{PgConnection as Connection, result::Error as QueryError};
@@ -66,6 +67,39 @@ pub enum DbError {
     /// The closure panicked; its transaction was rolled back.
     #[error("a task that used the database panicked")]
     Panicked,
+}
+
+impl DbError {
+    /// Whether the same request may succeed a moment later: the database is away or busy, as
+    /// opposed to a fault of Rowcall's own or of the set-up.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        let Self::Query(QueryError::DatabaseError(kind, information)) = self else {
+            return match self {
+                Self::Connect(_) => true,
+                Self::Query(error) => matches!(error, QueryError::BrokenTransactionManager),
+                _ => false,
+            };
+        };
+        // Of the SQLSTATEs diesel keeps only some apart, so the others are told by their text.
+        matches!(
+            kind,
+            DatabaseErrorKind::ClosedConnection
+                | DatabaseErrorKind::UnableToSendCommand
+                | DatabaseErrorKind::SerializationFailure
+                | DatabaseErrorKind::ReadOnlyTransaction
+        ) || [
+            "terminating connection",
+            "server closed the connection",
+            "the database system is",
+            "canceling statement",
+            "deadlock detected",
+            "too many clients",
+            "no connection to the server",
+        ]
+        .iter()
+        .any(|text| information.message().contains(text))
+    }
 }
 
 /// The repository's connections; clones share them.

@@ -2,12 +2,12 @@
 
 use std::{io::Write, path::PathBuf, sync::Arc};
 
-use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use secrecy::ExposeSecret as _;
 
 use crate::{
+    capture::install::reconcile,
     catalog::{
         apply::{Outcome, apply, plan},
         examine::Order,
@@ -61,19 +61,12 @@ fn text_read(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Runs the sub-command; `install` brings the triggers to an applied catalogue.
+/// Runs the sub-command.
 ///
 /// # Errors
 ///
 /// The report of an invalid folder; a database that can't be reached.
-pub async fn run<E>(
-    args: MetadataArgs,
-    config: &Config,
-    install: impl Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E> + Clone + Send + 'static,
-) -> miette::Result<()>
-where
-    E: std::error::Error + Send + Sync + 'static,
-{
+pub async fn run(args: MetadataArgs, config: &Config) -> miette::Result<()> {
     let url = config
         .database_url
         .as_ref()
@@ -96,6 +89,10 @@ where
             tokio::task::spawn_blocking(move || migrate(&url))
                 .await
                 .map_err(|_| DbError::Panicked)??;
+            let value_bytes_max = config.limits.value_bytes_max;
+            let install = move |connection: &mut Connection, catalog: &Catalog, now| {
+                reconcile(connection, catalog, value_bytes_max, now)
+            };
             let outcome = apply(&database, Arc::new(order), Clock::System.now(), install).await?;
             outcome_text(&outcome)
         }

@@ -17,8 +17,7 @@ pub fn registry_raise(connection: &mut PgConnection) -> QueryResult<i64> {
         .map(|row: Revision| row.revision)
 }
 
-/// Takes the same lock without an edit yet, for who must look before it knows whether there is one.
-/// Returns the revision.
+/// Takes the lock without raising the revision, for an edit that first looks whether it has to be.
 pub fn registry_lock(connection: &mut PgConnection) -> QueryResult<i64> {
     sql_query("select revision from rowcall.registry for update")
         .get_result(connection)

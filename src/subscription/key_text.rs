@@ -4,13 +4,16 @@
 //! the same value of a column or not, and only Postgres knows how it will print it; so it is asked
 //! to read the given value as the column's type and to print it.
 
+mod store;
+
 use serde_json::value::RawValue;
+
+use store::{ColumnType, KeyCast};
 
 use super::{
     check::{SpecProblem, object_type_of_keys, pointer_part},
     model::SubscriptionSpec,
     register::RegisterError,
-    store::{self, ColumnType, KeyCast},
 };
 use crate::{
     catalog::{

@@ -5,4 +5,5 @@ mod key_text;
 pub mod model;
 pub mod register;
 pub mod secret;
+pub mod state;
 pub mod store;

@@ -1,13 +1,8 @@
 //! SQL of the registration list.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use diesel::{
-    Connection as _, OptionalExtension as _, PgConnection, QueryResult, QueryableByName,
-    RunQueryDsl as _,
-    connection::SimpleConnection as _,
-    result::{DatabaseErrorKind, Error as QueryError},
+    OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     sql_query,
     sql_types::{Array, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
@@ -19,7 +14,7 @@ use super::{
     register::Origin,
     secret::SecretKey,
 };
-use crate::{catalog::model::TableName, sink::SigningSecret};
+use crate::sink::SigningSecret;
 
 /// A row of the registration list, ready to be written.
 pub(super) struct NewSubscription<'a> {
@@ -105,6 +100,55 @@ pub(super) fn subscription_delete(
     .bind::<Timestamptz, _>(now)
     .execute(connection)?;
     Ok(written == 1)
+}
+
+/// Writes another state. False: there is no such subscription.
+pub(super) fn subscription_set_state(
+    connection: &mut PgConnection,
+    id: Uuid,
+    state: State,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> QueryResult<bool> {
+    let written = sql_query(
+        "update rowcall.subscription set state = $2, state_reason = $3, \
+             updated_at = greatest($4, created_at) where id = $1 and state <> 'deleted'",
+    )
+    .bind::<SqlUuid, _>(id)
+    .bind::<Text, _>(state.as_str())
+    .bind::<Nullable<Text>, _>(reason)
+    .bind::<Timestamptz, _>(now)
+    .execute(connection)?;
+    Ok(written == 1)
+}
+
+/// Takes the deliveries that wait for their time out of the claimants' sight. Those that a claim or
+/// a result holds locked are left: waiting for them here could wait in a circle.
+pub(super) fn delivery_park(connection: &mut PgConnection, subscription: Uuid) -> QueryResult<()> {
+    sql_query(
+        "update rowcall.delivery set due_at = 'infinity' where id in ( \
+             select id from rowcall.delivery where subscription_id = $1 and state = 'pending' \
+                 and due_at < 'infinity' for update skip locked)",
+    )
+    .bind::<SqlUuid, _>(subscription)
+    .execute(connection)
+    .map(drop)
+}
+
+/// Makes the parked deliveries due.
+pub(super) fn delivery_unpark(
+    connection: &mut PgConnection,
+    subscription: Uuid,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    sql_query(
+        "update rowcall.delivery set due_at = $2 where subscription_id = $1 and state = 'pending' \
+             and due_at = 'infinity'",
+    )
+    .bind::<SqlUuid, _>(subscription)
+    .bind::<Timestamptz, _>(now)
+    .execute(connection)
+    .map(drop)
 }
 
 #[derive(QueryableByName)]
@@ -212,98 +256,4 @@ fn loaded(row: LoadedRow, key: &SecretKey) -> Result<Loaded, String> {
         subscription,
         secret,
     })
-}
-
-#[derive(QueryableByName)]
-pub(super) struct ColumnType {
-    #[diesel(sql_type = Text)]
-    name: String,
-    /// With its bounds, such as `character varying(3)`.
-    #[diesel(sql_type = Text)]
-    pub(super) bounded: String,
-    /// The same type without them.
-    #[diesel(sql_type = Text)]
-    unbounded: String,
-}
-
-/// The types of a table's columns, as SQL writes them; columns that aren't there are left out.
-pub(super) fn column_types(
-    connection: &mut PgConnection,
-    table: &TableName,
-    columns: &[String],
-) -> QueryResult<BTreeMap<String, ColumnType>> {
-    let rows: Vec<ColumnType> = sql_query(
-        "select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as bounded, \
-             format_type(a.atttypid, -1) as unbounded \
-         from pg_attribute a join pg_class c on c.oid = a.attrelid \
-         join pg_namespace n on n.oid = c.relnamespace \
-         where n.nspname = $1 and c.relname = $2 and a.attname = any($3) and a.attnum > 0 \
-             and not a.attisdropped",
-    )
-    .bind::<Text, _>(&table.schema)
-    .bind::<Text, _>(&table.table)
-    .bind::<Array<Text>, _>(columns)
-    .load(connection)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.name.clone(), row))
-        .collect())
-}
-
-/// Whether a column can hold a value, and how Postgres prints it then.
-pub(super) enum KeyCast {
-    /// As JSON.
-    Held(String),
-    /// It can't.
-    Refused,
-}
-
-#[derive(QueryableByName)]
-struct Cast {
-    #[diesel(sql_type = Nullable<Text>)]
-    json: Option<String>,
-    #[diesel(sql_type = Bool)]
-    is_same: bool,
-}
-
-/// Has Postgres read `value` as the column's type and print it as the capture triggers do. A cast
-/// that changes the value (rounds it, cuts it off) is a refusal.
-pub(super) fn key_value_cast(
-    connection: &mut PgConnection,
-    value: &str,
-    ColumnType {
-        bounded, unbounded, ..
-    }: &ColumnType,
-) -> QueryResult<KeyCast> {
-    // The type names were printed, and quoted, by Postgres.
-    let is_same = if bounded == unbounded {
-        "true".to_owned()
-    } else {
-        format!("cast($1 as {bounded}) is not distinct from cast($1 as {unbounded})")
-    };
-    let query =
-        format!("select to_json(cast($1 as {bounded}))::text as json, {is_same} as is_same");
-    // A savepoint: a refused cast must not end the caller's transaction.
-    let cast = connection.transaction(|connection| {
-        connection.batch_execute(
-            "set local intervalstyle = postgres; set local bytea_output = hex; \
-             set local extra_float_digits = 1",
-        )?;
-        sql_query(query)
-            .bind::<Text, _>(value)
-            .get_result::<Cast>(connection)
-    });
-    match cast {
-        Ok(Cast {
-            json: Some(json),
-            is_same: true,
-        }) => Ok(KeyCast::Held(json)),
-        Ok(_) => Ok(KeyCast::Refused),
-        // Postgres' class 22 (data exception) and the like, which diesel does not tell apart.
-        Err(QueryError::DatabaseError(
-            DatabaseErrorKind::Unknown | DatabaseErrorKind::CheckViolation,
-            _,
-        )) => Ok(KeyCast::Refused),
-        Err(error) => Err(error),
-    }
 }

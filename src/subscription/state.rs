@@ -1,0 +1,83 @@
+//! Pausing, resuming and disabling subscriptions.
+//!
+//! While a subscription is not active its deliveries are due at infinity: kept, and not claimed. A
+//! result that is written meanwhile may set a time all the same, so claims look at the state too.
+//! Run each function in a transaction of its own: it takes the registry's lock.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{model::State, store};
+use crate::{
+    db::{Connection, DbError},
+    registry::registry_raise,
+};
+
+/// What became of a change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// The subscription has the new state.
+    Done,
+    /// There is none with this id, or it is deleted.
+    Absent,
+}
+
+/// Stops sending until it is resumed; events are kept for it.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn subscription_pause(
+    connection: &mut Connection,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Switch, DbError> {
+    stop(connection, id, State::Paused, None, now)
+}
+
+/// As pausing, decided by Rowcall; `reason` is for the owner.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn subscription_disable(
+    connection: &mut Connection,
+    id: Uuid,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<Switch, DbError> {
+    stop(connection, id, State::Disabled, Some(reason), now)
+}
+
+/// Sends again; what was kept is due at once. Nudge the sender after the commit.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn subscription_resume(
+    connection: &mut Connection,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Switch, DbError> {
+    registry_raise(connection)?;
+    if !store::subscription_set_state(connection, id, State::Active, None, now)? {
+        return Ok(Switch::Absent);
+    }
+    store::delivery_unpark(connection, id, now)?;
+    Ok(Switch::Done)
+}
+
+fn stop(
+    connection: &mut Connection,
+    id: Uuid,
+    state: State,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Switch, DbError> {
+    registry_raise(connection)?;
+    if !store::subscription_set_state(connection, id, state, reason, now)? {
+        return Ok(Switch::Absent);
+    }
+    store::delivery_park(connection, id)?;
+    Ok(Switch::Done)
+}
