@@ -1,1 +1,86 @@
-//! The API.
+//! The HTTP API under `/v1`, and what operators ask: `/livez`, `/readyz`, `/metrics`.
+//!
+//! The players: `caller` lets a request in, `input` reads it, one file a resource answers it, and
+//! [`Problem`] is every answer that is no success. `layers` stands round all of them.
+//!
+//! Guaranteed: nothing is answered with success that is not committed; every refusal says what is
+//! wrong, where, and what to do; bodies, pages and waits are bounded; a secret is in the answer to
+//! the request that made it, and in no other.
+
+mod caller;
+mod events;
+mod health;
+mod idempotency;
+mod input;
+mod layers;
+mod page;
+mod problem;
+mod subscriptions;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn, map_response},
+    routing::get,
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use problem::Problem;
+
+use crate::{
+    auth::AdminKey, clock::Clock, config::Limits, db::Database, observe::readiness::Readiness,
+    sink::AddressGuard, stage::Nudge, subscription::secret::SecretKey,
+};
+
+/// What the API works with; clones share it.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The repository.
+    pub database: Database,
+    /// The time that is written.
+    pub clock: Clock,
+    /// Encrypts the secrets of subscriptions.
+    pub secret_key: Arc<SecretKey>,
+    /// Judges the URLs of subscriptions.
+    pub guard: Arc<AddressGuard>,
+    /// The bootstrap key, if there is one.
+    pub admin_key: Option<AdminKey>,
+    /// `body_bytes_max` bounds the bodies.
+    pub limits: Limits,
+    /// Rung after a commit that may have made deliveries due.
+    pub wake: Nudge,
+    /// What /readyz tells.
+    pub readiness: Readiness,
+}
+
+/// All routes.
+pub fn router(state: ApiState) -> Router {
+    let body_bytes_max = state.limits.body_bytes_max;
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .route(
+            "/v1/subscriptions",
+            get(subscriptions::list).post(subscriptions::create),
+        )
+        .route(
+            "/v1/subscriptions/{id}",
+            get(subscriptions::show)
+                .patch(subscriptions::patch)
+                .delete(subscriptions::delete),
+        )
+        .route("/v1/events", get(events::list))
+        .route("/v1/events/{id}", get(events::show))
+        .route("/v1/events/{id}/deliveries", get(events::deliveries))
+        .fallback(layers::no_such_route)
+        .method_not_allowed_fallback(layers::method_not_allowed)
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(from_fn(layers::bound_time))
+        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(map_response(layers::forbid_caching))
+        .layer(from_fn(layers::count))
+        .with_state(state)
+}

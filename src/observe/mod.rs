@@ -1,1 +1,4 @@
-//! What Rowcall tells about itself.
+//! What Rowcall tells about itself: metrics and readiness.
+
+pub mod metrics;
+pub mod readiness;

@@ -1,0 +1,166 @@
+//! SQL of events and deliveries as they are shown.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::{
+    OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
+    connection::SimpleConnection as _,
+    sql_query,
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+/// How much later than its publishing an event's time may be, by clocks that differ.
+const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::hours(1);
+
+/// Which events are asked for; `None`: any.
+#[derive(Debug)]
+pub(super) struct EventFilter {
+    pub(super) event_type: Option<String>,
+    pub(super) object_type: Option<String>,
+    pub(super) object_key: Option<String>,
+    /// Inclusive.
+    pub(super) from: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub(super) to: Option<DateTime<Utc>>,
+    /// Only events owed to the subscriptions of this key.
+    pub(super) owner: Option<String>,
+}
+
+#[derive(QueryableByName)]
+pub(super) struct EventRow {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub(super) body: String,
+}
+
+/// Events by id, behind `after`. Belongs into a transaction.
+pub(super) fn event_list(
+    connection: &mut PgConnection,
+    filter: &EventFilter,
+    after: Option<Uuid>,
+    rows_max: i64,
+) -> QueryResult<Vec<EventRow>> {
+    // Ids are UUIDv7 of the publishing, which follows the event's time: so the index on ids finds
+    // where to begin.
+    let floor = filter.from.map(|from| id_before(from - CLOCKS_DIFFER_MAX));
+    // A plan that serves any combination of filters could use no index.
+    connection.batch_execute("set local plan_cache_mode = force_custom_plan")?;
+    sql_query(
+        "select e.id, e.body from rowcall.event e \
+         where ($1 is null or e.id > $1) and ($2 is null or e.id >= $2) \
+             and ($3 is null or e.type = $3) and ($4 is null or e.object_type = $4) \
+             and ($5 is null or e.object_key = $5) \
+             and ($6 is null or e.\"time\" >= $6) and ($7 is null or e.\"time\" < $7) \
+             and ($8 is null or exists ( \
+                 select from rowcall.delivery d \
+                 join rowcall.subscription s on s.id = d.subscription_id \
+                 where d.event_id = e.id and s.owner = $8)) \
+         order by e.id limit $9",
+    )
+    .bind::<Nullable<SqlUuid>, _>(after)
+    .bind::<Nullable<SqlUuid>, _>(floor)
+    .bind::<Nullable<Text>, _>(&filter.event_type)
+    .bind::<Nullable<Text>, _>(&filter.object_type)
+    .bind::<Nullable<Text>, _>(&filter.object_key)
+    .bind::<Nullable<Timestamptz>, _>(filter.from)
+    .bind::<Nullable<Timestamptz>, _>(filter.to)
+    .bind::<Nullable<Text>, _>(&filter.owner)
+    .bind::<BigInt, _>(rows_max)
+    .load(connection)
+}
+
+/// The smallest UUIDv7 of a time.
+fn id_before(time: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
+}
+
+/// One event; only if it is owed to a subscription of `owner`, if one is given.
+pub(super) fn event_get(
+    connection: &mut PgConnection,
+    id: Uuid,
+    owner: Option<&str>,
+) -> QueryResult<Option<EventRow>> {
+    sql_query(
+        "select e.id, e.body from rowcall.event e where e.id = $1 and ($2 is null or exists ( \
+             select from rowcall.delivery d \
+             join rowcall.subscription s on s.id = d.subscription_id \
+             where d.event_id = e.id and s.owner = $2))",
+    )
+    .bind::<SqlUuid, _>(id)
+    .bind::<Nullable<Text>, _>(owner)
+    .get_result(connection)
+    .optional()
+}
+
+#[derive(QueryableByName)]
+pub(super) struct DeliveryRow {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) subscription_id: Uuid,
+    #[diesel(sql_type = Text)]
+    pub(super) subscription_name: String,
+    #[diesel(sql_type = Text)]
+    pub(super) state: String,
+    #[diesel(sql_type = BigInt)]
+    pub(super) sequence: i64,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) due_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) settled_at: Option<DateTime<Utc>>,
+}
+
+/// The deliveries of an event by id, behind `after`; only those of `owner`, if one is given.
+pub(super) fn delivery_list(
+    connection: &mut PgConnection,
+    event: Uuid,
+    owner: Option<&str>,
+    after: Option<Uuid>,
+    rows_max: i64,
+) -> QueryResult<Vec<DeliveryRow>> {
+    sql_query(
+        "select d.id, d.subscription_id, s.name as subscription_name, d.state, d.sequence, \
+             nullif(d.due_at, 'infinity') as due_at, d.settled_at \
+         from rowcall.delivery d join rowcall.subscription s on s.id = d.subscription_id \
+         where d.event_id = $1 and ($2 is null or s.owner = $2) and ($3 is null or d.id > $3) \
+         order by d.id limit $4",
+    )
+    .bind::<SqlUuid, _>(event)
+    .bind::<Nullable<Text>, _>(owner)
+    .bind::<Nullable<SqlUuid>, _>(after)
+    .bind::<BigInt, _>(rows_max)
+    .load(connection)
+}
+
+#[derive(QueryableByName)]
+pub(super) struct AttemptRow {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) delivery_id: Uuid,
+    #[diesel(sql_type = Integer)]
+    pub(super) number: i32,
+    #[diesel(sql_type = Timestamptz)]
+    pub(super) started_at: DateTime<Utc>,
+    #[diesel(sql_type = Integer)]
+    pub(super) duration_ms: i32,
+    #[diesel(sql_type = Text)]
+    pub(super) outcome: String,
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub(super) status: Option<i32>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) detail: Option<String>,
+}
+
+/// The attempts of the deliveries, each delivery's in their order.
+pub(super) fn attempt_list(
+    connection: &mut PgConnection,
+    deliveries: &[Uuid],
+) -> QueryResult<Vec<AttemptRow>> {
+    sql_query(
+        "select delivery_id, number, started_at, duration_ms, outcome, status, detail \
+         from rowcall.attempt where delivery_id = any($1) order by delivery_id, number",
+    )
+    .bind::<Array<SqlUuid>, _>(deliveries)
+    .load(connection)
+}

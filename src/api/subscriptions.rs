@@ -1,0 +1,318 @@
+//! `/v1/subscriptions`: registering, showing, changing and removing subscriptions.
+//!
+//! A key of the role subscriber sees and edits its own; another's id answers as if there were none.
+
+mod fields;
+mod store;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{RawQuery, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    ApiState,
+    caller::Caller,
+    idempotency::Memory,
+    input::{Body, Fields, Id, Parameters},
+    page::{Page, PageRequest},
+    problem::{Kind, Problem},
+};
+use crate::{
+    auth::Action,
+    catalog::model::Catalog,
+    db::Connection,
+    registry::registry_lock,
+    subscription::{
+        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        register::{Origin, Registration, Removal, check, register, remove, replace},
+        secret::SecretKey,
+        state::{Switch, subscription_pause, subscription_resume},
+    },
+};
+use fields::StateAsked;
+
+/// A subscription as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    id: Uuid,
+    name: String,
+    state: String,
+    /// Why Rowcall disabled it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_reason: Option<String>,
+    /// `folder` or `api`.
+    origin: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    #[serde(flatten)]
+    spec: SubscriptionSpec,
+}
+
+impl Shown {
+    fn of(row: store::Row) -> Result<Self, Problem> {
+        let spec = serde_json::from_str(&row.definition).map_err(|error| {
+            tracing::error!(subscription = %row.id, %error, "a stored definition can't be read");
+            Problem::internal()
+        })?;
+        Ok(Self {
+            id: row.id,
+            name: row.name,
+            state: row.state,
+            state_reason: row.state_reason,
+            origin: row.origin,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            spec: without_secret(spec),
+        })
+    }
+}
+
+fn without_secret(mut spec: SubscriptionSpec) -> SubscriptionSpec {
+    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    *secret = None;
+    spec
+}
+
+/// The answer to a registration, the one place where a secret is shown.
+#[derive(Serialize)]
+struct Created<'a> {
+    #[serde(flatten)]
+    shown: &'a Shown,
+    secret: &'a str,
+}
+
+pub(super) async fn create(
+    caller: Caller,
+    State(state): State<ApiState>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    caller.may(Action::WriteSubscriptions)?;
+    let memory = Memory::read(
+        &headers,
+        caller.name(),
+        "POST /v1/subscriptions",
+        &body.bytes,
+    )?;
+    let (name, spec) = fields::registration_read(body.fields)?;
+    let owner = caller.name().to_owned();
+    let now = state.clock.now();
+    let (database, wake) = (state.database.clone(), state.wake.clone());
+    let (shown, secret) = database
+        .transaction(move |connection| {
+            registry_lock(connection)?;
+            if let Some(memory) = &memory
+                && let Some(id) = memory.recall(connection)?
+            {
+                return created_before(connection, &state.secret_key, id);
+            }
+            let catalog = store::catalog_load(connection)?;
+            refuse_problems(&name, &spec, &catalog, &state)?;
+            let registration = Registration {
+                name,
+                spec,
+                origin: Origin::Api,
+                owner: Some(owner),
+            };
+            let made = register(connection, &state.secret_key, &catalog, registration, now)?;
+            if let Some(memory) = &memory {
+                memory.remember(connection, made.id, now)?;
+            }
+            Ok::<_, Problem>((found(connection, made.id, None)?, made.secret))
+        })
+        .await?;
+    wake.ring();
+    let location = format!("/v1/subscriptions/{}", shown.id);
+    let answer = Created {
+        shown: &shown,
+        secret: secret.expose_secret(),
+    };
+    Ok((
+        StatusCode::CREATED,
+        [(header::LOCATION, location)],
+        Json(answer),
+    )
+        .into_response())
+}
+
+/// The answer to a registration that is repeated under its Idempotency-Key.
+fn created_before(
+    connection: &mut Connection,
+    key: &SecretKey,
+    id: Uuid,
+) -> Result<(Shown, SecretString), Problem> {
+    let sealed = store::subscription_secret(connection, id)?;
+    let opened = sealed
+        .map(|sealed| key.open(id, &sealed))
+        .transpose()
+        .map_err(|error| {
+            tracing::error!(%error, "a secret can't be told again");
+            Problem::internal()
+        })?;
+    let secret = opened.ok_or_else(|| {
+        Problem::new(
+            Kind::NotFound,
+            format!(
+                "this Idempotency-Key registered the subscription {id}, which was deleted since; \
+                 use another key to register anew"
+            ),
+        )
+    })?;
+    Ok((found(connection, id, None)?, secret))
+}
+
+pub(super) async fn list(
+    caller: Caller,
+    State(state): State<ApiState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page<Shown>>, Problem> {
+    let owner = caller.owner_for(Action::ReadSubscriptions)?;
+    let page = PageRequest::read(&Parameters::read(query.as_deref(), &["limit", "cursor"])?)?;
+    let rows = state
+        .database
+        .run(move |connection| {
+            let rows = store::subscription_list(
+                connection,
+                owner.as_deref(),
+                page.after,
+                page.rows_max(),
+            )?;
+            Ok::<_, Problem>(rows)
+        })
+        .await?;
+    let shown = rows
+        .into_iter()
+        .map(Shown::of)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Json(page.page(shown, |shown| shown.id)))
+}
+
+pub(super) async fn show(
+    caller: Caller,
+    Id(id): Id,
+    State(state): State<ApiState>,
+) -> Result<Json<Shown>, Problem> {
+    let owner = caller.owner_for(Action::ReadSubscriptions)?;
+    let shown = state
+        .database
+        .run(move |connection| found(connection, id, owner.as_deref()))
+        .await?;
+    Ok(Json(shown))
+}
+
+/// JSON merge patch (RFC 7396) over the specification, and `state`.
+pub(super) async fn patch(
+    caller: Caller,
+    Id(id): Id,
+    State(state): State<ApiState>,
+    body: Body,
+) -> Result<Json<Shown>, Problem> {
+    let owner = caller.owner_for(Action::WriteSubscriptions)?;
+    let (asked, changes) = fields::patch_read(body.fields)?;
+    let now = state.clock.now();
+    let (database, wake) = (state.database.clone(), state.wake.clone());
+    let shown = database
+        .transaction(move |connection| {
+            registry_lock(connection)?;
+            let row = store::subscription_get(connection, id, owner.as_deref())?
+                .ok_or_else(|| Problem::not_found("subscription", id))?;
+            if !changes.is_empty() {
+                change(connection, &state, &row, changes, now)?;
+            }
+            let switch = match asked {
+                None => Switch::Done,
+                Some(StateAsked::Paused) => subscription_pause(connection, id, now)?,
+                Some(StateAsked::Active) => subscription_resume(connection, id, now)?,
+            };
+            match switch {
+                Switch::Done => found(connection, id, None),
+                Switch::Absent => Err(Problem::not_found("subscription", id)),
+            }
+        })
+        .await?;
+    wake.ring();
+    Ok(Json(shown))
+}
+
+fn change(
+    connection: &mut Connection,
+    state: &ApiState,
+    row: &store::Row,
+    changes: Fields,
+    now: DateTime<Utc>,
+) -> Result<(), Problem> {
+    refuse_folder(row, "change it there; only `state` can be changed here")?;
+    let spec = fields::merged_read(&row.definition, changes)?;
+    let catalog = store::catalog_load(connection)?;
+    refuse_problems(&row.name, &spec, &catalog, state)?;
+    replace(connection, &state.secret_key, &catalog, row.id, spec, now)?;
+    Ok(())
+}
+
+pub(super) async fn delete(
+    caller: Caller,
+    Id(id): Id,
+    State(state): State<ApiState>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    // A body means nothing here (RFC 9110, section 9.3.5); it is read so that the connection lives on.
+    drop(body);
+    let owner = caller.owner_for(Action::WriteSubscriptions)?;
+    let now = state.clock.now();
+    let removal = state
+        .database
+        .transaction(move |connection| {
+            registry_lock(connection)?;
+            let row = store::subscription_get(connection, id, owner.as_deref())?
+                .ok_or_else(|| Problem::not_found("subscription", id))?;
+            refuse_folder(&row, "remove it there and apply the folder")?;
+            Ok::<_, Problem>(remove(connection, id, now)?)
+        })
+        .await?;
+    match removal {
+        Removal::Removed => Ok(StatusCode::NO_CONTENT),
+        Removal::Absent => Err(Problem::not_found("subscription", id)),
+    }
+}
+
+fn refuse_folder(row: &store::Row, advice: &str) -> Result<(), Problem> {
+    if row.origin != Origin::Folder.as_str() {
+        return Ok(());
+    }
+    Err(Problem::new(
+        Kind::KeptInFolder,
+        format!("`{}` is kept in the metadata folder; {advice}", row.name),
+    ))
+}
+
+fn refuse_problems(
+    name: &str,
+    spec: &SubscriptionSpec,
+    catalog: &Catalog,
+    state: &ApiState,
+) -> Result<(), Problem> {
+    let mut problems = check(name, spec, catalog, &state.guard);
+    let SinkSpec::Webhook { secret, .. } = &spec.sink;
+    if let Some(SecretSpec::Environment { .. }) = secret {
+        problems.push(fields::environment_problem());
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::of_body(problems))
+    }
+}
+
+fn found(connection: &mut Connection, id: Uuid, owner: Option<&str>) -> Result<Shown, Problem> {
+    store::subscription_get(connection, id, owner)?
+        .map(Shown::of)
+        .unwrap_or_else(|| Err(Problem::not_found("subscription", id)))
+}

@@ -1,0 +1,88 @@
+//! The names of all metrics, and their text for Prometheus.
+//!
+//! A name is used through its constant, so that this file is the list of them. Labels have few
+//! values: never an id, a key, or a name that callers choose.
+
+use std::sync::OnceLock;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+/// Counter: answers of the API, by `route`, `method` and `status`.
+pub const API_REQUESTS: &str = "rowcall_api_requests_total";
+/// Counter: row changes that were read and published.
+pub const CHANGES_PUBLISHED: &str = "rowcall_changes_published_total";
+/// Counter: events that were published.
+pub const EVENTS_PUBLISHED: &str = "rowcall_events_published_total";
+/// Counter: deliveries that were written.
+pub const DELIVERIES_CREATED: &str = "rowcall_deliveries_created_total";
+/// Counter: attempts that ended, by `outcome`: delivered, retry or dead.
+pub const ATTEMPTS: &str = "rowcall_attempts_total";
+/// Histogram, in seconds: from the change of the row to the acknowledgement of a first attempt.
+pub const DELIVERY_SECONDS: &str = "rowcall_delivery_seconds";
+/// Gauge: requests to receivers that are under way.
+pub const SENDS_UNDER_WAY: &str = "rowcall_sends_under_way";
+/// Counter: runs of a stage that failed, by `stage`.
+pub const STAGE_FAILURES: &str = "rowcall_stage_failures_total";
+
+/// Upper bounds of [`DELIVERY_SECONDS`]: from a wake-up at once to a retry of minutes.
+const SECONDS_BOUNDS: [f64; 14] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
+];
+
+static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
+/// Begins to record; what was counted before is lost. Does nothing the second time.
+pub fn install() {
+    recorder();
+}
+
+/// All metrics in Prometheus' text format.
+#[must_use]
+pub fn render() -> String {
+    recorder().map(PrometheusHandle::render).unwrap_or_default()
+}
+
+/// Frees what histograms gathered; to be called every few seconds while nobody asks for them.
+pub fn tidy() {
+    if let Some(handle) = recorder() {
+        handle.run_upkeep();
+    }
+}
+
+fn recorder() -> Option<&'static PrometheusHandle> {
+    RECORDER
+        .get_or_init(|| {
+            let recorder = PrometheusBuilder::new()
+                .set_buckets(&SECONDS_BOUNDS)
+                .inspect_err(|error| tracing::error!(%error, "the bounds of histograms are wrong"))
+                .ok()?
+                .build_recorder();
+            let handle = recorder.handle();
+            if metrics::set_global_recorder(recorder).is_err() {
+                tracing::warn!("another recorder of metrics is installed; /metrics stays empty");
+                return None;
+            }
+            describe();
+            Some(handle)
+        })
+        .as_ref()
+}
+
+fn describe() {
+    describe_counter!(API_REQUESTS, "Answers of the API");
+    describe_counter!(
+        CHANGES_PUBLISHED,
+        "Row changes that were read and published"
+    );
+    describe_counter!(EVENTS_PUBLISHED, "Events that were published");
+    describe_counter!(DELIVERIES_CREATED, "Deliveries that were written");
+    describe_counter!(ATTEMPTS, "Attempts that ended");
+    describe_histogram!(
+        DELIVERY_SECONDS,
+        Unit::Seconds,
+        "From the change of the row to the acknowledgement of a first attempt"
+    );
+    describe_gauge!(SENDS_UNDER_WAY, "Requests to receivers that are under way");
+    describe_counter!(STAGE_FAILURES, "Runs of a stage that failed");
+}
