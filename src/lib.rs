@@ -1,5 +1,6 @@
 //! Rowcall: a Postgres-backed notification service.
 
+pub mod api;
 pub mod auth;
 pub mod capture;
 pub mod catalog;
@@ -9,9 +10,11 @@ pub mod config;
 pub mod db;
 pub mod deliver;
 pub mod nearest;
+pub mod observe;
 pub mod private_postgres;
 pub mod publish;
 pub mod registry;
 pub mod sink;
 pub mod stage;
 pub mod subscription;
+pub mod upkeep;
