@@ -1,6 +1,7 @@
 //! Rowcall: a Postgres-backed notification service.
 
 pub mod api;
+pub mod app;
 pub mod auth;
 pub mod capture;
 pub mod catalog;

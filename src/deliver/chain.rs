@@ -41,7 +41,11 @@ impl Chain {
     /// An empty chain.
     #[must_use]
     pub fn new(subscription: Arc<Registered>, lease_ends: Instant) -> Self {
-        Self { subscription, deliveries: VecDeque::new(), lease_ends }
+        Self {
+            subscription,
+            deliveries: VecDeque::new(),
+            lease_ends,
+        }
     }
 
     /// Appends the lane's next delivery.

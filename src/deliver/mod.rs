@@ -34,8 +34,10 @@ use self::{
     },
 };
 use crate::{
+    catalog::store::CatalogError,
     config::Limits,
     db::{Connection, Database, DbError},
+    observe::metrics::{ATTEMPT_SECONDS, ATTEMPTS},
     registry::{live::LiveRegistry, registry_raise, registry_revision},
     stage::{Nudge, Progress, Stage},
     subscription::state::subscription_disable,
@@ -43,6 +45,23 @@ use crate::{
 
 /// Results that one transaction writes at most.
 const RESULTS_MAX: usize = 2_000;
+
+/// Why a run failed. Results that it did not write are kept; a claim that it did not make is made later.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliverError {
+    /// A statement or the connection failed.
+    #[error("deliveries could not be claimed or finished")]
+    Database(#[from] DbError),
+    /// The catalogue could not be read.
+    #[error("deliveries could not be matched with their subscriptions")]
+    Catalog(#[from] CatalogError),
+}
+
+impl From<diesel::result::Error> for DeliverError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
 
 /// The delivering stage.
 pub struct Deliver {
@@ -93,7 +112,7 @@ impl Deliver {
     }
 
     /// Writes the results that are there. Returns how many.
-    async fn write_results(&mut self, now: DateTime<Utc>) -> Result<usize, DbError> {
+    async fn write_results(&mut self, now: DateTime<Utc>) -> Result<usize, DeliverError> {
         while self.unwritten.len() < RESULTS_MAX {
             match self.results.try_recv() {
                 Ok(done) => self.unwritten.push(done),
@@ -133,10 +152,12 @@ impl Deliver {
         self.outbox.take_look()
             || self.has_more
             || self.next_at.is_some_and(|next| next <= now)
-            || self.looked_at.is_none_or(|looked| looked.elapsed() >= self.poll)
+            || self
+                .looked_at
+                .is_none_or(|looked| looked.elapsed() >= self.poll)
     }
 
-    async fn claim(&mut self, now: DateTime<Utc>) -> Result<usize, DbError> {
+    async fn claim(&mut self, now: DateTime<Utc>) -> Result<usize, DeliverError> {
         let mut room = self.outbox.reserve();
         if room.is_empty() {
             self.has_more = true;
@@ -160,7 +181,11 @@ impl Deliver {
         self.looked_at = Some(started);
         self.next_at = claimed.next_at;
         self.has_more = claimed.is_full;
-        let count = claimed.chains.iter().map(|chain| chain.deliveries.len()).sum();
+        let count = claimed
+            .chains
+            .iter()
+            .map(|chain| chain.deliveries.len())
+            .sum();
         for chain in claimed.chains {
             self.outbox.push(chain, &mut room);
         }
@@ -169,20 +194,30 @@ impl Deliver {
 }
 
 impl Stage for Deliver {
-    type Error = DbError;
+    type Error = DeliverError;
 
     fn name(&self) -> &'static str {
         "deliver"
     }
 
-    async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, DbError> {
+    async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, DeliverError> {
         let written = self.write_results(now).await?;
-        let claimed = if self.should_claim(now) { self.claim(now).await? } else { 0 };
-        Ok(if written + claimed > 0 { Progress::Worked } else { Progress::Idle })
+        let claimed = if self.should_claim(now) {
+            self.claim(now).await?
+        } else {
+            0
+        };
+        Ok(if written + claimed > 0 {
+            Progress::Worked
+        } else {
+            Progress::Idle
+        })
     }
 
     async fn rest(&mut self, now: DateTime<Utc>) {
-        let until_next = self.next_at.map(|next| (next - now).to_std().unwrap_or_default());
+        let until_next = self
+            .next_at
+            .map(|next| (next - now).to_std().unwrap_or_default());
         let wait = until_next.map_or(self.poll, |next| next.min(self.poll));
         self.nudge.wait(wait).await;
     }
@@ -194,7 +229,11 @@ impl Stage for Deliver {
         while (self.outbox.in_memory() > 0 || self.outbox.senders() > 0) && Instant::now() < end {
             let now = self.outbox.clock().now();
             match self.write_results(now).await {
-                Ok(0) => self.nudge.wait(end.saturating_duration_since(Instant::now())).await,
+                Ok(0) => {
+                    self.nudge
+                        .wait(end.saturating_duration_since(Instant::now()))
+                        .await
+                }
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!(%error, "results were not written; their deliveries are sent again");
@@ -220,7 +259,7 @@ fn claim(
     lease: Duration,
     started: Instant,
     now: DateTime<Utc>,
-) -> Result<ClaimedChains, DbError> {
+) -> Result<ClaimedChains, DeliverError> {
     let rescued = lease_rescue(connection, now)?;
     if rescued > 0 {
         tracing::info!(rescued, "took back expired leases");
@@ -240,16 +279,23 @@ fn claim(
     for row in found.claimed {
         // What is not ordered is a chain of its own.
         let own = row.lane.is_none().then_some(row.id);
-        by_lane.entry((row.subscription_id, row.lane, own)).or_default().push(row);
+        by_lane
+            .entry((row.subscription_id, row.lane, own))
+            .or_default()
+            .push(row);
     }
     let mut chains = Vec::with_capacity(by_lane.len());
     for ((subscription_id, ..), mut rows) in by_lane {
-        let Some(place) = registry.by_id.get(&subscription_id) else { continue };
+        let Some(place) = registry.by_id.get(&subscription_id) else {
+            continue;
+        };
         rows.sort_unstable_by_key(|row| row.position);
         let registered = &registry.subscriptions[*place as usize];
         let mut chain = Chain::new(Arc::clone(registered), started + lease);
         for row in rows {
-            let Some(body) = bodies.get(&row.event_id) else { continue };
+            let Some(body) = bodies.get(&row.event_id) else {
+                continue;
+            };
             chain.push(Claimed {
                 id: row.id,
                 event_id: row.event_id,
@@ -263,7 +309,11 @@ fn claim(
         chains.push(chain);
     }
     let next_at = delivery_next_at(connection)?;
-    Ok(ClaimedChains { chains, is_full: found.is_full, next_at })
+    Ok(ClaimedChains {
+        chains,
+        is_full: found.is_full,
+        next_at,
+    })
 }
 
 /// Writes results in one transaction: attempts, deliveries, and what waits behind them. Returns how many
@@ -273,19 +323,28 @@ fn finish(
     results: &[Done],
     instance: Uuid,
     now: DateTime<Utc>,
-) -> Result<usize, DbError> {
+) -> Result<usize, DeliverError> {
     let disabled: HashMap<Uuid, &str> = results.iter().filter_map(Done::disables).collect();
     if !disabled.is_empty() {
         // The registry's lock comes before those of deliveries, here as in publishing.
         registry_raise(connection)?;
     }
     let ids: Vec<Uuid> = results.iter().map(|done| done.delivery().id).collect();
-    let held: HashSet<Uuid> = lease_held(connection, &ids, instance)?.into_iter().collect();
+    let held: HashSet<Uuid> = lease_held(connection, &ids, instance)?
+        .into_iter()
+        .collect();
     if held.len() < ids.len() {
         let lost = ids.len() - held.len();
-        tracing::warn!(lost, "results came after their leases had ended; they are not written");
+        tracing::warn!(
+            lost,
+            "results came after their leases had ended; they are not written"
+        );
     }
-    let held_results = || results.iter().filter(|done| held.contains(&done.delivery().id));
+    let held_results = || {
+        results
+            .iter()
+            .filter(|done| held.contains(&done.delivery().id))
+    };
     let attempts: Vec<NewAttempt> = held_results().filter_map(Done::attempt).collect();
     attempt_insert(connection, &attempts, instance)?;
     let finished: Vec<Finish> = held_results().map(|done| done.finish(now)).collect();
@@ -295,15 +354,17 @@ fn finish(
     }
     let lanes: HashSet<(Uuid, i64)> = held_results().flat_map(Done::lanes).collect();
     let released = lane_release(connection, &lanes.into_iter().collect::<Vec<_>>(), now)?;
-    let returned = finished.iter().filter(|finish| finish.due_at.is_some_and(|due| due <= now));
+    let returned = finished
+        .iter()
+        .filter(|finish| finish.due_at.is_some_and(|due| due <= now));
     Ok(released + returned.count())
 }
 
 fn count(results: &[Done]) {
     for done in results {
         let Done::Tried(tried) = done else { continue };
-        metrics::counter!("rowcall_attempts_total", "outcome" => tried.outcome()).increment(1);
-        metrics::histogram!("rowcall_attempt_duration_seconds").record(tried.duration.as_secs_f64());
+        metrics::counter!(ATTEMPTS, "outcome" => tried.outcome()).increment(1);
+        metrics::histogram!(ATTEMPT_SECONDS).record(tried.duration.as_secs_f64());
     }
 }
 
@@ -328,26 +389,35 @@ impl Done {
     fn subscription_id(&self) -> Uuid {
         match self {
             Self::Tried(tried) => tried.subscription_id,
-            Self::Returned { subscription_id, .. } => *subscription_id,
+            Self::Returned {
+                subscription_id, ..
+            } => *subscription_id,
         }
     }
 
     fn lanes(&self) -> impl Iterator<Item = (Uuid, i64)> + use<> {
         let (id, delivery) = (self.subscription_id(), self.delivery());
-        delivery.lane.into_iter().chain(delivery.lane_previous).map(move |lane| (id, lane))
+        delivery
+            .lane
+            .into_iter()
+            .chain(delivery.lane_previous)
+            .map(move |lane| (id, lane))
     }
 
     fn disables(&self) -> Option<(Uuid, &str)> {
         match self {
-            Self::Tried(tried) if tried.next == Next::Disabled => {
-                Some((tried.subscription_id, tried.detail.as_deref().unwrap_or_default()))
-            }
+            Self::Tried(tried) if tried.next == Next::Disabled => Some((
+                tried.subscription_id,
+                tried.detail.as_deref().unwrap_or_default(),
+            )),
             _ => None,
         }
     }
 
     fn attempt(&self) -> Option<NewAttempt> {
-        let Self::Tried(tried) = self else { return None };
+        let Self::Tried(tried) = self else {
+            return None;
+        };
         Some(NewAttempt {
             delivery_id: tried.delivery.id,
             number: i32::try_from(tried.delivery.attempts + 1).unwrap_or(i32::MAX),
@@ -361,7 +431,13 @@ impl Done {
 
     fn finish(&self, now: DateTime<Utc>) -> Finish {
         let id = self.delivery().id;
-        let tried = |state, due_at, is_parked| Finish { id, state, due_at, is_parked, attempts: 1 };
+        let tried = |state, due_at, is_parked| Finish {
+            id,
+            state,
+            due_at,
+            is_parked,
+            attempts: 1,
+        };
         match self {
             Self::Tried(Tried { next, .. }) => match next {
                 Next::Delivered => tried("delivered", None, false),
@@ -370,9 +446,19 @@ impl Done {
                 Next::Disabled => tried("pending", None, true),
             },
             // Of a lane, only its head may be due; releasing the lane finds out whether this is it.
-            Self::Returned { delivery, not_before, .. } => {
+            Self::Returned {
+                delivery,
+                not_before,
+                ..
+            } => {
                 let due_at = not_before.or_else(|| delivery.lane.is_none().then_some(now));
-                Finish { id, state: "pending", due_at, is_parked: false, attempts: 0 }
+                Finish {
+                    id,
+                    state: "pending",
+                    due_at,
+                    is_parked: false,
+                    attempts: 0,
+                }
             }
         }
     }

@@ -83,7 +83,10 @@ impl Room {
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.outbox.0.in_memory.fetch_sub(self.places, Ordering::AcqRel);
+        self.outbox
+            .0
+            .in_memory
+            .fetch_sub(self.places, Ordering::AcqRel);
     }
 }
 
@@ -117,11 +120,17 @@ impl Outbox {
     #[must_use]
     pub fn reserve(&self) -> Room {
         let mut places = 0;
-        let _ = self.0.in_memory.fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-            places = self.0.memory_max.saturating_sub(used).div_ceil(2);
-            Some(used + places)
-        });
-        Room { outbox: self.clone(), places }
+        let _ = self
+            .0
+            .in_memory
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
+                places = self.0.memory_max.saturating_sub(used).div_ceil(2);
+                Some(used + places)
+            });
+        Room {
+            outbox: self.clone(),
+            places,
+        }
     }
 
     /// Hands a chain to the senders; its deliveries take their places from `room`.
@@ -181,8 +190,11 @@ impl Outbox {
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
-        let waiting: Vec<Chain> =
-            queue.hosts.values_mut().flat_map(|host| std::mem::take(&mut host.waiting)).collect();
+        let waiting: Vec<Chain> = queue
+            .hosts
+            .values_mut()
+            .flat_map(|host| std::mem::take(&mut host.waiting))
+            .collect();
         queue.turn.clear();
         drop(queue);
         for chain in waiting {
@@ -206,17 +218,27 @@ impl Outbox {
             queue.line_up(host, self.0.senders_per_host_max);
         }
         while queue.senders < self.0.senders_max {
-            let Some(name) = queue.turn.pop_front() else { return };
-            let Some(host) = queue.hosts.get_mut(&name) else { continue };
+            let Some(name) = queue.turn.pop_front() else {
+                return;
+            };
+            let Some(host) = queue.hosts.get_mut(&name) else {
+                continue;
+            };
             host.in_turn = false;
-            let Some(chain) = host.waiting.pop_front() else { continue };
+            let Some(chain) = host.waiting.pop_front() else {
+                continue;
+            };
             host.waiting_deliveries -= chain.deliveries.len();
             host.senders += 1;
             queue.senders += 1;
             queue.line_up(name.clone(), self.0.senders_per_host_max);
             let outbox = self.clone();
             tokio::spawn(async move {
-                let mut sender = Sender { outbox: &outbox, host: name, untold: chain.deliveries.len() };
+                let mut sender = Sender {
+                    outbox: &outbox,
+                    host: name,
+                    untold: chain.deliveries.len(),
+                };
                 let tell = |done| {
                     sender.untold -= 1;
                     outbox.tell(done);

@@ -46,7 +46,9 @@ pub fn next(
                 let wait = wait.mul_f64(1.0 + JITTER_SHARE_MAX * random.clamp(0.0, 1.0));
                 // The receiver may ask for more patience, never for less.
                 let wait = retry_after.map_or(wait, |asked| wait.max(asked));
-                Next::Retry { at: now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX) }
+                Next::Retry {
+                    at: now + TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX),
+                }
             }
         },
     }
@@ -56,8 +58,11 @@ pub fn next(
 mod tests {
     use super::*;
 
-    const SCHEDULE: [Duration; 3] =
-        [Duration::ZERO, Duration::from_secs(5), Duration::from_secs(300)];
+    const SCHEDULE: [Duration; 3] = [
+        Duration::ZERO,
+        Duration::from_secs(5),
+        Duration::from_secs(300),
+    ];
 
     fn failed(retry_after: Option<u64>) -> Outcome {
         Outcome::Retry {
@@ -93,8 +98,14 @@ mod tests {
     #[test]
     fn refusals_and_410_end_it() {
         let now = DateTime::<Utc>::UNIX_EPOCH;
-        let refused = Outcome::Final { status: None, detail: String::new() };
-        let gone = Outcome::Gone { status: 410, detail: String::new() };
+        let refused = Outcome::Final {
+            status: None,
+            detail: String::new(),
+        };
+        let gone = Outcome::Gone {
+            status: 410,
+            detail: String::new(),
+        };
         assert_eq!(next(&refused, 1, &SCHEDULE, now, 0.0), Next::Dead);
         assert_eq!(next(&gone, 1, &SCHEDULE, now, 0.0), Next::Disabled);
     }

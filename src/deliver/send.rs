@@ -77,14 +77,14 @@ pub async fn send_chain(
 }
 
 /// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`.
-pub fn return_all(
-    chain: Chain,
-    mut not_before: Option<DateTime<Utc>>,
-    mut tell: impl FnMut(Done),
-) {
+pub fn return_all(chain: Chain, mut not_before: Option<DateTime<Utc>>, mut tell: impl FnMut(Done)) {
     let subscription_id = chain.subscription.subscription.id;
     for delivery in chain.deliveries {
-        tell(Done::Returned { subscription_id, delivery, not_before: not_before.take() });
+        tell(Done::Returned {
+            subscription_id,
+            delivery,
+            not_before: not_before.take(),
+        });
     }
 }
 
@@ -102,13 +102,21 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
             sink.send(&message, started_at, timeout).await
         }
         // An operator can mend it: another key, another allowed network.
-        Err(reason) => {
-            Outcome::Retry { status: None, detail: reason.clone(), retry_after: None }
-        }
+        Err(reason) => Outcome::Retry {
+            status: None,
+            detail: reason.clone(),
+            retry_after: None,
+        },
     };
     let attempts = delivery.attempts + 1;
     let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
-    let next = next(&outcome, attempts, &subscription.spec.retry.schedule, clock.now(), random);
+    let next = next(
+        &outcome,
+        attempts,
+        &subscription.spec.retry.schedule,
+        clock.now(),
+        random,
+    );
     let (status, detail) = match outcome {
         Outcome::Delivered { status } => (Some(status), None),
         Outcome::Retry { status, detail, .. } | Outcome::Final { status, detail } => {
@@ -117,9 +125,25 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
         Outcome::Gone { status, detail } => (Some(status), Some(detail)),
     };
     let duration = started.elapsed();
-    log(subscription.name.as_str(), &delivery, attempts, status, detail.as_deref(), &next, duration);
+    log(
+        subscription.name.as_str(),
+        &delivery,
+        attempts,
+        status,
+        detail.as_deref(),
+        &next,
+        duration,
+    );
     let subscription_id = subscription.id;
-    Tried { subscription_id, delivery, started_at, duration, status, detail, next }
+    Tried {
+        subscription_id,
+        delivery,
+        started_at,
+        duration,
+        status,
+        detail,
+        next,
+    }
 }
 
 /// One wide line per attempt; what failed is worth an operator's look.

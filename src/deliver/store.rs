@@ -68,7 +68,10 @@ struct LaneRow {
 impl LaneRow {
     fn lanes(&self) -> impl Iterator<Item = (Uuid, i64)> + use<> {
         let id = self.subscription_id;
-        self.lane.into_iter().chain(self.lane_previous).map(move |lane| (id, lane))
+        self.lane
+            .into_iter()
+            .chain(self.lane_previous)
+            .map(move |lane| (id, lane))
     }
 }
 
@@ -94,8 +97,10 @@ pub fn delivery_claim(
         .flat_map(|head| head.lanes())
         .collect();
     lane_release(connection, &cancelled, now)?;
-    let mut claimed: Vec<ClaimedRow> =
-        heads.into_iter().filter(|head| head.state == "sending").collect();
+    let mut claimed: Vec<ClaimedRow> = heads
+        .into_iter()
+        .filter(|head| head.state == "sending")
+        .collect();
     let room = limit - claimed.len();
     let followed: Vec<&ClaimedRow> = claimed
         .iter()
@@ -113,9 +118,17 @@ pub fn delivery_claim(
             followed.iter().map(|head| head.lane).collect::<Vec<_>>(),
         )
         .bind::<Array<SqlUuid>, _>(
-            followed.iter().map(|head| head.subscription_id).collect::<Vec<_>>(),
+            followed
+                .iter()
+                .map(|head| head.subscription_id)
+                .collect::<Vec<_>>(),
         )
-        .bind::<Array<BigInt>, _>(followed.iter().map(|head| head.position).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(
+            followed
+                .iter()
+                .map(|head| head.position)
+                .collect::<Vec<_>>(),
+        )
         .bind::<BigInt, _>(room as i64)
         .load(connection)?;
     claimed.extend(followers);
@@ -125,7 +138,10 @@ pub fn delivery_claim(
 impl ClaimedRow {
     fn lanes(&self) -> impl Iterator<Item = (Uuid, i64)> + use<> {
         let id = self.subscription_id;
-        self.lane.into_iter().chain(self.lane_previous).map(move |lane| (id, lane))
+        self.lane
+            .into_iter()
+            .chain(self.lane_previous)
+            .map(move |lane| (id, lane))
     }
 }
 
@@ -149,11 +165,7 @@ pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result
 }
 
 /// Locks those of `ids` whose lease `holder` still holds; the others are somebody else's now.
-pub fn lease_held(
-    connection: &mut PgConnection,
-    ids: &[Uuid],
-    holder: Uuid,
-) -> Result<Vec<Uuid>> {
+pub fn lease_held(connection: &mut PgConnection, ids: &[Uuid], holder: Uuid) -> Result<Vec<Uuid>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]

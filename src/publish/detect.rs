@@ -30,7 +30,11 @@ impl Ids {
     #[must_use]
     pub fn next(&self, now: DateTime<Utc>) -> Uuid {
         let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-        Uuid::new_v7(Timestamp::from_unix(&self.0, seconds, now.timestamp_subsec_nanos()))
+        Uuid::new_v7(Timestamp::from_unix(
+            &self.0,
+            seconds,
+            now.timestamp_subsec_nanos(),
+        ))
     }
 }
 
@@ -66,7 +70,11 @@ pub fn detect(
             continue;
         };
         position += 1;
-        let number = Numbering { source, id: ids.next(now), position };
+        let number = Numbering {
+            source,
+            id: ids.next(now),
+            position,
+        };
         events.push(Event::of(&change, kind, target, number));
     }
     events
@@ -91,9 +99,15 @@ fn unreadable((mut row, reason): (ChangeRow, String)) -> Change {
         "d" => "delete",
         _ => "unknown",
     };
-    tracing::warn!(seq = row.seq, target = row.target, reason, "a captured row can't be published");
+    tracing::warn!(
+        seq = row.seq,
+        target = row.target,
+        reason,
+        "a captured row can't be published"
+    );
     let size = [&row.before, &row.after].map(|image| image.as_ref().map_or(0, String::len));
-    let gap = serde_json::json!({"op": op, "reason": reason, "size": size[0] + size[1], "key": null});
+    let gap =
+        serde_json::json!({"op": op, "reason": reason, "size": size[0] + size[1], "key": null});
     row.before = None;
     row.after = Some(gap.to_string());
     Change {

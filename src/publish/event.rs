@@ -86,7 +86,9 @@ impl Event {
     /// The lane of the object before its key changed.
     #[must_use]
     pub fn lane_previous(&self) -> Option<i64> {
-        self.previous_key.as_deref().map(|key| lane(&self.target.name, key))
+        self.previous_key
+            .as_deref()
+            .map(|key| lane(&self.target.name, key))
     }
 }
 
@@ -100,8 +102,11 @@ pub fn with_sequence(body: &str, sequence: i64) -> String {
 /// Names an object's order by 64 bits of SHA-256: the same in every version and instance. Two objects
 /// with the same lane, one pair in some billions, only wait for each other.
 fn lane(object_type: &str, key: &str) -> i64 {
-    let digest =
-        Sha256::new().chain_update(object_type).chain_update([0]).chain_update(key).finalize();
+    let digest = Sha256::new()
+        .chain_update(object_type)
+        .chain_update([0])
+        .chain_update(key)
+        .finalize();
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&digest[..8]);
     i64::from_be_bytes(bytes)
@@ -128,7 +133,11 @@ fn body(change: &Change, event_type: &str, target: &Target, number: Numbering<'_
     );
     if let Some(key) = &change.key {
         // Slashes part the object type from the key; a key's own are percent-encoded.
-        let _ = write!(out, r#","partitionkey":{}"#, quoted(&format!("{}/{key}", target.name)));
+        let _ = write!(
+            out,
+            r#","partitionkey":{}"#,
+            quoted(&format!("{}/{key}", target.name))
+        );
     }
     if let Some(traceparent) = &row.traceparent {
         let _ = write!(out, r#","traceparent":{}"#, quoted(traceparent));
@@ -139,7 +148,11 @@ fn body(change: &Change, event_type: &str, target: &Target, number: Numbering<'_
         _ => object_data(&mut out, change, target),
     }
     out.push_str(r#","actor":"#);
-    out.push_str(&row.actor.as_deref().map_or_else(|| "null".to_owned(), quoted));
+    out.push_str(
+        &row.actor
+            .as_deref()
+            .map_or_else(|| "null".to_owned(), quoted),
+    );
     let _ = write!(out, r#","xid":"{}"}}}}"#, row.xid);
     out
 }
@@ -163,9 +176,16 @@ fn object_data(out: &mut String, change: &Change, target: &Target) {
 
 /// A gap tells what is known of the change that could not be captured whole.
 fn gap_data(out: &mut String, change: &Change, target: &Target) {
-    let known = change.row.after.as_deref().and_then(|text| Image::parse(text).ok());
+    let known = change
+        .row
+        .after
+        .as_deref()
+        .and_then(|text| Image::parse(text).ok());
     let field = |name: &str| {
-        known.as_ref().and_then(|known| known.get(name)).map_or("null", RawValue::get)
+        known
+            .as_ref()
+            .and_then(|known| known.get(name))
+            .map_or("null", RawValue::get)
     };
     let _ = write!(
         out,

@@ -31,12 +31,14 @@ use crate::{
         doorbell::{Doorbell, Duty},
         store::cursor_advance,
     },
+    catalog::store::CatalogError,
     config::Limits,
     db::{Connection, Database, DbError},
     deliver::{
         chain::{Chain, Claimed},
         outbox::Outbox,
     },
+    observe::metrics::{CHANGES_PUBLISHED, DELIVERIES_CREATED, EVENTS_PUBLISHED},
     registry::{
         live::{LiveRegistry, Registry},
         registry_share,
@@ -56,6 +58,9 @@ pub enum PublishError {
     /// A statement or the connection failed.
     #[error("the batch could not be published")]
     Database(#[from] DbError),
+    /// The catalogue could not be read.
+    #[error("the batch could not be matched")]
+    Catalog(#[from] CatalogError),
     /// Another instance published it first.
     #[error("another instance published the batch")]
     Overtaken,
@@ -75,6 +80,7 @@ pub struct Publish {
     outbox: Outbox,
     events: metrics::Counter,
     changes: metrics::Counter,
+    deliveries: metrics::Counter,
 }
 
 /// What a publishing transaction needs on its blocking thread.
@@ -86,9 +92,11 @@ struct Work {
 }
 
 /// What a transaction published.
+#[derive(Default)]
 struct Published {
     changes: usize,
     events: usize,
+    deliveries: usize,
     chains: Vec<Chain>,
     has_due: bool,
 }
@@ -107,14 +115,20 @@ impl Publish {
         limits: &Limits,
     ) -> Self {
         let reader = Reader::new(DEFAULT_SOURCE, url, limits.changes_per_batch_max);
-        let work = Work { reader, registry, instance, lease: limits.lease() };
+        let work = Work {
+            reader,
+            registry,
+            instance,
+            lease: limits.lease(),
+        };
         Self {
             database,
             doorbell,
             work: Arc::new(Mutex::new(work)),
             outbox,
-            events: metrics::counter!("rowcall_events_published_total"),
-            changes: metrics::counter!("rowcall_changes_published_total"),
+            events: metrics::counter!(EVENTS_PUBLISHED),
+            changes: metrics::counter!(CHANGES_PUBLISHED),
+            deliveries: metrics::counter!(DELIVERIES_CREATED),
         }
     }
 }
@@ -148,13 +162,18 @@ impl Stage for Publish {
         self.doorbell.found(published.changes).await;
         self.changes.increment(published.changes as u64);
         self.events.increment(published.events as u64);
+        self.deliveries.increment(published.deliveries as u64);
         for chain in published.chains {
             self.outbox.push(chain, &mut room);
         }
         if published.has_due {
             self.outbox.look();
         }
-        Ok(if published.changes == 0 { Progress::Idle } else { Progress::Worked })
+        Ok(if published.changes == 0 {
+            Progress::Idle
+        } else {
+            Progress::Worked
+        })
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {
@@ -172,15 +191,24 @@ impl Work {
     ) -> Result<Published, PublishError> {
         // The batch's snapshot comes before anything is written: see `Reader::read`.
         let Some(batch) = self.reader.read(connection)? else {
-            return Ok(Published { changes: 0, events: 0, chains: Vec::new(), has_due: false });
+            return Ok(Published::default());
         };
-        let Batch { changes, from, mut to } = batch;
+        let Batch {
+            changes,
+            from,
+            mut to,
+        } = batch;
         let count = changes.len();
         // Asked for after the snapshot, so every subscription whose 201 came before a change is in it.
         let revision = registry_share(connection)?;
         let registry = self.registry.at(connection, revision)?;
-        let events =
-            detect::detect(changes, &registry.targets, DEFAULT_SOURCE, from.position, now);
+        let events = detect::detect(
+            changes,
+            &registry.targets,
+            DEFAULT_SOURCE,
+            from.position,
+            now,
+        );
         to.position = events.last().map_or(from.position, |event| event.position);
 
         let mut planned = matched(&events, &registry, now);
@@ -202,7 +230,15 @@ impl Work {
         Ok(Published {
             changes: count,
             events: events.len(),
-            chains: into_chains(&planned, &rows, &events, &registry, chains, started + self.lease),
+            deliveries: rows.len(),
+            chains: into_chains(
+                &planned,
+                &rows,
+                &events,
+                &registry,
+                chains,
+                started + self.lease,
+            ),
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
         })
     }
@@ -233,7 +269,9 @@ fn sequences(
 ) -> Result<HashMap<Uuid, i64>, PublishError> {
     let mut counts: HashMap<Uuid, i64> = HashMap::new();
     for delivery in planned {
-        *counts.entry(registry.id(delivery.subscription)).or_default() += 1;
+        *counts
+            .entry(registry.id(delivery.subscription))
+            .or_default() += 1;
     }
     if counts.is_empty() {
         return Ok(HashMap::new());
@@ -283,9 +321,12 @@ fn into_chains(
 ) -> Vec<Chain> {
     let mut chains: Vec<Option<Chain>> = (0..count).map(|_| None).collect();
     for (delivery, row) in planned.iter().zip(rows) {
-        let Birth::Claimed(number) = delivery.birth else { continue };
+        let Birth::Claimed(number) = delivery.birth else {
+            continue;
+        };
         let registered = &registry.subscriptions[delivery.subscription as usize];
-        let chain = chains[number].get_or_insert_with(|| Chain::new(Arc::clone(registered), lease_ends));
+        let chain =
+            chains[number].get_or_insert_with(|| Chain::new(Arc::clone(registered), lease_ends));
         chain.push(Claimed {
             id: row.id,
             event_id: row.event_id,

@@ -59,7 +59,9 @@ pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec
     let mut found = Vec::new();
     for (place, event) in events.iter().enumerate() {
         let (key, previous) = (event.key.as_deref(), event.previous_key.as_deref());
-        registry.index.find(&event.target.name, event.kind, key, previous, &mut found);
+        registry
+            .index
+            .find(&event.target.name, event.kind, key, previous, &mut found);
         if found.is_empty() {
             continue;
         }
@@ -102,10 +104,14 @@ pub fn assign(
         busy.into_iter().map(|lane| (lane, None)).collect();
     let mut chains = 0;
     for delivery in planned {
-        let is_active =
-            subscriptions[delivery.subscription as usize].subscription.state == State::Active;
-        let lanes: Vec<LaneOf> =
-            delivery.lanes().map(|lane| (delivery.subscription, lane)).collect();
+        let is_active = subscriptions[delivery.subscription as usize]
+            .subscription
+            .state
+            == State::Active;
+        let lanes: Vec<LaneOf> = delivery
+            .lanes()
+            .map(|lane| (delivery.subscription, lane))
+            .collect();
         let mut ahead = lanes.iter().filter_map(|lane| tails.get(lane));
         delivery.birth = match (ahead.next(), lanes.len()) {
             (None, _) if !is_active => Birth::Parked,
@@ -135,7 +141,9 @@ pub fn assign(
 
 impl Planned {
     fn lanes(&self) -> impl Iterator<Item = i64> + use<> {
-        let previous = self.lane_previous.filter(|previous| Some(*previous) != self.lane);
+        let previous = self
+            .lane_previous
+            .filter(|previous| Some(*previous) != self.lane);
         self.lane.into_iter().chain(previous)
     }
 }

@@ -77,10 +77,7 @@ pub fn delivery_insert(
     holder: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), diesel::result::Error> {
-    fn column<'a, T>(
-        deliveries: &'a [NewDelivery],
-        of: impl Fn(&'a NewDelivery) -> T,
-    ) -> Vec<T> {
+    fn column<'a, T>(deliveries: &'a [NewDelivery], of: impl Fn(&'a NewDelivery) -> T) -> Vec<T> {
         deliveries.iter().map(of).collect()
     }
     sql_query(
@@ -130,7 +127,10 @@ pub fn sequence_take(
     .bind::<Array<SqlUuid>, _>(ids)
     .bind::<Array<BigInt>, _>(counts)
     .load(connection)?;
-    Ok(rows.into_iter().map(|row| (row.subscription_id, row.before)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.subscription_id, row.before))
+        .collect())
 }
 
 /// Which of these lanes have unsettled deliveries. Of each such lane one delivery stays locked until

@@ -74,7 +74,10 @@ impl Index {
         found: &mut Vec<u32>,
     ) {
         found.clear();
-        let Some(entry) = self.by_object_type.get(object_type).and_then(|kinds| kinds.get(&kind))
+        let Some(entry) = self
+            .by_object_type
+            .get(object_type)
+            .and_then(|kinds| kinds.get(&kind))
         else {
             return;
         };
@@ -88,10 +91,22 @@ impl Index {
 }
 
 impl Entry {
-    fn add(&mut self, subscription: &Subscription, place: u32, object_type: &str, event_type: &str) {
+    fn add(
+        &mut self,
+        subscription: &Subscription,
+        place: u32,
+        object_type: &str,
+        event_type: &str,
+    ) {
         let spec = &subscription.spec;
-        let is_meant = spec.event_types.iter().any(|pattern| name_matches(pattern, event_type))
-            || spec.object_types.iter().any(|pattern| name_matches(pattern, object_type));
+        let is_meant = spec
+            .event_types
+            .iter()
+            .any(|pattern| name_matches(pattern, event_type))
+            || spec
+                .object_types
+                .iter()
+                .any(|pattern| name_matches(pattern, object_type));
         if !is_meant {
             return;
         }

@@ -6,8 +6,11 @@ use uuid::Uuid;
 
 use super::{index::Index, store::targets_load};
 use crate::{
-    catalog::model::{Catalog, ObjectType},
-    db::{Connection, DbError},
+    catalog::{
+        model::{Catalog, ObjectType},
+        store::CatalogError,
+    },
+    db::Connection,
     sink::{Sink, WebhookClient, WebhookSink},
     subscription::{
         model::{SinkSpec, Subscription},
@@ -75,12 +78,20 @@ impl LiveRegistry {
     /// An empty one; the first use loads it.
     #[must_use]
     pub fn new(secret_key: Arc<SecretKey>, client: WebhookClient) -> Self {
-        Self { secret_key, client, last: Arc::default() }
+        Self {
+            secret_key,
+            client,
+            last: Arc::default(),
+        }
     }
 
     /// The registry at `revision`, which the caller has just read in the same transaction. Loaded
     /// again only if that is another than the last one.
-    pub fn at(&self, connection: &mut Connection, revision: i64) -> Result<Arc<Registry>, DbError> {
+    pub fn at(
+        &self,
+        connection: &mut Connection,
+        revision: i64,
+    ) -> Result<Arc<Registry>, CatalogError> {
         if let Some(last) = self.last().as_ref()
             && last.revision == revision
         {
@@ -95,22 +106,35 @@ impl LiveRegistry {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, DbError> {
+    fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, CatalogError> {
         let catalog = Catalog::load(connection)?;
         let targets = targets(connection, &catalog)?;
         let list = subscription_load(connection, &self.secret_key)?;
         for (name, reason) in &list.unreadable {
-            tracing::error!(subscription = name, reason, "a subscription can't be read; it is sent nothing");
+            tracing::error!(
+                subscription = name,
+                reason,
+                "a subscription can't be read; it is sent nothing"
+            );
         }
-        let subscriptions: Vec<Arc<Registered>> =
-            list.subscriptions.into_iter().map(|loaded| Arc::new(self.registered(loaded))).collect();
+        let subscriptions: Vec<Arc<Registered>> = list
+            .subscriptions
+            .into_iter()
+            .map(|loaded| Arc::new(self.registered(loaded)))
+            .collect();
         let by_id = subscriptions
             .iter()
             .zip(0..)
             .map(|(registered, place)| (registered.subscription.id, place))
             .collect();
         let index = Index::build(&catalog, &subscriptions);
-        Ok(Registry { revision, targets, subscriptions, by_id, index })
+        Ok(Registry {
+            revision,
+            targets,
+            subscriptions,
+            by_id,
+            index,
+        })
     }
 
     fn registered(&self, loaded: Loaded) -> Registered {
@@ -120,19 +144,25 @@ impl LiveRegistry {
                 .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
                 .map_err(|refusal| refusal.to_string())
         });
-        Registered { subscription: loaded.subscription, sink }
+        Registered {
+            subscription: loaded.subscription,
+            sink,
+        }
     }
 }
 
 fn targets(
     connection: &mut Connection,
     catalog: &Catalog,
-) -> Result<HashMap<i32, Arc<Target>>, DbError> {
+) -> Result<HashMap<i32, Arc<Target>>, CatalogError> {
     let mut targets = HashMap::new();
     for (id, name) in targets_load(connection)? {
         // Changes that were captured before their object type was taken out yield no events.
         if let Some(object_type) = catalog.object_types.get(&name) {
-            let target = Target { name, object_type: object_type.clone() };
+            let target = Target {
+                name,
+                object_type: object_type.clone(),
+            };
             targets.insert(id, Arc::new(target));
         }
     }

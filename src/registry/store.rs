@@ -109,11 +109,14 @@ struct TargetRow {
 }
 
 /// The object types that changes name by number, those of removed triggers included.
-pub fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<(i32, String)>> {
+pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<(i32, String)>> {
     let rows: Vec<TargetRow> =
         sql_query("select id, object_type from rowcall.capture_target order by id")
             .load(connection)?;
-    Ok(rows.into_iter().map(|row| (row.id, row.object_type)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.object_type))
+        .collect())
 }
 
 /// The revision, without a lock: for delivering, which only needs a recent one.
