@@ -1,0 +1,212 @@
+//! One instance of Rowcall under a test's hands: its own database, a clock that the test moves, stages
+//! that the test runs.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test file includes all and uses some"
+)]
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::{
+    PgConnection, QueryableByName, RunQueryDsl,
+    sql_types::{BigInt, Text},
+};
+use rowcall::{
+    app::{Instance, Settings},
+    capture::install::reconcile,
+    catalog::{apply::apply, examine::Order, load::Folder},
+    clock::Clock,
+    config::Limits,
+    db::{Connection, Database},
+    sink::AddressGuard,
+    stage::{Progress, Stage},
+    subscription::secret::SecretKey,
+};
+use secrecy::SecretString;
+
+use super::postgres::{Kind, TestDatabase};
+
+/// The key that secrets are encrypted with in tests.
+pub const SECRET_KEY: &str = "6f0b2a9cb6b1a4c1f2b3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6071829";
+/// The bootstrap key of the API in tests.
+pub const ADMIN_KEY: &str = "an admin key of more than 32 characters";
+/// The signing secret that `webhook` subscriptions have.
+pub const SIGNING_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// How a test wants its instance.
+pub struct Options {
+    pub kind: Kind,
+    pub limits: Limits,
+    pub safety_poll: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { kind: Kind::Standard, limits: Limits::for_testing(), safety_poll: true }
+    }
+}
+
+/// An instance with its database. Dropping it fails the test if work or tasks are left.
+pub struct TestApp {
+    pub database: Arc<TestDatabase>,
+    pub clock: Clock,
+    pub instance: Instance,
+    limits: Limits,
+}
+
+impl TestApp {
+    /// An instance with small limits on a database of its own, in which `sql` was run.
+    pub async fn start(sql: &str) -> Self {
+        Self::start_with(sql, Options::default()).await
+    }
+
+    pub async fn start_with(sql: &str, options: Options) -> Self {
+        let kind = options.kind;
+        let sql = sql.to_owned();
+        let database = tokio::task::spawn_blocking(move || {
+            let database = TestDatabase::create_in(kind);
+            super::postgres::execute(&database.url, &sql);
+            database
+        })
+        .await
+        .unwrap();
+        let start = DateTime::parse_from_rfc3339("2026-03-02T09:00:00Z").unwrap();
+        Self::on(Arc::new(database), Clock::manual(start.with_timezone(&Utc)), options).await
+    }
+
+    /// Another instance on the same database and clock.
+    pub async fn sibling(&self) -> Self {
+        let options = Options { limits: self.limits.clone(), ..Options::default() };
+        Self::on(Arc::clone(&self.database), self.clock.clone(), options).await
+    }
+
+    async fn on(database: Arc<TestDatabase>, clock: Clock, options: Options) -> Self {
+        let settings = Settings {
+            database_url: SecretString::from(database.url.clone()),
+            secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
+            admin_key: Some(SecretString::from(ADMIN_KEY)),
+            allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
+            limits: options.limits.clone(),
+            safety_poll: options.safety_poll,
+        };
+        let instance = Instance::build(settings, clock.clone()).await.unwrap();
+        Self { database, clock, instance, limits: options.limits }
+    }
+
+    /// Applies metadata, given as the text of one file.
+    pub async fn apply(&self, toml: &str) {
+        let folder = Folder::of_text("test.toml", toml);
+        let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
+        let key = Arc::new(SecretKey::parse(SECRET_KEY).unwrap());
+        let mut order = Order::new(folder, guard, Some(key));
+        order.environment = |name| (name == "SIGNING_SECRET").then(|| SIGNING_SECRET.to_owned());
+        let value_bytes_max = self.limits.value_bytes_max;
+        let install = move |connection: &mut Connection, catalog: &_, now| {
+            reconcile(connection, catalog, value_bytes_max, now)
+        };
+        let database = Database::new(&self.database.url, 1);
+        apply(&database, Arc::new(order), self.clock.now(), install)
+            .await
+            .unwrap_or_else(|error| panic!("{:?}", miette::Report::new(error)));
+    }
+
+    /// Runs statements, each in a transaction of its own unless the text says otherwise.
+    pub fn sql(&self, sql: &str) {
+        super::postgres::execute(&self.database.url, sql);
+    }
+
+    pub fn connect(&self) -> PgConnection {
+        self.database.connect()
+    }
+
+    /// One number that a query answers.
+    pub fn count(&self, sql: &str) -> i64 {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = BigInt)]
+            count: i64,
+        }
+        let row: Row = diesel::sql_query(format!("select ({sql})::bigint as count"))
+            .get_result(&mut self.connect())
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        row.count
+    }
+
+    /// The first column of a query's rows, as text.
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Text)]
+            value: String,
+        }
+        let rows: Vec<Row> =
+            diesel::sql_query(format!("select coalesce(v::text, 'null') as value from ({sql}) as q (v)"))
+                .load(&mut self.connect())
+                .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        rows.into_iter().map(|row| row.value).collect()
+    }
+
+    /// Runs the stages until nothing is to be done at the present time and nothing is under way.
+    pub async fn run_until_idle(&mut self) {
+        loop {
+            let now = self.clock.now();
+            let published = self.instance.publish.run_once(now).await.unwrap();
+            let delivered = self.instance.deliver.run_once(now).await.unwrap();
+            let outbox = &self.instance.outbox;
+            if (published, delivered) != (Progress::Idle, Progress::Idle) {
+                continue;
+            }
+            if outbox.in_memory() == 0 && outbox.senders() == 0 && self.due() == 0 {
+                return;
+            }
+            // Ends when a sender tells its result.
+            self.instance.deliver.rest(now).await;
+        }
+    }
+
+    /// Moves the clock, then runs until idle.
+    pub async fn advance(&mut self, step: TimeDelta) {
+        self.clock.advance(step);
+        self.run_until_idle().await;
+    }
+
+    fn due(&self) -> i64 {
+        let now = self.clock.now().to_rfc3339();
+        self.count(&format!(
+            "select count(*) from rowcall.delivery where state = 'sending' \
+             or (state = 'pending' and due_at <= '{now}')"
+        ))
+    }
+
+    /// What is left to do at the present time, in words; empty if nothing is.
+    fn leftovers(&self) -> Vec<String> {
+        let unread = "select count(*) from rowcall.change c, rowcall.source s \
+             where not pg_visible_in_snapshot(c.xid, s.snapshot)";
+        let mut left = Vec::new();
+        for (what, count) in [
+            ("deliveries in memory", self.instance.outbox.in_memory() as i64),
+            ("requests under way", self.instance.outbox.senders() as i64),
+            ("changes unread", self.count(unread)),
+            ("deliveries due or sending", self.due()),
+        ] {
+            if count > 0 {
+                left.push(format!("{count} {what}"));
+            }
+        }
+        left
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        // A sibling still at work has the rest of it.
+        if std::thread::panicking() || Arc::strong_count(&self.database) > 1 {
+            return;
+        }
+        let left = self.leftovers();
+        assert!(left.is_empty(), "work is left: {}", left.join(", "));
+    }
+}
