@@ -27,8 +27,10 @@ use crate::{
     db::{Connection, Database, DbError, QueryError},
     registry::{SecretKeyError, registry_lock, registry_raise, secret_key_check},
     subscription::{
-        model::SubscriptionSpec,
-        register::{Origin, RegisterError, Registered, Registration, register, remove, replace},
+        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        register::{
+            Origin, RegisterError, Registered, Registration, SpecProblem, register, remove, replace,
+        },
         secret::SecretKey,
     },
 };
@@ -279,7 +281,8 @@ fn subscriptions_write(
     secret_key_check(connection, key)?;
     let mut secrets = Vec::new();
     for item in due {
-        let spec = item.spec.clone();
+        let mut spec = item.spec.clone();
+        secret_look_up(&mut spec, order);
         let written = match examined.registered.get(&item.name) {
             Some(id) => replace(connection, key, catalog, *id, spec, now),
             None => {
@@ -304,8 +307,16 @@ fn subscriptions_write(
     Ok(secrets)
 }
 
+/// Examining has found the variable set.
+fn secret_look_up(spec: &mut SubscriptionSpec, order: &Order) {
+    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    if let Some(SecretSpec::Environment { env, value }) = secret {
+        *value = (order.environment)(env);
+    }
+}
+
 fn has_secret(spec: &SubscriptionSpec) -> bool {
-    let crate::subscription::model::SinkSpec::Webhook { secret, .. } = &spec.sink;
+    let SinkSpec::Webhook { secret, .. } = &spec.sink;
     secret.is_some()
 }
 
@@ -313,7 +324,7 @@ fn has_secret(spec: &SubscriptionSpec) -> bool {
 fn register_error(item: &Item<SubscriptionSpec>, error: RegisterError) -> ApplyError {
     match error {
         RegisterError::Problems(problems) => {
-            let problem = |problem: crate::subscription::register::SpecProblem| {
+            let problem = |problem: SpecProblem| {
                 Problem::new(item.places.at(&problem.pointer), problem.message)
             };
             MetadataError::invalid(problems.into_iter().map(problem).collect()).into()
