@@ -14,9 +14,10 @@ use super::{
     model::{Catalog, Verb},
     plan::{Action, Definitions, Kind, Plan, running, wanted},
     problem::{MetadataError, Problem, Warning},
+    shape::shape_read,
     store::{
-        CatalogError, RegisteredRow, Stored, catalog_current, catalog_exists, shape_read,
-        subscription_naming, subscription_of_folder,
+        CatalogError, RegisteredRow, Stored, catalog_current, catalog_exists, subscription_naming,
+        subscription_of_folder,
     },
     validate::{Surroundings, tables, validate},
 };

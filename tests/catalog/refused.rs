@@ -5,7 +5,7 @@ use rowcall::{
         load::Folder,
         model::Catalog,
         problem::MetadataError,
-        store::shape_read,
+        shape::shape_read,
         validate::{Surroundings, tables, validate},
     },
     sink::AddressGuard,
