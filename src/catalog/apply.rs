@@ -18,7 +18,7 @@ use super::{
     plan::{Action, Change, Kind, Plan},
     problem::{MetadataError, Problem},
     store::{
-        CatalogError, NewVersion, catalog_item_close, catalog_item_insert, catalog_version_folder,
+        NewVersion, catalog_item_close, catalog_item_insert, catalog_version_folder,
         catalog_version_insert, lock_timeout_set, transaction_read_only,
     },
 };
@@ -100,9 +100,6 @@ pub enum ApplyError {
          pg_stat_activity and pg_locks, and try again; nothing was changed"
     ))]
     Busy(#[source] Box<Self>),
-    /// The catalogue could not be read or written.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
     /// The database failed.
     #[error(transparent)]
     #[diagnostic(transparent)]

@@ -14,31 +14,6 @@ use crate::{
     subscription::register::Origin,
 };
 
-/// Why the catalogue could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// A definition in the repository is not what this version of Rowcall writes.
-    #[error(
-        "{what} in the repository can't be read; was it written by a later version of Rowcall?"
-    )]
-    Definition {
-        /// Which.
-        what: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] DbError),
-}
-
-impl From<QueryError> for CatalogError {
-    fn from(error: QueryError) -> Self {
-        Self::Db(error.into())
-    }
-}
-
 /// The running catalogue, and what of it the API made.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
@@ -67,7 +42,7 @@ struct VersionRow {
 }
 
 /// The running catalogue with the origin of its items.
-pub fn catalog_current(connection: &mut Connection) -> Result<Stored, CatalogError> {
+pub fn catalog_current(connection: &mut Connection) -> Result<Stored, DbError> {
     let version = catalog_version(connection)?;
     let rows: Vec<ItemRow> = sql_query(
         "select kind, name, origin = 'folder' as is_folder, definition::text as definition \
@@ -86,7 +61,7 @@ pub fn catalog_current(connection: &mut Connection) -> Result<Stored, CatalogErr
     Ok(stored)
 }
 
-fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), CatalogError> {
+fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), DbError> {
     let what = || format!("{} {}", row.kind, row.name);
     match row.kind.as_str() {
         "namespace" => {
@@ -104,8 +79,8 @@ fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), CatalogError> {
 pub(super) fn definition<T: DeserializeOwned>(
     json: &str,
     what: impl FnOnce() -> String,
-) -> Result<T, CatalogError> {
-    serde_json::from_str(json).map_err(|source| CatalogError::Definition {
+) -> Result<T, DbError> {
+    serde_json::from_str(json).map_err(|source| DbError::Unreadable {
         what: what(),
         source,
     })
@@ -123,21 +98,21 @@ impl Catalog {
     /// # Errors
     ///
     /// If the database can't be read, or holds what this version of Rowcall does not know.
-    pub fn load(connection: &mut Connection) -> Result<Self, CatalogError> {
+    pub fn load(connection: &mut Connection) -> Result<Self, DbError> {
         catalog_current(connection).map(|stored| stored.catalog)
     }
 }
 
 /// The number that grows with every edit of the catalogue or of the registration list: a copy of
 /// them that was made at this revision is good as long as it stays. Takes no lock.
-pub fn catalog_revision(connection: &mut Connection) -> Result<i64, CatalogError> {
+pub fn catalog_revision(connection: &mut Connection) -> Result<i64, DbError> {
     let row: VersionRow =
         sql_query("select revision as version from rowcall.registry").get_result(connection)?;
     Ok(row.version)
 }
 
 /// Whether the repository was set up; if not, there is nothing in it.
-pub fn catalog_exists(connection: &mut Connection) -> Result<bool, CatalogError> {
+pub fn catalog_exists(connection: &mut Connection) -> Result<bool, DbError> {
     #[derive(QueryableByName)]
     struct Exists {
         #[diesel(sql_type = Bool)]
@@ -149,9 +124,7 @@ pub fn catalog_exists(connection: &mut Connection) -> Result<bool, CatalogError>
 }
 
 /// The digest of the folder that was applied last; `None` if none was.
-pub fn catalog_version_folder(
-    connection: &mut Connection,
-) -> Result<Option<Vec<u8>>, CatalogError> {
+pub fn catalog_version_folder(connection: &mut Connection) -> Result<Option<Vec<u8>>, DbError> {
     #[derive(QueryableByName)]
     struct DigestRow {
         #[diesel(sql_type = Binary)]
@@ -263,7 +236,7 @@ struct SubscriptionRow {
 pub fn subscription_of_folder(
     connection: &mut Connection,
     names: &[&str],
-) -> Result<Vec<RegisteredRow>, CatalogError> {
+) -> Result<Vec<RegisteredRow>, DbError> {
     let rows: Vec<SubscriptionRow> = sql_query(
         "select id, name, origin = 'folder' as is_folder, owner, definition::text as definition \
          from rowcall.subscription \
@@ -291,7 +264,7 @@ pub fn subscription_naming(
     connection: &mut Connection,
     types: &[String],
     names_max: i64,
-) -> Result<Vec<String>, CatalogError> {
+) -> Result<Vec<String>, DbError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]

@@ -44,7 +44,7 @@ fn a_whole_file_is_read() {
     assert_eq!(spec.object_keys[1]["f"].get(), "1.5");
     assert_eq!(spec.retry.schedule.len(), 2);
     let place = folder.object_types[0].places.at("/exclude/0");
-    assert_eq!(place.to_string(), "m.toml:7:24");
+    assert_eq!(place.to_string(), "m.toml:7:20");
 }
 
 #[test]

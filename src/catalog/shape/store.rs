@@ -9,11 +9,8 @@ use diesel::{
 
 use super::{OWN_SCHEMA, SYSTEM_SCHEMAS, Shapes, TableShape};
 use crate::{
-    catalog::{
-        model::TableName,
-        store::{CatalogError, definition},
-    },
-    db::Connection,
+    catalog::{model::TableName, store::definition},
+    db::{Connection, DbError},
 };
 
 /// Tables that are looked at for the nearest name of one that is not there.
@@ -48,7 +45,7 @@ struct TableRow {
 pub fn shape_read<'a>(
     connection: &mut Connection,
     tables: impl IntoIterator<Item = &'a TableName>,
-) -> Result<Shapes, CatalogError> {
+) -> Result<Shapes, DbError> {
     let asked: Vec<&TableName> = tables.into_iter().collect();
     let schemas: Vec<&str> = asked.iter().map(|table| table.schema.as_str()).collect();
     let names: Vec<&str> = asked.iter().map(|table| table.table.as_str()).collect();
@@ -80,7 +77,7 @@ pub fn shape_read<'a>(
     })
 }
 
-fn table_candidates(connection: &mut Connection) -> Result<Vec<TableName>, CatalogError> {
+fn table_candidates(connection: &mut Connection) -> Result<Vec<TableName>, DbError> {
     let rows: Vec<TableRow> = sql_query(
         "select n.nspname::text as schema, c.relname::text as name \
          from pg_class c join pg_namespace n on n.oid = c.relnamespace \
