@@ -64,6 +64,18 @@ pub enum DbError {
     /// A statement failed.
     #[error("a statement failed")]
     Query(#[from] diesel::result::Error),
+    /// The repository holds what this version of Rowcall does not write.
+    #[error("{what} in the repository can't be read")]
+    #[diagnostic(help(
+        "was it written by a later version of Rowcall? run that version, or apply the metadata again"
+    ))]
+    Unreadable {
+        /// Which part of it.
+        what: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The closure panicked; its transaction was rolled back.
     #[error("a task that used the database panicked")]
     Panicked,

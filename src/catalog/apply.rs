@@ -18,7 +18,7 @@ use super::{
     plan::{Action, Change, Kind, Plan},
     problem::{MetadataError, Problem},
     store::{
-        CatalogError, NewVersion, catalog_item_close, catalog_item_insert, catalog_version_folder,
+        NewVersion, catalog_item_close, catalog_item_insert, catalog_version_folder,
         catalog_version_insert, lock_timeout_set, transaction_read_only,
     },
 };
@@ -27,8 +27,10 @@ use crate::{
     db::{Connection, Database, DbError, QueryError},
     registry::{SecretKeyError, registry_lock, registry_raise, secret_key_check},
     subscription::{
-        model::SubscriptionSpec,
-        register::{Origin, RegisterError, Registered, Registration, register, remove, replace},
+        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        register::{
+            Origin, RegisterError, Registered, Registration, SpecProblem, register, remove, replace,
+        },
         secret::SecretKey,
     },
 };
@@ -98,9 +100,6 @@ pub enum ApplyError {
          pg_stat_activity and pg_locks, and try again; nothing was changed"
     ))]
     Busy(#[source] Box<Self>),
-    /// The catalogue could not be read or written.
-    #[error(transparent)]
-    Catalog(#[from] CatalogError),
     /// The database failed.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -279,7 +278,8 @@ fn subscriptions_write(
     secret_key_check(connection, key)?;
     let mut secrets = Vec::new();
     for item in due {
-        let spec = item.spec.clone();
+        let mut spec = item.spec.clone();
+        secret_look_up(&mut spec, order);
         let written = match examined.registered.get(&item.name) {
             Some(id) => replace(connection, key, catalog, *id, spec, now),
             None => {
@@ -304,8 +304,16 @@ fn subscriptions_write(
     Ok(secrets)
 }
 
+/// Examining has found the variable set.
+fn secret_look_up(spec: &mut SubscriptionSpec, order: &Order) {
+    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    if let Some(SecretSpec::Environment { env, value }) = secret {
+        *value = (order.environment)(env);
+    }
+}
+
 fn has_secret(spec: &SubscriptionSpec) -> bool {
-    let crate::subscription::model::SinkSpec::Webhook { secret, .. } = &spec.sink;
+    let SinkSpec::Webhook { secret, .. } = &spec.sink;
     secret.is_some()
 }
 
@@ -313,7 +321,7 @@ fn has_secret(spec: &SubscriptionSpec) -> bool {
 fn register_error(item: &Item<SubscriptionSpec>, error: RegisterError) -> ApplyError {
     match error {
         RegisterError::Problems(problems) => {
-            let problem = |problem: crate::subscription::register::SpecProblem| {
+            let problem = |problem: SpecProblem| {
                 Problem::new(item.places.at(&problem.pointer), problem.message)
             };
             MetadataError::invalid(problems.into_iter().map(problem).collect()).into()

@@ -14,15 +14,16 @@ use super::{
     model::{Catalog, Verb},
     plan::{Action, Definitions, Kind, Plan, running, wanted},
     problem::{MetadataError, Problem, Warning},
+    shape::shape_read,
     store::{
-        CatalogError, RegisteredRow, Stored, catalog_current, catalog_exists, shape_read,
-        subscription_naming, subscription_of_folder,
+        RegisteredRow, Stored, catalog_current, catalog_exists, subscription_naming,
+        subscription_of_folder,
     },
     validate::{Surroundings, tables, validate},
 };
 use crate::{
     config::secret_from_environment,
-    db::Connection,
+    db::{Connection, DbError},
     sink::AddressGuard,
     subscription::{model::SubscriptionSpec, register::Origin, secret::SecretKey},
 };
@@ -128,7 +129,7 @@ pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Exam
 fn state(
     connection: &mut Connection,
     folder: &Folder,
-) -> Result<(Stored, Vec<RegisteredRow>), CatalogError> {
+) -> Result<(Stored, Vec<RegisteredRow>), DbError> {
     if !catalog_exists(connection)? {
         return Ok((Stored::default(), Vec::new()));
     }
@@ -164,7 +165,7 @@ fn conflicts(folder: &Folder, registered: &[RegisteredRow]) -> Vec<Problem> {
 }
 
 /// Subscriptions of the API that name an object type which goes, or one of its events.
-fn left_behind(connection: &mut Connection, plan: &Plan) -> Result<Option<Warning>, CatalogError> {
+fn left_behind(connection: &mut Connection, plan: &Plan) -> Result<Option<Warning>, DbError> {
     let removed = plan
         .changes
         .iter()

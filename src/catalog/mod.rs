@@ -1,10 +1,10 @@
 //! The catalogue: which tables are business objects, and which events they have.
 //!
-//! [`load`] reads a folder of TOML files (of [`document`]s, made of [`entry`]s) and keeps the
-//! [`place`] of everything that was written. [`store`] reads the real tables' [`shape`]s and the
-//! running catalogue. [`validate`] and [`plan`] are pure: the first compares the folder with the
-//! tables, the second with the running catalogue. [`apply`] does the whole under the registry's
-//! lock, in one transaction, as a new version. A folder with a [`problem`] changes nothing.
+//! [`load`] reads a folder of TOML files (of [`document`]s) and keeps the [`place`] of everything that
+//! was written. [`shape`] is what the real tables look like, [`store`] what runs. [`validate`] and
+//! [`plan`] are pure: the first compares the folder with the tables, the second with what runs.
+//! [`examine`] puts these together, and [`apply`] does the whole under the registry's lock, in one
+//! transaction, as a new version. A folder with a [`problem`] changes nothing.
 
 pub mod apply;
 pub mod document;

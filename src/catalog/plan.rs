@@ -118,16 +118,6 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
-
-    /// The names of the object types that go.
-    pub fn removed_object_types(&self) -> impl Iterator<Item = &str> {
-        let gone =
-            |change: &&Change| change.kind == Kind::ObjectType && change.action == Action::Remove;
-        self.changes
-            .iter()
-            .filter(gone)
-            .map(|change| change.name.as_str())
-    }
 }
 
 /// What of the running state was born in the folder.
@@ -271,4 +261,83 @@ fn short(value: &str) -> String {
     }
     let start: String = value.chars().take(VALUE_CHARS_MAX).collect();
     format!("{start}...")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn definitions(entries: &[(Kind, &str, Value)]) -> Definitions {
+        entries
+            .iter()
+            .map(|(kind, name, value)| ((*kind, (*name).to_owned()), value.clone()))
+            .collect()
+    }
+
+    #[test]
+    fn a_plan_tells_what_is_added_changed_removed_and_unchanged() {
+        let before = definitions(&[
+            (Kind::Namespace, "sales", json!({"description": ""})),
+            (
+                Kind::ObjectType,
+                "sales.gone",
+                json!({"table": "a.gone", "key": ["id"]}),
+            ),
+            (
+                Kind::ObjectType,
+                "sales.order",
+                json!({"table": "a.b", "key": ["id"], "mask": ["c"]}),
+            ),
+        ]);
+        let after = definitions(&[
+            (Kind::Namespace, "sales", json!({"description": ""})),
+            (
+                Kind::ObjectType,
+                "sales.order",
+                json!({"table": "a.b", "key": ["id", "x"]}),
+            ),
+            (
+                Kind::Subscription,
+                "erp",
+                json!({"sink": {"url": "https://e.example.com/"}}),
+            ),
+        ]);
+        assert_eq!(
+            Plan::between(&before, &after).to_string(),
+            "- object_type sales.gone\n\
+             ~ object_type sales.order\n    key: [\"id\"] -> [\"id\",\"x\"]\n    mask: [\"c\"] -> \
+             (not set)\n\
+             + subscription erp\n    sink.url = \"https://e.example.com/\"\n\
+             1 to add, 1 to change, 1 to remove, 1 unchanged\n"
+        );
+        let same = Plan::between(&after, &after);
+        assert!(same.is_empty());
+        assert_eq!(
+            same.to_string(),
+            "0 to add, 0 to change, 0 to remove, 3 unchanged\n"
+        );
+    }
+
+    #[test]
+    fn a_definition_that_cannot_be_read_is_written_anew() {
+        let registered = RegisteredRow {
+            id: uuid::Uuid::nil(),
+            name: "erp".to_owned(),
+            origin: Origin::Folder,
+            owner: None,
+            definition: r#"{"mode": "of a later version"}"#.to_owned(),
+        };
+        let before = running(&Stored::default(), &[registered]);
+        let after = definitions(&[(Kind::Subscription, "erp", json!({"mode": "synchronous"}))]);
+        let plan = Plan::between(&before, &after);
+        assert!(matches!(plan.changes[0].action, Action::Change(_)));
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        assert_eq!(short(&"x".repeat(201)).len(), 203);
+        assert_eq!(short("x"), "x");
+    }
 }

@@ -1,6 +1,4 @@
-//! SQL of the catalogue: the real tables' shapes, the items of a version, the versions.
-
-use std::collections::BTreeMap;
+//! SQL of the catalogue: the items of a version, the versions, the folder's subscriptions.
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -10,122 +8,11 @@ use diesel::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::{
-    model::{Catalog, TableName},
-    shape::{OWN_SCHEMA, SYSTEM_SCHEMAS, Shapes, TableShape},
-};
+use super::model::Catalog;
 use crate::{
     db::{Connection, DbError, QueryError},
     subscription::register::Origin,
 };
-
-/// Tables that are looked at for the nearest name of one that is not there.
-const CANDIDATES_MAX: i64 = 5_000;
-
-/// Why the catalogue could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum CatalogError {
-    /// A definition in the repository is not what this version of Rowcall writes.
-    #[error(
-        "{what} in the repository can't be read; was it written by a later version of Rowcall?"
-    )]
-    Definition {
-        /// Which.
-        what: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The database failed.
-    #[error(transparent)]
-    Db(#[from] DbError),
-}
-
-impl From<QueryError> for CatalogError {
-    fn from(error: QueryError) -> Self {
-        Self::Db(error.into())
-    }
-}
-
-#[derive(QueryableByName)]
-struct ShapeRow {
-    #[diesel(sql_type = Text)]
-    schema: String,
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    shape: String,
-}
-
-#[derive(QueryableByName)]
-struct Role {
-    #[diesel(sql_type = Text)]
-    role: String,
-}
-
-#[derive(QueryableByName)]
-struct TableRow {
-    #[diesel(sql_type = Text)]
-    schema: String,
-    #[diesel(sql_type = Text)]
-    name: String,
-}
-
-/// Reads the shapes of `tables` in one query, and of the tables that are not there the names that
-/// could have been meant.
-pub fn shape_read<'a>(
-    connection: &mut Connection,
-    tables: impl IntoIterator<Item = &'a TableName>,
-) -> Result<Shapes, CatalogError> {
-    let asked: Vec<&TableName> = tables.into_iter().collect();
-    let schemas: Vec<&str> = asked.iter().map(|table| table.schema.as_str()).collect();
-    let names: Vec<&str> = asked.iter().map(|table| table.table.as_str()).collect();
-    let role: Role = sql_query("select current_user::text as role").get_result(connection)?;
-    let rows: Vec<ShapeRow> = sql_query(include_str!("shape.sql"))
-        .bind::<Array<Text>, _>(schemas)
-        .bind::<Array<Text>, _>(names)
-        .load(connection)?;
-    let mut found = BTreeMap::new();
-    for row in rows {
-        let shape: TableShape = definition(&row.shape, || {
-            format!("the shape of {}.{}", row.schema, row.name)
-        })?;
-        let table = TableName {
-            schema: row.schema,
-            table: row.name,
-        };
-        found.insert(table, shape);
-    }
-    let all_there = asked.iter().all(|table| found.contains_key(*table));
-    Ok(Shapes {
-        role: role.role,
-        tables: found,
-        candidates: if all_there {
-            Vec::new()
-        } else {
-            table_candidates(connection)?
-        },
-    })
-}
-
-fn table_candidates(connection: &mut Connection) -> Result<Vec<TableName>, CatalogError> {
-    let rows: Vec<TableRow> = sql_query(
-        "select n.nspname::text as schema, c.relname::text as name \
-         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         where c.relkind in ('r', 'p') and c.relpersistence <> 't' and not c.relispartition \
-             and n.nspname <> all($1) and n.nspname <> $2 and n.nspname not like 'pg\\_%' \
-         order by 1, 2 limit $3",
-    )
-    .bind::<Array<Text>, _>(SYSTEM_SCHEMAS.as_slice())
-    .bind::<Text, _>(OWN_SCHEMA)
-    .bind::<BigInt, _>(CANDIDATES_MAX)
-    .load(connection)?;
-    let table = |row: TableRow| TableName {
-        schema: row.schema,
-        table: row.name,
-    };
-    Ok(rows.into_iter().map(table).collect())
-}
 
 /// The running catalogue, and what of it the API made.
 #[derive(Clone, Debug, Default)]
@@ -155,7 +42,7 @@ struct VersionRow {
 }
 
 /// The running catalogue with the origin of its items.
-pub fn catalog_current(connection: &mut Connection) -> Result<Stored, CatalogError> {
+pub fn catalog_current(connection: &mut Connection) -> Result<Stored, DbError> {
     let version = catalog_version(connection)?;
     let rows: Vec<ItemRow> = sql_query(
         "select kind, name, origin = 'folder' as is_folder, definition::text as definition \
@@ -174,7 +61,7 @@ pub fn catalog_current(connection: &mut Connection) -> Result<Stored, CatalogErr
     Ok(stored)
 }
 
-fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), CatalogError> {
+fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), DbError> {
     let what = || format!("{} {}", row.kind, row.name);
     match row.kind.as_str() {
         "namespace" => {
@@ -189,11 +76,11 @@ fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), CatalogError> {
     Ok(())
 }
 
-fn definition<T: DeserializeOwned>(
+pub(super) fn definition<T: DeserializeOwned>(
     json: &str,
     what: impl FnOnce() -> String,
-) -> Result<T, CatalogError> {
-    serde_json::from_str(json).map_err(|source| CatalogError::Definition {
+) -> Result<T, DbError> {
+    serde_json::from_str(json).map_err(|source| DbError::Unreadable {
         what: what(),
         source,
     })
@@ -211,21 +98,21 @@ impl Catalog {
     /// # Errors
     ///
     /// If the database can't be read, or holds what this version of Rowcall does not know.
-    pub fn load(connection: &mut Connection) -> Result<Self, CatalogError> {
+    pub fn load(connection: &mut Connection) -> Result<Self, DbError> {
         catalog_current(connection).map(|stored| stored.catalog)
     }
 }
 
 /// The number that grows with every edit of the catalogue or of the registration list: a copy of
 /// them that was made at this revision is good as long as it stays. Takes no lock.
-pub fn catalog_revision(connection: &mut Connection) -> Result<i64, CatalogError> {
+pub fn catalog_revision(connection: &mut Connection) -> Result<i64, DbError> {
     let row: VersionRow =
         sql_query("select revision as version from rowcall.registry").get_result(connection)?;
     Ok(row.version)
 }
 
 /// Whether the repository was set up; if not, there is nothing in it.
-pub fn catalog_exists(connection: &mut Connection) -> Result<bool, CatalogError> {
+pub fn catalog_exists(connection: &mut Connection) -> Result<bool, DbError> {
     #[derive(QueryableByName)]
     struct Exists {
         #[diesel(sql_type = Bool)]
@@ -237,9 +124,7 @@ pub fn catalog_exists(connection: &mut Connection) -> Result<bool, CatalogError>
 }
 
 /// The digest of the folder that was applied last; `None` if none was.
-pub fn catalog_version_folder(
-    connection: &mut Connection,
-) -> Result<Option<Vec<u8>>, CatalogError> {
+pub fn catalog_version_folder(connection: &mut Connection) -> Result<Option<Vec<u8>>, DbError> {
     #[derive(QueryableByName)]
     struct DigestRow {
         #[diesel(sql_type = Binary)]
@@ -351,7 +236,7 @@ struct SubscriptionRow {
 pub fn subscription_of_folder(
     connection: &mut Connection,
     names: &[&str],
-) -> Result<Vec<RegisteredRow>, CatalogError> {
+) -> Result<Vec<RegisteredRow>, DbError> {
     let rows: Vec<SubscriptionRow> = sql_query(
         "select id, name, origin = 'folder' as is_folder, owner, definition::text as definition \
          from rowcall.subscription \
@@ -379,7 +264,7 @@ pub fn subscription_naming(
     connection: &mut Connection,
     types: &[String],
     names_max: i64,
-) -> Result<Vec<String>, CatalogError> {
+) -> Result<Vec<String>, DbError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]

@@ -67,12 +67,20 @@ fn forbidden_schema(item: &Item<ObjectType>) -> Option<Problem> {
 
 fn absent(item: &Item<ObjectType>, candidates: &[TableName]) -> Problem {
     let table = &item.spec.table;
-    // The right table in the wrong schema is the commonest slip.
-    let same = candidates.iter().find(|known| known.table == table.table);
-    let names: Vec<String> = candidates.iter().map(ToString::to_string).collect();
-    let near = same.map(ToString::to_string).or_else(|| {
-        nearest(&table.to_string(), names.iter().map(String::as_str)).map(str::to_owned)
-    });
+    // A slip in the table's name, or the right table in the wrong schema. The names are compared by
+    // themselves: a schema that is right would make any two of its tables look alike.
+    let here = candidates
+        .iter()
+        .filter(|known| known.schema == table.schema);
+    let slip = nearest(&table.table, here.map(|known| known.table.as_str()));
+    let near = match slip {
+        Some(name) => Some(format!("{}.{name}", table.schema)),
+        None => candidates
+            .iter()
+            .find(|known| known.table == table.table)
+            .or_else(|| near_anywhere(table, candidates))
+            .map(ToString::to_string),
+    };
     let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => "write the schema and the table as the database has them, upper and lower case \
@@ -80,6 +88,15 @@ fn absent(item: &Item<ObjectType>, candidates: &[TableName]) -> Problem {
             .to_owned(),
     };
     at(item, "/table", format!("there is no table `{table}`")).help(help)
+}
+
+/// The table of any schema whose name is most like that of `table`.
+fn near_anywhere<'a>(table: &TableName, candidates: &'a [TableName]) -> Option<&'a TableName> {
+    let name = nearest(
+        &table.table,
+        candidates.iter().map(|known| known.table.as_str()),
+    )?;
+    candidates.iter().find(|known| known.table == name)
 }
 
 fn refused_kind(table: &TableName, shape: &TableShape) -> Option<(String, &'static str)> {

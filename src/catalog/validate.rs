@@ -171,7 +171,7 @@ fn check_secret(
     problems: &mut Vec<Problem>,
 ) {
     let SinkSpec::Webhook {
-        secret: Some(SecretSpec::Environment { env }),
+        secret: Some(SecretSpec::Environment { env, .. }),
         ..
     } = &item.spec.sink
     else {

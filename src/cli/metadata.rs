@@ -143,3 +143,35 @@ fn outcome_text(outcome: &Outcome) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_told_in_words_with_generated_secrets_once() {
+        let unchanged = outcome_text(&Outcome::Unchanged { version: 7 });
+        assert_eq!(
+            unchanged,
+            "nothing to do: the folder is unchanged; the catalogue is at version 7\n"
+        );
+        let applied = outcome_text(&Outcome::Applied {
+            version: 8,
+            plan: Default::default(),
+            secrets: vec![("erp".to_owned(), "whsec_x".to_owned().into())],
+        });
+        assert_eq!(
+            applied,
+            "0 to add, 0 to change, 0 to remove, 0 unchanged\n\
+             secret of subscription erp, shown this once: whsec_x\n\
+             applied as version 8\n"
+        );
+    }
+
+    #[test]
+    fn an_author_is_one_short_line() {
+        assert_eq!(text_read(" ada ").as_deref(), Ok("ada"));
+        assert!(text_read("a\nb").is_err());
+        assert!(text_read(&"x".repeat(1_001)).is_err());
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::value::RawValue;
 use url::Url;
@@ -101,6 +102,9 @@ pub enum SecretSpec {
     Environment {
         /// Its name.
         env: String,
+        /// Its value, if the caller has looked it up already. Never stored.
+        #[serde(skip)]
+        value: Option<SecretString>,
     },
     /// `whsec_` and base64; API only.
     Value(String),
@@ -109,7 +113,7 @@ pub enum SecretSpec {
 impl std::fmt::Debug for SecretSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Environment { env } => write!(f, "secret from ${env}"),
+            Self::Environment { env, .. } => write!(f, "secret from ${env}"),
             Self::Value(_) => f.write_str("secret"),
         }
     }

@@ -228,14 +228,14 @@ fn secret_take(
                  itself, or leave it out and one is generated",
             ));
         }
-        Some(SecretSpec::Environment { env }) => {
-            let Some(value) = secret_from_environment(&env) else {
+        Some(SecretSpec::Environment { env, value }) => {
+            let Some(value) = value.or_else(|| secret_from_environment(&env)) else {
                 return Err(problem(
                     "/sink/secret/env",
                     format!("the environment variable {env} is not set"),
                 ));
             };
-            *secret = Some(SecretSpec::Environment { env });
+            *secret = Some(SecretSpec::Environment { env, value: None });
             value
         }
     };

@@ -1,8 +1,12 @@
-//! The shape of the real tables, as far as object types depend on it. Read by [`super::store`].
+//! The shape of the real tables, as far as object types depend on it. Read by [`shape_read`].
+
+mod store;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+
+pub use store::shape_read;
 
 use super::model::TableName;
 
