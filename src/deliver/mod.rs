@@ -34,7 +34,6 @@ use self::{
     },
 };
 use crate::{
-    catalog::store::CatalogError,
     config::Limits,
     db::{Connection, Database, DbError},
     observe::metrics::{ATTEMPT_SECONDS, ATTEMPTS},
@@ -45,23 +44,6 @@ use crate::{
 
 /// Results that one transaction writes at most.
 const RESULTS_MAX: usize = 2_000;
-
-/// Why a run failed. Results that it did not write are kept; a claim that it did not make is made later.
-#[derive(Debug, thiserror::Error)]
-pub enum DeliverError {
-    /// A statement or the connection failed.
-    #[error("deliveries could not be claimed or finished")]
-    Database(#[from] DbError),
-    /// The catalogue could not be read.
-    #[error("deliveries could not be matched with their subscriptions")]
-    Catalog(#[from] CatalogError),
-}
-
-impl From<diesel::result::Error> for DeliverError {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Database(error.into())
-    }
-}
 
 /// The delivering stage.
 pub struct Deliver {
@@ -112,7 +94,7 @@ impl Deliver {
     }
 
     /// Writes the results that are there. Returns how many.
-    async fn write_results(&mut self, now: DateTime<Utc>) -> Result<usize, DeliverError> {
+    async fn write_results(&mut self, now: DateTime<Utc>) -> Result<usize, DbError> {
         while self.unwritten.len() < RESULTS_MAX {
             match self.results.try_recv() {
                 Ok(done) => self.unwritten.push(done),
@@ -157,7 +139,7 @@ impl Deliver {
                 .is_none_or(|looked| looked.elapsed() >= self.poll)
     }
 
-    async fn claim(&mut self, now: DateTime<Utc>) -> Result<usize, DeliverError> {
+    async fn claim(&mut self, now: DateTime<Utc>) -> Result<usize, DbError> {
         let mut room = self.outbox.reserve();
         if room.is_empty() {
             self.has_more = true;
@@ -194,13 +176,13 @@ impl Deliver {
 }
 
 impl Stage for Deliver {
-    type Error = DeliverError;
+    type Error = DbError;
 
     fn name(&self) -> &'static str {
         "deliver"
     }
 
-    async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, DeliverError> {
+    async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, DbError> {
         let written = self.write_results(now).await?;
         let claimed = if self.should_claim(now) {
             self.claim(now).await?
@@ -259,7 +241,7 @@ fn claim(
     lease: Duration,
     started: Instant,
     now: DateTime<Utc>,
-) -> Result<ClaimedChains, DeliverError> {
+) -> Result<ClaimedChains, DbError> {
     let rescued = lease_rescue(connection, now)?;
     if rescued > 0 {
         tracing::info!(rescued, "took back expired leases");
@@ -323,7 +305,7 @@ fn finish(
     results: &[Done],
     instance: Uuid,
     now: DateTime<Utc>,
-) -> Result<usize, DeliverError> {
+) -> Result<usize, DbError> {
     let disabled: HashMap<Uuid, &str> = results.iter().filter_map(Done::disables).collect();
     if !disabled.is_empty() {
         // The registry's lock comes before those of deliveries, here as in publishing.

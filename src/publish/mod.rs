@@ -31,7 +31,6 @@ use crate::{
         doorbell::{Doorbell, Duty},
         store::cursor_advance,
     },
-    catalog::store::CatalogError,
     config::Limits,
     db::{Connection, Database, DbError},
     deliver::{
@@ -58,9 +57,6 @@ pub enum PublishError {
     /// A statement or the connection failed.
     #[error("the batch could not be published")]
     Database(#[from] DbError),
-    /// The catalogue could not be read.
-    #[error("the batch could not be matched")]
-    Catalog(#[from] CatalogError),
     /// Another instance published it first.
     #[error("another instance published the batch")]
     Overtaken,

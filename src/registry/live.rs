@@ -6,11 +6,8 @@ use uuid::Uuid;
 
 use super::{index::Index, store::targets_load};
 use crate::{
-    catalog::{
-        model::{Catalog, ObjectType},
-        store::CatalogError,
-    },
-    db::Connection,
+    catalog::model::{Catalog, ObjectType},
+    db::{Connection, DbError},
     sink::{Sink, WebhookClient, WebhookSink},
     subscription::{
         model::{SinkSpec, Subscription},
@@ -87,11 +84,7 @@ impl LiveRegistry {
 
     /// The registry at `revision`, which the caller has just read in the same transaction. Loaded
     /// again only if that is another than the last one.
-    pub fn at(
-        &self,
-        connection: &mut Connection,
-        revision: i64,
-    ) -> Result<Arc<Registry>, CatalogError> {
+    pub fn at(&self, connection: &mut Connection, revision: i64) -> Result<Arc<Registry>, DbError> {
         if let Some(last) = self.last().as_ref()
             && last.revision == revision
         {
@@ -106,7 +99,7 @@ impl LiveRegistry {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, CatalogError> {
+    fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, DbError> {
         let catalog = Catalog::load(connection)?;
         let targets = targets(connection, &catalog)?;
         let list = subscription_load(connection, &self.secret_key)?;
@@ -154,7 +147,7 @@ impl LiveRegistry {
 fn targets(
     connection: &mut Connection,
     catalog: &Catalog,
-) -> Result<HashMap<i32, Arc<Target>>, CatalogError> {
+) -> Result<HashMap<i32, Arc<Target>>, DbError> {
     let mut targets = HashMap::new();
     for (id, name) in targets_load(connection)? {
         // Changes that were captured before their object type was taken out yield no events.

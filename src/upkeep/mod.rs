@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// How often upkeep looks.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Deliveries of deleted subscriptions that one transaction cancels.
 const CANCELLED_MAX: i64 = 5_000;
@@ -35,9 +35,6 @@ pub enum UpkeepError {
     /// The triggers could not be brought up to date.
     #[error("upkeep of the triggers failed")]
     Install(#[from] InstallError),
-    /// The catalogue could not be read.
-    #[error("upkeep could not read the catalogue")]
-    Catalog(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl From<diesel::result::Error> for UpkeepError {
@@ -137,8 +134,7 @@ fn reconcile(
     value_bytes_max: u32,
     now: DateTime<Utc>,
 ) -> Result<usize, UpkeepError> {
-    let catalog =
-        Catalog::load(connection).map_err(|error| UpkeepError::Catalog(Box::new(error)))?;
+    let catalog = Catalog::load(connection)?;
     install::store::ddl_lock(connection, install::LOCK_TIMEOUT_MS)?;
     let rotated = rotation::open_next_if_due(connection, rotation_age, now)?;
     install::reconcile(connection, &catalog, value_bytes_max, now)?;

@@ -45,7 +45,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { kind: Kind::Standard, limits: Limits::for_testing(), safety_poll: true }
+        Self {
+            kind: Kind::Standard,
+            limits: Limits::for_testing(),
+            safety_poll: true,
+        }
     }
 }
 
@@ -74,12 +78,20 @@ impl TestApp {
         .await
         .unwrap();
         let start = DateTime::parse_from_rfc3339("2026-03-02T09:00:00Z").unwrap();
-        Self::on(Arc::new(database), Clock::manual(start.with_timezone(&Utc)), options).await
+        Self::on(
+            Arc::new(database),
+            Clock::manual(start.with_timezone(&Utc)),
+            options,
+        )
+        .await
     }
 
     /// Another instance on the same database and clock.
     pub async fn sibling(&self) -> Self {
-        let options = Options { limits: self.limits.clone(), ..Options::default() };
+        let options = Options {
+            limits: self.limits.clone(),
+            ..Options::default()
+        };
         Self::on(Arc::clone(&self.database), self.clock.clone(), options).await
     }
 
@@ -93,7 +105,12 @@ impl TestApp {
             safety_poll: options.safety_poll,
         };
         let instance = Instance::build(settings, clock.clone()).await.unwrap();
-        Self { database, clock, instance, limits: options.limits }
+        Self {
+            database,
+            clock,
+            instance,
+            limits: options.limits,
+        }
     }
 
     /// Applies metadata, given as the text of one file.
@@ -102,7 +119,8 @@ impl TestApp {
         let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
         let key = Arc::new(SecretKey::parse(SECRET_KEY).unwrap());
         let mut order = Order::new(folder, guard, Some(key));
-        order.environment = |name| (name == "SIGNING_SECRET").then(|| SIGNING_SECRET.to_owned());
+        order.environment =
+            |name| (name == "SIGNING_SECRET").then(|| SecretString::from(SIGNING_SECRET));
         let value_bytes_max = self.limits.value_bytes_max;
         let install = move |connection: &mut Connection, catalog: &_, now| {
             reconcile(connection, catalog, value_bytes_max, now)
@@ -142,10 +160,11 @@ impl TestApp {
             #[diesel(sql_type = Text)]
             value: String,
         }
-        let rows: Vec<Row> =
-            diesel::sql_query(format!("select coalesce(v::text, 'null') as value from ({sql}) as q (v)"))
-                .load(&mut self.connect())
-                .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let rows: Vec<Row> = diesel::sql_query(format!(
+            "select coalesce(v::text, 'null') as value from ({sql}) as q (v)"
+        ))
+        .load(&mut self.connect())
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
         rows.into_iter().map(|row| row.value).collect()
     }
 
@@ -187,7 +206,10 @@ impl TestApp {
              where not pg_visible_in_snapshot(c.xid, s.snapshot)";
         let mut left = Vec::new();
         for (what, count) in [
-            ("deliveries in memory", self.instance.outbox.in_memory() as i64),
+            (
+                "deliveries in memory",
+                self.instance.outbox.in_memory() as i64,
+            ),
             ("requests under way", self.instance.outbox.senders() as i64),
             ("changes unread", self.count(unread)),
             ("deliveries due or sending", self.due()),
