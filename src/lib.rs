@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod auth;
+pub mod capture;
 pub mod catalog;
 pub mod cli;
 pub mod clock;

@@ -58,6 +58,8 @@ create table rowcall.capture_target (
     relation     oid not null,
     -- schema.table as it was when the triggers were installed
     table_name   text not null,
+    -- The trigger function as it was last written.
+    function_sql text not null default '',
     installed_at timestamptz not null,
     removed_at   timestamptz,
     check (removed_at >= installed_at)

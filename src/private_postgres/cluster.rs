@@ -24,7 +24,7 @@ const ORPHANS_MESSAGE: &str = "pre-existing shared memory block";
 pub struct ClusterOptions {
     /// Where the cluster lives; created if it does not exist, together with its parents.
     pub directory: PathBuf,
-    /// Settings of the server, `("max_connections", "200")`. They go before the defaults; those that
+    /// Settings of the server, `("max_connections", "200")`. They win over the defaults; those that
     /// would open the server to the network have no effect.
     pub settings: Vec<(String, String)>,
     /// Whether committed rows survive a crash of the machine. Without it tests run faster; a crash of

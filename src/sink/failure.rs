@@ -125,7 +125,8 @@ fn describe_tls(error: &rustls::Error, host: &str, trusts_nobody: bool) -> Strin
         return format!("the TLS handshake with {host} failed: {error}");
     };
     match problem {
-        CertificateError::UnknownIssuer => format!(
+        // A wrong signature is an authority of a known name with another key: made again, or forged.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the certificate of {host} comes from no trusted authority; if it is your own, add \
              the authority to this machine or set SSL_CERT_FILE"
         ),
@@ -150,27 +151,16 @@ fn retry(detail: String) -> Outcome {
     }
 }
 
-/// The first error of type `T` in the chain. An I/O error that wraps another one passes over it
-/// when asked for its source, so the wrapped one is looked at too.
-fn cause<T: StdError + 'static>(error: &Error) -> Option<&T> {
-    let mut next: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            // An I/O error that only wraps another one says less than the one it wraps.
-            let wraps = error
-                .downcast_ref::<io::Error>()
-                .is_some_and(|io| io.get_ref().is_some());
-            if !wraps {
-                return Some(found);
-            }
-        }
-        next = match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        };
-    }
-    None
+/// The innermost error of type `T` in the chain: of I/O errors that wrap one another, only that
+/// one knows what happened. Such an error passes over the wrapped one when asked for its source,
+/// so that one is asked for first.
+fn cause<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let wrapped = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    let next = match wrapped {
+        Some(wrapped) => Some(wrapped as &(dyn StdError + 'static)),
+        None => error.source(),
+    };
+    next.and_then(cause::<T>).or_else(|| error.downcast_ref())
 }

@@ -22,6 +22,9 @@ pub const KEY_BYTES_MAX: usize = 64;
 /// longer key adds nothing (RFC 2104, section 3).
 const KEY_BYTES_GENERATED: usize = 32;
 
+/// The block of SHA-256, in bytes.
+const HASH_BLOCK_BYTES: usize = 64;
+
 const PREFIX: &str = "whsec_";
 
 /// Padding is written, and may be missing when read: the reference libraries take both.
@@ -119,11 +122,15 @@ impl SigningSecret {
         text
     }
 
+    /// HMAC fills a key up to the block of its hash with zeros (RFC 2104, section 2). Filled up
+    /// here, because a whole block is taken as a key without a length to check. No key is longer.
     fn keyed(&self) -> Hmac<Sha256> {
-        match Hmac::new_from_slice(self.key.expose_secret()) {
-            Ok(code) => code,
-            Err(_) => unreachable!("HMAC takes a key of any length"),
+        const { assert!(KEY_BYTES_MAX <= HASH_BLOCK_BYTES) };
+        let mut block = Zeroizing::new([0_u8; HASH_BLOCK_BYTES]);
+        for (to, from) in block.iter_mut().zip(self.key.expose_secret()) {
+            *to = *from;
         }
+        Hmac::new((&*block).into())
     }
 }
 

@@ -1,0 +1,28 @@
+# `make` lists what there is. Every target first sees to what it needs (scripts/setup.sh).
+
+.PHONY: help demo test bench check fmt
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: ## run the demo; flags go in ARGS, as in: make demo ARGS="--for 20s"
+	@scripts/setup.sh
+	cargo run --release --locked -- demo $(ARGS)
+
+test: ## run all tests
+	@scripts/setup.sh test
+	cargo test --locked
+
+bench: ## run the benchmarks
+	@scripts/setup.sh
+	cargo bench --locked
+
+check: ## check format, lints and, if cargo-deny is installed, licences and advisories
+	@scripts/setup.sh
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	else echo "check: cargo-deny is not installed, deny.toml was not checked"; fi
+
+fmt: ## format the code
+	cargo fmt

@@ -1,0 +1,358 @@
+//! The doorbell: the reader sleeps until a commit rings, and writers ring only while it sleeps.
+//!
+//! While asleep, and only then, the reader's session holds advisory lock K exclusively. A writer's
+//! trigger, after its insert, tries K shared for a moment; refused means the reader sleeps, and the
+//! writer notifies. A reader that is awake, or not there, costs the writer nothing but that try.
+//!
+//! Falling asleep must not leave behind a writer that tried K just before it was taken, found the
+//! reader awake, and has yet to commit. Such a writer holds RowExclusiveLock on a leaf of the change
+//! table, taken before it tried K. So the order is: take K; list those holders; then read until a read
+//! that began after all of them had ended finds nothing. (Snapshots can't judge this: on a quiet cluster an open
+//! transaction is not listed in them.) K is only ever tried, never waited for: a waiter in the
+//! lock's queue makes the writers' try fail, and all of them would notify.
+
+use std::time::{Duration, Instant};
+
+use diesel::RunQueryDsl;
+
+use super::listen_socket::{ListenError, ListenSocket};
+use crate::db::{DDL_LOCK, Database, DbError};
+
+/// How often changes are looked for where nobody rings: no bell, or while falling asleep.
+const IDLE_POLL: Duration = Duration::from_millis(20);
+/// The pause between two reads at a high rate.
+const AWAKE_POLL: Duration = Duration::from_millis(1);
+/// How often an instance that does not publish tries to take over.
+const STANDBY_POLL: Duration = Duration::from_secs(1);
+/// How long the self-test's notification may take to arrive.
+const SELF_TEST_WAIT: Duration = Duration::from_secs(2);
+/// The wait before a lost LISTEN session is opened again.
+const RECONNECT_WAIT: Duration = Duration::from_secs(1);
+/// From this rate on, changes come faster than falling asleep pays.
+const STAY_AWAKE_PER_S: f64 = 500.0;
+/// Over how long the rate is taken.
+const RATE_WINDOW_S: f64 = 0.05;
+/// The share of the cluster's notification queue above which no more is asked for: a full one would
+/// fail the writers' commits.
+const QUEUE_USAGE_MAX: f64 = 0.5;
+
+/// Holders of RowExclusiveLock on the change table's leaves: writers that captured something.
+const WRITERS: &str = "select distinct l.virtualtransaction from pg_catalog.pg_locks l \
+    where l.locktype = 'relation' and l.mode = 'RowExclusiveLock' and l.granted \
+    and l.database = (select oid from pg_catalog.pg_database where datname = current_database()) \
+    and l.relation in (select 'rowcall.change'::regclass union all \
+        select inhrelid from pg_catalog.pg_inherits where inhparent = 'rowcall.change'::regclass)";
+
+/// Whether this instance reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duty {
+    /// It holds the publish lock, or there is no session that could.
+    Publish,
+    /// Another instance does.
+    Standby,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    /// K is free.
+    Awake,
+    /// K is held; these writers may not have rung.
+    Falling(Vec<String>),
+    /// K is held, and every writer rings.
+    Asleep,
+}
+
+/// The reader's side of the doorbell.
+pub struct Doorbell {
+    url: String,
+    database: Database,
+    /// `None`: only the bell wakes the reader; for tests.
+    safety_poll: Option<Duration>,
+    session: Option<ListenSocket>,
+    retry_session_at: Instant,
+    /// Whether a notification reaches this session and the triggers ring.
+    rings: bool,
+    duty: Duty,
+    phase: Phase,
+    rate: Rate,
+    warn: Box<dyn Fn(Option<String>) + Send + Sync>,
+    sleeps: metrics::Counter,
+}
+
+impl Doorbell {
+    /// A doorbell of the repository at `url`. `warn` is told why the reader polls, and `None` when it
+    /// no longer has to.
+    #[must_use]
+    pub fn new(
+        url: &str,
+        database: Database,
+        safety_poll: Option<Duration>,
+        warn: impl Fn(Option<String>) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            url: url.to_owned(),
+            database,
+            safety_poll,
+            session: None,
+            retry_session_at: Instant::now(),
+            rings: false,
+            duty: Duty::Publish,
+            phase: Phase::Awake,
+            rate: Rate::default(),
+            warn: Box::new(warn),
+            sleeps: metrics::counter!("rowcall_reader_sleeps_total"),
+        }
+    }
+
+    /// To be asked before each read: opens the session if there is none, and tells whether this
+    /// instance is the one that reads.
+    pub async fn duty(&mut self) -> Result<Duty, DbError> {
+        if self.session.is_none() && Instant::now() >= self.retry_session_at {
+            self.open().await?;
+        }
+        if self.duty == Duty::Standby
+            && let Err(error) = self.take_over().await
+        {
+            self.lost(&error);
+        }
+        Ok(self.duty)
+    }
+
+    /// To be told after each read how many changes it found.
+    pub async fn found(&mut self, changes: usize) {
+        self.rate.count(changes);
+        if changes > 0
+            && let Err(error) = self.wake().await
+        {
+            self.lost(&error);
+        }
+    }
+
+    /// Waits until it is worth reading again; called after a read that found nothing.
+    pub async fn rest(&mut self) {
+        if self.duty == Duty::Standby {
+            return tokio::time::sleep(STANDBY_POLL).await;
+        }
+        if let Err(error) = self.try_rest().await {
+            self.lost(&error);
+            tokio::time::sleep(IDLE_POLL).await;
+        }
+    }
+
+    async fn try_rest(&mut self) -> Result<(), ListenError> {
+        if self.rate.is_high() {
+            tokio::time::sleep(AWAKE_POLL).await;
+            return Ok(());
+        }
+        let (true, Some(session)) = (self.rings, &mut self.session) else {
+            tokio::time::sleep(IDLE_POLL).await;
+            return Ok(());
+        };
+        match &mut self.phase {
+            Phase::Awake => {
+                if try_lock(session).await? {
+                    // Entered before the holders are listed, so that a failure in between lets go of K.
+                    self.phase = Phase::Falling(Vec::new());
+                    let writers = session.query(WRITERS).await?;
+                    self.phase = Phase::Falling(writers);
+                } else {
+                    let _ = tokio::time::timeout(IDLE_POLL, session.notified()).await;
+                }
+            }
+            Phase::Falling(writers) if !writers.is_empty() => {
+                match tokio::time::timeout(IDLE_POLL, session.notified()).await {
+                    Ok(rung) => {
+                        rung?;
+                        self.wake().await?;
+                    }
+                    Err(_) => {
+                        let open = session.query(WRITERS).await?;
+                        writers.retain(|writer| open.contains(writer));
+                    }
+                }
+            }
+            // The read before this call began after the last of those writers had ended.
+            Phase::Falling(_) | Phase::Asleep => self.sleep().await?,
+        }
+        Ok(())
+    }
+
+    async fn sleep(&mut self) -> Result<(), ListenError> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        if self.phase != Phase::Asleep {
+            self.phase = Phase::Asleep;
+            self.sleeps.increment(1);
+        }
+        let rung = match self.safety_poll {
+            Some(limit) => tokio::time::timeout(limit, session.notified()).await,
+            None => Ok(session.notified().await),
+        };
+        match rung {
+            Ok(rung) => {
+                rung?;
+                self.wake().await
+            }
+            // Nobody rang: read nevertheless, and see whether the session still lives. K is kept.
+            Err(_) => session.query("select 1").await.map(|_| ()),
+        }
+    }
+
+    /// Lets go of K, so that writers no longer ring.
+    async fn wake(&mut self) -> Result<(), ListenError> {
+        if self.phase == Phase::Awake {
+            return Ok(());
+        }
+        if let Some(session) = &mut self.session {
+            session.query("select pg_catalog.pg_advisory_unlock('rowcall.change'::regclass::oid::integer, 1)")
+                .await?;
+        }
+        self.phase = Phase::Awake;
+        Ok(())
+    }
+
+    /// The session is gone, and with it K, the publish lock and the LISTEN.
+    fn lost(&mut self, error: &ListenError) {
+        tracing::warn!(%error, "polling until the LISTEN session is back");
+        (self.warn)(Some(format!(
+            "{error}; changes are polled every {IDLE_POLL:?}"
+        )));
+        self.session = None;
+        self.rings = false;
+        self.phase = Phase::Awake;
+        // Without a session there is no publish lock; the cursor's revision still lets one publisher
+        // win each batch.
+        self.duty = Duty::Publish;
+        self.retry_session_at = Instant::now() + RECONNECT_WAIT;
+    }
+
+    async fn open(&mut self) -> Result<(), DbError> {
+        match self.try_open().await? {
+            Ok(warning) => (self.warn)(warning),
+            Err(error) => self.lost(&error),
+        }
+        Ok(())
+    }
+
+    async fn try_open(&mut self) -> Result<Result<Option<String>, ListenError>, DbError> {
+        let mut session = match ListenSocket::connect(&self.url).await {
+            Ok(session) => session,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Err(error) = session.query("listen rowcall").await {
+            return Ok(Err(error));
+        }
+        self.database
+            .run(|connection| {
+                diesel::sql_query("select pg_catalog.pg_notify('rowcall', '')")
+                    .execute(connection)
+                    .map_err(DbError::from)
+            })
+            .await?;
+        let heard = tokio::time::timeout(SELF_TEST_WAIT, session.notified()).await;
+        let prepared = match session
+            .query("select current_setting('max_prepared_transactions')")
+            .await
+        {
+            Ok(rows) => rows.first().is_some_and(|value| value != "0"),
+            Err(error) => return Ok(Err(error)),
+        };
+        self.session = Some(session);
+        let bell = match heard {
+            Ok(Err(error)) => return Ok(Err(error)),
+            Err(_) => Bell::Unheard,
+            Ok(Ok(())) if prepared => Bell::Unprepared,
+            Ok(Ok(())) => Bell::Rings,
+        };
+        self.rings = bell == Bell::Rings;
+        // A pooler that swallows notifications does not keep session locks either; there the cursor's
+        // revision decides who publishes.
+        self.duty = if bell == Bell::Unheard {
+            Duty::Publish
+        } else {
+            Duty::Standby
+        };
+        let warning = bell.warning();
+        Ok(Ok(warning.map(|text| {
+            format!("{text}; changes are polled every {IDLE_POLL:?}")
+        })))
+    }
+
+    /// Takes the publish lock if nobody holds it.
+    async fn take_over(&mut self) -> Result<(), ListenError> {
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
+        let (class, key) = (DDL_LOCK.0, DDL_LOCK.1 + 1);
+        let sql = format!("select pg_catalog.pg_try_advisory_lock({class}, {key})");
+        if session
+            .query(&sql)
+            .await?
+            .first()
+            .is_some_and(|held| held == "t")
+        {
+            self.duty = Duty::Publish;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a commit can wake the reader.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bell {
+    Rings,
+    Unheard,
+    Unprepared,
+}
+
+impl Bell {
+    fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::Rings => None,
+            Self::Unheard => Some(
+                "the self-test notification did not arrive: is there a pooler in transaction mode \
+                 between Rowcall and Postgres? Give Rowcall a session connection",
+            ),
+            Self::Unprepared => Some(
+                "the doorbell is off because max_prepared_transactions is not 0: a transaction \
+                 that notified can't be prepared",
+            ),
+        }
+    }
+}
+
+/// Tries K, unless the cluster's notification queue is already half full.
+async fn try_lock(session: &mut ListenSocket) -> Result<bool, ListenError> {
+    let sql = format!(
+        "select case when pg_catalog.pg_notification_queue_usage() > {QUEUE_USAGE_MAX} then false else \
+         pg_catalog.pg_try_advisory_lock('rowcall.change'::regclass::oid::integer, 1) end"
+    );
+    Ok(session
+        .query(&sql)
+        .await?
+        .first()
+        .is_some_and(|locked| locked == "t"))
+}
+
+/// Changes per second over the last moments.
+#[derive(Debug, Default)]
+struct Rate {
+    weight: f64,
+    at: Option<Instant>,
+}
+
+impl Rate {
+    fn count(&mut self, changes: usize) {
+        let now = Instant::now();
+        if let Some(at) = self.at {
+            self.weight *= (-(now - at).as_secs_f64() / RATE_WINDOW_S).exp();
+        }
+        self.weight += changes as f64;
+        self.at = Some(now);
+    }
+
+    fn is_high(&self) -> bool {
+        self.weight / RATE_WINDOW_S >= STAY_AWAKE_PER_S
+    }
+}

@@ -1,0 +1,81 @@
+//! Rotation of the change table: a new leaf from time to time, and old leaves dropped whole.
+//!
+//! A leaf is made apart and attached, which never blocks a writer (`CREATE TABLE ... PARTITION OF`
+//! would). The trigger functions are then replaced to write into it; a writer that is still in the
+//! old function finishes in the old leaf, which stays until retention has passed.
+
+pub mod store;
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::PgConnection;
+
+use self::store::{
+    leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_lock, rotation_close,
+    rotation_current, rotation_open, rotations_expired,
+};
+
+/// How long a DROP may wait for the leaf's lock, and make writers behind it wait, before it is left
+/// for the next time.
+pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The number of the leaf that is written; opens the first if there is none.
+pub fn current_or_first(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<i32, diesel::result::Error> {
+    match rotation_current(connection)? {
+        Some(current) => Ok(current.number),
+        None => open(connection, 1, now),
+    }
+}
+
+/// Opens the next leaf if the current one is older than `age`. The functions must be written anew in
+/// the same transaction. `None`: it is not due.
+pub fn open_next_if_due(
+    connection: &mut PgConnection,
+    age: Duration,
+    now: DateTime<Utc>,
+) -> Result<Option<i32>, diesel::result::Error> {
+    match rotation_current(connection)? {
+        Some(current) if now - current.opened_at >= time_delta(age) => {
+            rotation_close(connection, current.number, now)?;
+            open(connection, current.number + 1, now).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn open(
+    connection: &mut PgConnection,
+    number: i32,
+    now: DateTime<Utc>,
+) -> Result<i32, diesel::result::Error> {
+    leaf_create(connection, number)?;
+    leaf_attach(connection, number)?;
+    rotation_open(connection, number, now)?;
+    Ok(number)
+}
+
+/// Drops the oldest leaf that was closed longer than `retention` ago, was read to its end, and is in
+/// nobody's use. Tells how many were dropped: 0 or 1.
+pub fn drop_one_expired(
+    connection: &mut PgConnection,
+    retention: Duration,
+    now: DateTime<Utc>,
+) -> Result<usize, diesel::result::Error> {
+    for number in rotations_expired(connection, now - time_delta(retention))? {
+        // Locked before the look, or a late writer could commit between the look and the drop.
+        leaf_lock(connection, number, LOCK_TIMEOUT)?;
+        if !leaf_has_unread(connection, number)? {
+            leaf_drop(connection, number)?;
+            return Ok(1);
+        }
+    }
+    Ok(0)
+}
+
+fn time_delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
