@@ -1,4 +1,25 @@
 //! The catalogue: which tables are business objects, and which events they have.
+//!
+//! [`load`] reads a folder of TOML files (of [`document`]s, made of [`entry`]s) and keeps the
+//! [`place`] of everything that was written. [`store`] reads the real tables' [`shape`]s and the
+//! running catalogue. [`validate`] and [`plan`] are pure: the first compares the folder with the
+//! tables, the second with the running catalogue. [`apply`] does the whole under the registry's
+//! lock, in one transaction, as a new version. A folder with a [`problem`] changes nothing.
 
+pub mod apply;
+pub mod document;
+mod entry;
+pub mod examine;
+pub mod load;
 pub mod model;
+pub mod names;
 pub mod object_key;
+pub mod place;
+pub mod plan;
+pub mod problem;
+mod redaction;
+pub mod shape;
+pub mod store;
+mod suggestion;
+mod table_check;
+pub mod validate;

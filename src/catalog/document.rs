@@ -1,0 +1,494 @@
+//! One metadata file: its tables sorted into namespaces, object types and subscriptions.
+
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
+use toml::{
+    Spanned,
+    de::{DeArray, DeString, DeTable, DeValue},
+};
+
+use super::{
+    entry::{Entry, key_value},
+    load::{Folder, Item},
+    model::{Namespace, ObjectType},
+    names::{NAME_HELP, name_fault, parent},
+    place::SourceFile,
+    problem::Problem,
+    suggestion::suggestion,
+};
+use crate::subscription::{
+    check::pointer_part,
+    model::{SecretSpec, SinkSpec, SubscriptionSpec},
+};
+
+/// The kinds of entries of this version.
+const KINDS: [&str; 3] = ["namespace", "object_type", "subscription"];
+
+/// The longest description of a namespace or object type, in characters.
+pub const DESCRIPTION_CHARS_MAX: usize = 2_000;
+
+/// Reads the text of the file called `name` into `folder`: what is right of it, and its problems.
+pub fn read(name: &str, text: &str, folder: &mut Folder) {
+    let file = SourceFile::new(name, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in &errors {
+        let span = error.span().unwrap_or(0..0);
+        folder.problems.push(
+            Problem::new(
+                file.at(span),
+                format!("not valid TOML: {}", error.message()),
+            )
+            .help("https://toml.io shows how TOML is written"),
+        );
+    }
+    for (kind, entries) in document.into_inner() {
+        let Some(known) = KINDS.into_iter().find(|known| known == kind.get_ref()) else {
+            folder.problems.push(
+                Problem::new(
+                    file.at(kind.span()),
+                    format!("`{}` is not known", kind.get_ref()),
+                )
+                .help(suggestion(kind.get_ref(), &KINDS)),
+            );
+            continue;
+        };
+        let DeValue::Table(entries) = entries.into_inner() else {
+            folder.problems.push(
+                Problem::new(file.at(kind.span()), format!("`{known}` must be a table"))
+                    .help(format!("write [{known}.NAME] and its settings below it")),
+            );
+            continue;
+        };
+        for (name, value) in entries {
+            take(Entry::new(&file, known, &name, value), folder);
+        }
+    }
+}
+
+fn take(entry: Entry<'_>, folder: &mut Folder) {
+    let seen = format!("{} {}", entry.kind, entry.name);
+    if let Some(first) = folder.seen.get(&seen) {
+        let message = format!("{} is written twice", entry.header());
+        let help = format!("it is already at {first}; keep one of the two");
+        folder.problems.push(entry.problem("", message).help(help));
+        return;
+    }
+    folder.seen.insert(seen, entry.places.at(""));
+    match entry.kind {
+        "namespace" => namespace(entry, folder),
+        "object_type" => object_type(entry, folder),
+        _ => subscription(entry, folder),
+    }
+}
+
+fn namespace(entry: Entry<'_>, folder: &mut Folder) {
+    if let Some(fault) = name_fault(&entry.name) {
+        folder
+            .problems
+            .push(entry.problem("", fault).help(NAME_HELP));
+    }
+    // A namespace that could not be read still exists: what is in it is not to blame.
+    let spec: Namespace = entry.read(&mut folder.problems).unwrap_or_default();
+    description(&entry, &spec.description, folder);
+    folder.namespaces.push(Item::of(entry, spec));
+}
+
+fn object_type(mut entry: Entry<'_>, folder: &mut Folder) {
+    let before = folder.problems.len();
+    if unquoted(&entry, folder) {
+        folder.unread_object_types += 1;
+        return;
+    }
+    if let Some(fault) = name_fault(&entry.name) {
+        folder
+            .problems
+            .push(entry.problem("", fault).help(NAME_HELP));
+    } else if parent(&entry.name).is_none() {
+        let help = format!("write [object_type.\"sales.{}\"]", entry.name);
+        folder.problems.push(
+            entry
+                .problem(
+                    "",
+                    format!("object type `{}` is in no namespace", entry.name),
+                )
+                .help(help),
+        );
+    }
+    let span = entry.places.spans.get("").cloned().unwrap_or(0..0);
+    if let Some(table) = entry.table_mut() {
+        // A key that is missing is reported with the table's primary key, once that is known.
+        table
+            .entry(Spanned::new(span.clone(), DeString::Borrowed("key")))
+            .or_insert_with(|| Spanned::new(span, DeValue::Array(DeArray::new())));
+    }
+    let spec: Option<ObjectType> = entry.read(&mut folder.problems);
+    match spec {
+        Some(spec) => {
+            description(&entry, &spec.description, folder);
+            folder.object_types.push(Item::of(entry, spec));
+        }
+        None => folder.unread_object_types += 1,
+    }
+    debug_assert!(folder.problems.len() >= before);
+}
+
+/// `[object_type.sales.order]` is a table `order` in a table `sales`: say so, instead of naming all
+/// that such an entry lacks.
+fn unquoted(entry: &Entry<'_>, folder: &mut Folder) -> bool {
+    let DeValue::Table(table) = entry.value.get_ref() else {
+        return false;
+    };
+    let all_tables = table.values().all(|value| value.get_ref().is_table());
+    if table.is_empty() || !all_tables {
+        return false;
+    }
+    for key in table.keys() {
+        let name = format!("{}.{}", entry.name, key.get_ref());
+        folder.problems.push(
+            Problem::new(
+                entry.places.file.at(key.span()),
+                format!("[object_type.{name}] is not a name with dots, but a table in a table"),
+            )
+            .help(format!("put the name in quotes: [object_type.{name:?}]")),
+        );
+    }
+    true
+}
+
+fn subscription(mut entry: Entry<'_>, folder: &mut Folder) {
+    let keys = entry.take("object_keys");
+    let keys = keys.and_then(|keys| object_keys(&entry, &keys, folder));
+    let Some(mut spec) = entry.read::<SubscriptionSpec>(&mut folder.problems) else {
+        return;
+    };
+    spec.object_keys = keys.unwrap_or_default();
+    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    if let Some(SecretSpec::Value(_)) = secret {
+        folder.problems.push(
+            entry
+                .problem("/sink/secret", "a secret must not be written in a metadata file")
+                .help(
+                    "write secret = { env = \"NAME\" } to take it from the environment, or leave it \
+                     out to have one generated",
+                ),
+        );
+        *secret = None;
+    }
+    let is_table = matches!(secret, Some(SecretSpec::Environment { .. }));
+    let stray = entry.places.spans.keys().find(|pointer| {
+        pointer.starts_with("/sink/secret/") && pointer.as_str() != "/sink/secret/env"
+    });
+    if is_table && let Some(stray) = stray {
+        let message = format!(
+            "`{}` is not a setting of `secret`",
+            &stray["/sink/secret/".len()..]
+        );
+        folder.problems.push(
+            entry
+                .problem(stray, message)
+                .help("write secret = { env = \"NAME\" }"),
+        );
+    }
+    folder.subscriptions.push(Item::of(entry, spec));
+}
+
+/// Reads `object_keys` apart: its values are kept as JSON, which TOML's reader can't make.
+fn object_keys(
+    entry: &Entry<'_>,
+    keys: &Spanned<DeValue<'_>>,
+    folder: &mut Folder,
+) -> Option<Vec<BTreeMap<String, Box<RawValue>>>> {
+    let help =
+        "write object_keys = [{ id = 42 }], the key columns of each object with their values";
+    let mut refuse = |pointer: &str, message: &str| {
+        folder
+            .problems
+            .push(entry.problem(pointer, message).help(help));
+    };
+    let DeValue::Array(keys) = keys.get_ref() else {
+        refuse("/object_keys", "`object_keys` must be a list of tables");
+        return None;
+    };
+    let mut read = Vec::new();
+    for (index, key) in keys.iter().enumerate() {
+        let DeValue::Table(columns) = key.get_ref() else {
+            refuse(
+                &format!("/object_keys/{index}"),
+                "an object key must be a table",
+            );
+            continue;
+        };
+        let mut values = BTreeMap::new();
+        for (column, value) in columns {
+            match key_value(value.get_ref()) {
+                Some(value) => {
+                    values.insert(column.get_ref().to_string(), value);
+                }
+                None => refuse(
+                    &format!("/object_keys/{index}/{}", pointer_part(column.get_ref())),
+                    "a key value must be a text, a number or a boolean",
+                ),
+            }
+        }
+        read.push(values);
+    }
+    Some(read)
+}
+
+fn description(entry: &Entry<'_>, text: &str, folder: &mut Folder) {
+    if text.chars().count() > DESCRIPTION_CHARS_MAX {
+        let message = format!("the description is longer than {DESCRIPTION_CHARS_MAX} characters");
+        folder.problems.push(entry.problem("/description", message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The problems of one file, as lines without a terminal show them.
+    fn problems(text: &str) -> Vec<String> {
+        let folder = Folder::of_text("m.toml", text);
+        let report = super::super::problem::MetadataError::invalid(folder.problems);
+        report.problems().iter().map(Problem::line).collect()
+    }
+
+    #[test]
+    fn a_whole_file_is_read() {
+        let folder = Folder::of_text(
+            "m.toml",
+            r#"
+            [namespace.sales]
+            description = "Orders"
+            [object_type."sales.order"]
+            table = "public.orders"
+            key = ["id"]
+            exclude = ["note"]
+            mask = ["card"]
+            [subscription.erp]
+            event_types = ["sales.order.*"]
+            object_keys = [{ id = 42 }, { id = "a", line = 0x10, minus = -1, on = true, f = +1.5 }]
+            mode = "synchronous"
+            labels = { desk = "eu" }
+            sink = { kind = "webhook", url = "https://erp.example.com/h", secret = { env = "ERP" } }
+            retry = { schedule = ["0s", "5m"] }
+            ordering = "none"
+            "#,
+        );
+        assert!(folder.problems.is_empty(), "{:?}", folder.problems);
+        assert_eq!(folder.namespaces[0].spec.description, "Orders");
+        assert_eq!(
+            folder.object_types[0].spec.table.to_string(),
+            "public.orders"
+        );
+        let spec = &folder.subscriptions[0].spec;
+        assert_eq!(spec.object_keys[0]["id"].get(), "42");
+        assert_eq!(spec.object_keys[1]["line"].get(), "16");
+        assert_eq!(spec.object_keys[1]["minus"].get(), "-1");
+        assert_eq!(spec.object_keys[1]["f"].get(), "1.5");
+        assert_eq!(spec.retry.schedule.len(), 2);
+        let place = folder.object_types[0].places.at("/exclude/0");
+        assert_eq!(place.to_string(), "m.toml:7:24");
+    }
+
+    #[test]
+    fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
+        let webhook = "sink = { kind = \"webhook\", url = \"https://e.example.com\" }";
+        let subscription = format!("mode = \"synchronous\"\n{webhook}");
+        for (text, expected) in [
+            (
+                "[objecttype.x]\n",
+                "m.toml:1:2: `objecttype` is not known (did you mean `object_type`? expected one of \
+                 `namespace`, `object_type`, `subscription`)",
+            ),
+            (
+                "[constraint.x]\n",
+                "m.toml:1:2: `constraint` is not known (expected one of `namespace`, `object_type`, \
+                 `subscription`)",
+            ),
+            (
+                "namespace = 3\n",
+                "m.toml:1:1: `namespace` must be a table (write [namespace.NAME] and its settings \
+                 below it)",
+            ),
+            (
+                "[namespace]\nsales = 3\n",
+                "m.toml:2:1: `sales` must be a table (write [namespace.sales] and its settings below it)",
+            ),
+            (
+                "[namespace.sales]\ndescripton = \"x\"\n",
+                "m.toml:2:1: `descripton` is not a setting of [namespace.sales] (did you mean \
+                 `description`? expected `description`)",
+            ),
+            (
+                "[namespace.sales]\n[namespace.sales.eu]\n",
+                "m.toml:2:18: `eu` is not a setting of [namespace.sales] (a name with dots needs \
+                 quotes: [namespace.\"sales.eu\"])",
+            ),
+            (
+                "[object_type.sales.order]\ntable = \"a.b\"\n",
+                "m.toml:1:20: [object_type.sales.order] is not a name with dots, but a table in a \
+                 table (put the name in quotes: [object_type.\"sales.order\"])",
+            ),
+            (
+                "[object_type.\"s.o\"]\nkey = [\"id\"]\n",
+                "m.toml:1:14: `table` is missing in [object_type.\"s.o\"] (add the table with its \
+                 schema: table = \"public.orders\")",
+            ),
+            (
+                "[object_type.\"s.o\"]\ntable = \"orders\"\n",
+                "m.toml:2:9: `orders` is not a table: write `schema.table`, such as `public.orders`",
+            ),
+            (
+                "[object_type.\"s.o\"]\ntable = \"a.b\"\nkey = \"id\"\n",
+                "m.toml:3:7: `key`: invalid type: string \"id\", expected a list such as [\"id\"]",
+            ),
+            (
+                "[object_type.\"s.o\"]\ntable = \"a.b\"\nwhen_clause = true\n",
+                "m.toml:3:1: `when_clause` is not a setting of [object_type.\"s.o\"] (expected one of \
+                 `description`, `table`, `key`, `exclude`, `mask`)",
+            ),
+            (
+                "[object_type.order]\ntable = \"a.b\"\n",
+                "m.toml:1:14: object type `order` is in no namespace (write \
+                 [object_type.\"sales.order\"])",
+            ),
+            (
+                "[namespace.rowcall]\n",
+                "m.toml:1:12: the namespace `rowcall` is reserved for Rowcall's own events (names \
+                 are lower-case letters, digits, `_` and `-`, begin with a letter, and are joined \
+                 by dots)",
+            ),
+            (
+                "[namespace.Sales]\n",
+                "m.toml:1:12: `Sales` is not a name (names are lower-case letters, digits, `_` and \
+                 `-`, begin with a letter, and are joined by dots)",
+            ),
+            (
+                "[subscription.erp]\nmode = \"synchronus\"\nsink = { kind = \"webhook\", url = \
+                 \"https://e.example.com\" }\n",
+                "m.toml:2:8: `synchronus` is not a value of `mode` (did you mean `synchronous`? \
+                 expected `synchronous`)",
+            ),
+            (
+                &format!("[subscription.erp]\n{webhook}\n"),
+                "m.toml:1:15: `mode` is missing in [subscription.erp] (add mode = \"synchronous\")",
+            ),
+            (
+                "[subscription.erp]\nmode = \"synchronous\"\nsink = { kind = \"webhook\", urll = \
+                 \"https://e.example.com\" }\n",
+                "m.toml:3:28: `urll` is not a setting of `sink` of [subscription.erp] (did you mean \
+                 `url`? expected one of `url`, `secret`)",
+            ),
+            (
+                "[subscription.erp]\nmode = \"synchronous\"\nsink = { kind = \"webhok\", url = \
+                 \"https://e.example.com\" }\n",
+                "m.toml:3:17: `webhok` is not a value of `kind` (did you mean `webhook`? expected \
+                 `webhook`)",
+            ),
+            (
+                "[subscription.erp]\nmode = \"synchronous\"\nsink = { kind = \"webhook\", url = \
+                 \"e.example.com\" }\n",
+                "m.toml:3:34: `url` is not a URL: relative URL without a base: \"e.example.com\" \
+                 (write the whole of it, such as https://erp.example.com/hooks)",
+            ),
+            (
+                &format!(
+                    "[subscription.erp]\n{subscription}\nretry = {{ schedule = [\"0s\", \"5x\"] }}\n"
+                ),
+                "m.toml:4:29: `5x` is not a duration such as `30s` or `5m`: unknown time unit \"x\", \
+                 supported units: ns, us/µs, ms, sec, min, hours, days, weeks, months, years (and \
+                 few variations)",
+            ),
+            (
+                &format!(
+                    "[subscription.erp]\n{subscription}\nobject_keys = [{{ id = 1979-05-27 }}]\n"
+                ),
+                "m.toml:4:23: a key value must be a text, a number or a boolean (write object_keys \
+                 = [{ id = 42 }], the key columns of each object with their values)",
+            ),
+            (
+                &format!("[subscription.erp]\n{subscription}\nfilter = \"a\"\n"),
+                "m.toml:4:1: `filter` is not a setting of [subscription.erp] (expected one of \
+                 `event_types`, `object_types`, `object_keys`, `mode`, `labels`, `sink`, `retry`, \
+                 `ordering`)",
+            ),
+        ] {
+            assert_eq!(problems(text), [expected], "{text}");
+        }
+    }
+
+    #[test]
+    fn all_faults_of_a_file_are_told_together_and_what_is_right_is_kept() {
+        let text = "[namespace.sales]\nnote = 1\n[object_type.\"sales.order\"]\ntable = 3\nkeys = \
+                    [\"id\"]\nmask = [\"a\", 4]\nexclude = \"b\"\n[object_typ.x]\n";
+        let found = problems(text);
+        let places: Vec<&str> = found.iter().map(|line| &line[..10]).collect();
+        assert_eq!(
+            places,
+            [
+                "m.toml:2:1",
+                "m.toml:4:9",
+                "m.toml:5:1",
+                "m.toml:6:1",
+                "m.toml:7:1",
+                "m.toml:8:2"
+            ],
+            "{found:#?}"
+        );
+        assert!(found[2].contains("did you mean `key`?"), "{}", found[2]);
+        assert_eq!(Folder::of_text("m.toml", text).namespaces.len(), 1);
+    }
+
+    #[test]
+    fn broken_toml_is_told_with_its_place() {
+        let found = problems("[namespace.sales\ndescription = \"x\"\n");
+        assert!(
+            found[0].starts_with("m.toml:1:17: not valid TOML"),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn a_literal_secret_is_refused_and_never_shown() {
+        let text = "[subscription.erp]\nevent_types = [\"*\"]\nmode = \"synchronous\"\nsink = { kind \
+                    = \"webhook\", url = \"https://e.example.com\", secret = \"whsec_aGVsbG8=\" }\n";
+        let folder = Folder::of_text("m.toml", text);
+        assert_eq!(
+            problems(text),
+            [
+                "m.toml:4:68: a secret must not be written in a metadata file (write secret = { env = \
+              \"NAME\" } to take it from the environment, or leave it out to have one generated)"
+            ]
+        );
+        let shown = format!("{:?}", miette::Report::new(folder.problems[0].clone()));
+        assert!(!shown.contains("aGVsbG8="), "{shown}");
+        assert!(!format!("{folder:?}").contains("aGVsbG8="));
+
+        for wrong in ["{ enw = \"X\" }", "7", "{ env = \"X\", other = 1 }"] {
+            let text = text.replace("\"whsec_aGVsbG8=\"", wrong);
+            let found = problems(&text);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(
+                found[0].contains("secret = { env = \"NAME\" }"),
+                "{found:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_entry_of_two_files_is_refused_with_both_places() {
+        let mut folder = Folder::default();
+        read("a.toml", "[namespace.sales]\n", &mut folder);
+        read("b.toml", "\n[namespace.sales]\n", &mut folder);
+        let lines: Vec<String> = folder.problems.iter().map(Problem::line).collect();
+        assert_eq!(
+            lines,
+            [
+                "b.toml:2:12: [namespace.sales] is written twice (it is already at a.toml:1:12; keep \
+              one of the two)"
+            ]
+        );
+    }
+}

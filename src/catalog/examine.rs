@@ -1,0 +1,202 @@
+//! A folder held against the database: what is wrong with it, and what applying it would change.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use secrecy::SecretString;
+use uuid::Uuid;
+
+use super::{
+    apply::ApplyError,
+    load::{Folder, Item},
+    model::{Catalog, Verb},
+    plan::{Action, Definitions, Kind, Plan, running, wanted},
+    problem::{MetadataError, Problem, Warning},
+    store::{
+        CatalogError, RegisteredRow, Stored, catalog_current, catalog_exists, shape_read,
+        subscription_naming, subscription_of_folder,
+    },
+    validate::{Surroundings, tables, validate},
+};
+use crate::{
+    config::secret_from_environment,
+    db::Connection,
+    sink::AddressGuard,
+    subscription::{model::SubscriptionSpec, register::Origin, secret::SecretKey},
+};
+
+/// Subscriptions that a warning names, at most.
+const NAMED_MAX: i64 = 10;
+
+/// A folder to be planned or applied, and what that needs.
+pub struct Order {
+    /// What to apply.
+    pub folder: Folder,
+    /// Who applies it.
+    pub author: String,
+    /// Why; may be empty.
+    pub reason: String,
+    /// Which addresses the folder's sinks may have.
+    pub guard: AddressGuard,
+    /// Encrypts the secrets of subscriptions; may be left out if there are none.
+    pub secret_key: Option<Arc<SecretKey>>,
+    /// Looks up an environment variable that a secret comes from.
+    pub environment: fn(&str) -> Option<SecretString>,
+}
+
+impl Order {
+    /// An order whose secrets come from the program's environment.
+    #[must_use]
+    pub fn new(folder: Folder, guard: AddressGuard, secret_key: Option<Arc<SecretKey>>) -> Self {
+        Self {
+            folder,
+            author: "rowcall".to_owned(),
+            reason: String::new(),
+            guard,
+            secret_key,
+            environment: secret_from_environment,
+        }
+    }
+}
+
+/// A valid folder, and what it means here.
+pub(super) struct Examined {
+    /// The catalogue as it will be; its version is the running one's.
+    pub(super) catalog: Catalog,
+    pub(super) plan: Plan,
+    pub(super) wanted: Definitions,
+    /// What of the plan is not unchanged, to be looked up.
+    changed: BTreeSet<(Kind, String)>,
+    /// The subscriptions that were born in the folder, by name.
+    pub(super) registered: BTreeMap<String, Uuid>,
+}
+
+impl Examined {
+    /// Whether a subscription of the folder is new or changed, or must be written again because its
+    /// objects' keys are spelled in another way now.
+    pub(super) fn must_be_written(&self, item: &Item<SubscriptionSpec>) -> bool {
+        let changed = |kind: Kind, name: &String| self.changed.contains(&(kind, name.clone()));
+        changed(Kind::Subscription, &item.name)
+            || !item.spec.object_keys.is_empty()
+                && item
+                    .spec
+                    .object_types
+                    .iter()
+                    .any(|name| changed(Kind::ObjectType, name))
+    }
+}
+
+/// Reads the tables and the running catalogue, judges the folder, and plans.
+pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Examined, ApplyError> {
+    let folder = &order.folder;
+    let distinct: BTreeSet<_> = tables(folder).collect();
+    let shapes = shape_read(connection, distinct)?;
+    let (stored, registered) = state(connection, folder)?;
+    let around = Surroundings {
+        elsewhere: &stored.elsewhere,
+        shapes: &shapes,
+        guard: &order.guard,
+        environment: &order.environment,
+    };
+    let mut findings = validate(folder, &around);
+    findings.problems.extend(conflicts(folder, &registered));
+    if !findings.problems.is_empty() {
+        return Err(MetadataError::invalid(findings.problems).into());
+    }
+    let wanted = wanted(folder);
+    let mut plan = Plan::between(&running(&stored, &registered), &wanted);
+    plan.warnings = findings.warnings;
+    plan.warnings.extend(left_behind(connection, &plan)?);
+    let folder_born = registered
+        .into_iter()
+        .filter(|row| row.origin == Origin::Folder);
+    let changes = plan.changes.iter();
+    Ok(Examined {
+        catalog: findings.catalog,
+        changed: changes
+            .map(|change| (change.kind, change.name.clone()))
+            .collect(),
+        plan,
+        wanted,
+        registered: folder_born.map(|row| (row.name, row.id)).collect(),
+    })
+}
+
+/// What runs; nothing, in a database that Rowcall has not been set up in yet.
+fn state(
+    connection: &mut Connection,
+    folder: &Folder,
+) -> Result<(Stored, Vec<RegisteredRow>), CatalogError> {
+    if !catalog_exists(connection)? {
+        return Ok((Stored::default(), Vec::new()));
+    }
+    let items = folder.subscriptions.iter();
+    let names: Vec<&str> = items.map(|item| item.name.as_str()).collect();
+    Ok((
+        catalog_current(connection)?,
+        subscription_of_folder(connection, &names)?,
+    ))
+}
+
+/// Names of the folder that subscriptions of the API have.
+fn conflicts(folder: &Folder, registered: &[RegisteredRow]) -> Vec<Problem> {
+    let conflict = |item: &Item<SubscriptionSpec>| {
+        let row = registered
+            .iter()
+            .find(|row| row.origin == Origin::Api && row.name == item.name)?;
+        let owner = match &row.owner {
+            Some(owner) => format!(" with the key {owner}"),
+            None => String::new(),
+        };
+        let message = format!(
+            "the name `{}` belongs to a subscription that was registered through the API{owner}",
+            item.name
+        );
+        let help = format!(
+            "choose another name, or delete that subscription first (its id is {})",
+            row.id
+        );
+        Some(Problem::new(item.places.at(""), message).help(help))
+    };
+    folder.subscriptions.iter().filter_map(conflict).collect()
+}
+
+/// Subscriptions of the API that name an object type which goes, or one of its events.
+fn left_behind(connection: &mut Connection, plan: &Plan) -> Result<Option<Warning>, CatalogError> {
+    let removed = plan
+        .changes
+        .iter()
+        .filter(|change| change.kind == Kind::ObjectType && change.action == Action::Remove);
+    let types: Vec<String> = removed
+        .flat_map(|change| {
+            Verb::ALL
+                .map(|verb| verb.event_type(&change.name))
+                .into_iter()
+                .chain([change.name.clone()])
+        })
+        .collect();
+    if types.is_empty() {
+        return Ok(None);
+    }
+    let names = subscription_naming(connection, &types, NAMED_MAX + 1)?;
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let more = names.len() as i64 > NAMED_MAX;
+    let shown: Vec<String> = names
+        .iter()
+        .take(NAMED_MAX as usize)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    Ok(Some(Warning {
+        place: None,
+        message: format!(
+            "subscriptions of the API name what is removed and will not be told of it any more: \
+             {}{}",
+            shown.join(", "),
+            if more { " and more" } else { "" }
+        ),
+    }))
+}

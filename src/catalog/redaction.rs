@@ -1,0 +1,108 @@
+//! Blanks out secrets in the text of a metadata file before an error may show a part of it.
+//!
+//! It works on the text and not on the parsed file, because the line that can't be parsed may be
+//! the one with the secret. Every byte keeps its place, so that spans stay right.
+
+/// Replaces what is, or looks like, a secret by `*`: the value of `secret = "..."`, every `whsec_...`,
+/// and the user name and password of a URL.
+pub(super) fn redacted(text: &str) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    blank_literals(text, &mut bytes);
+    blank_prefixed(text, &mut bytes);
+    blank_url_users(text, &mut bytes);
+    // Only whole characters were replaced, each of their bytes by an ASCII one.
+    String::from_utf8(bytes).unwrap_or_else(|_| "*".repeat(text.len()))
+}
+
+fn blank(bytes: &mut [u8], from: usize, to: usize) {
+    for byte in &mut bytes[from..to] {
+        if !matches!(*byte, b'\n' | b'\r') {
+            *byte = b'*';
+        }
+    }
+}
+
+/// `secret = "..."`, also with quotes around the key, of any kind of string, closed or not.
+fn blank_literals(text: &str, bytes: &mut [u8]) {
+    for (at, word) in text.match_indices("secret") {
+        let rest = &text[at + word.len()..];
+        let rest = rest
+            .trim_start_matches(['"', '\''])
+            .trim_start_matches([' ', '\t']);
+        let Some(rest) = rest.strip_prefix('=') else {
+            continue;
+        };
+        let value = rest.trim_start_matches([' ', '\t']);
+        let start = text.len() - value.len();
+        let Some(quote) = ["\"\"\"", "'''", "\"", "'"]
+            .into_iter()
+            .find(|quote| value.starts_with(quote))
+        else {
+            continue;
+        };
+        let inside = &value[quote.len()..];
+        let end = match inside.find(quote) {
+            Some(end) => end,
+            None if quote.len() == 3 => inside.len(),
+            None => inside.find('\n').unwrap_or(inside.len()),
+        };
+        let from = start + quote.len();
+        blank(bytes, from, from + end);
+    }
+}
+
+fn blank_prefixed(text: &str, bytes: &mut [u8]) {
+    for (at, prefix) in text.match_indices("whsec_") {
+        let from = at + prefix.len();
+        let length = text[from..]
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "+/=_-".contains(c)))
+            .unwrap_or(text.len() - from);
+        blank(bytes, from, from + length);
+    }
+}
+
+fn blank_url_users(text: &str, bytes: &mut [u8]) {
+    for (at, separator) in text.match_indices("://") {
+        let from = at + separator.len();
+        let authority = text[from..]
+            .find(|c: char| "/?#\"'".contains(c) || c.is_whitespace())
+            .unwrap_or(text.len() - from);
+        if let Some(length) = text[from..from + authority].rfind('@') {
+            blank(bytes, from, from + length);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_blanked_and_every_byte_keeps_its_place() {
+        for (text, expected) in [
+            (r#"secret = "hunter2""#, r#"secret = "*******""#),
+            (
+                r#"{ "secret"='hünter' }, x"#,
+                r#"{ "secret"='*******' }, x"#,
+            ),
+            ("secret = \"open\nnext = 1", "secret = \"****\nnext = 1"),
+            ("secret = '''a\nb''' x", "secret = '''*\n*''' x"),
+            (
+                r#"secret = { env = "ERP_SECRET" }"#,
+                r#"secret = { env = "ERP_SECRET" }"#,
+            ),
+            (r#"x = "whsec_aB+/=9" # y"#, r#"x = "whsec_******" # y"#),
+            (
+                "url = \"https://me:pass@host/x@y\"",
+                "url = \"https://*******@host/x@y\"",
+            ),
+            (
+                r#"to = ["sales@example.com"]"#,
+                r#"to = ["sales@example.com"]"#,
+            ),
+        ] {
+            assert_eq!(redacted(text), expected);
+            assert_eq!(redacted(text).len(), text.len());
+        }
+    }
+}

@@ -1,0 +1,417 @@
+//! SQL of the catalogue: the real tables' shapes, the items of a version, the versions.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    OptionalExtension as _, QueryableByName, RunQueryDsl as _, sql_query,
+    sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use serde::de::DeserializeOwned;
+use uuid::Uuid;
+
+use super::{
+    model::{Catalog, TableName},
+    shape::{OWN_SCHEMA, SYSTEM_SCHEMAS, Shapes, TableShape},
+};
+use crate::{
+    db::{Connection, DbError, QueryError},
+    subscription::register::Origin,
+};
+
+/// Tables that are looked at for the nearest name of one that is not there.
+const CANDIDATES_MAX: i64 = 5_000;
+
+/// Why the catalogue could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// A definition in the repository is not what this version of Rowcall writes.
+    #[error(
+        "{what} in the repository can't be read; was it written by a later version of Rowcall?"
+    )]
+    Definition {
+        /// Which.
+        what: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl From<QueryError> for CatalogError {
+    fn from(error: QueryError) -> Self {
+        Self::Db(error.into())
+    }
+}
+
+#[derive(QueryableByName)]
+struct ShapeRow {
+    #[diesel(sql_type = Text)]
+    schema: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Text)]
+    shape: String,
+}
+
+#[derive(QueryableByName)]
+struct Role {
+    #[diesel(sql_type = Text)]
+    role: String,
+}
+
+#[derive(QueryableByName)]
+struct TableRow {
+    #[diesel(sql_type = Text)]
+    schema: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+}
+
+/// Reads the shapes of `tables` in one query, and of the tables that are not there the names that
+/// could have been meant.
+pub fn shape_read<'a>(
+    connection: &mut Connection,
+    tables: impl IntoIterator<Item = &'a TableName>,
+) -> Result<Shapes, CatalogError> {
+    let asked: Vec<&TableName> = tables.into_iter().collect();
+    let schemas: Vec<&str> = asked.iter().map(|table| table.schema.as_str()).collect();
+    let names: Vec<&str> = asked.iter().map(|table| table.table.as_str()).collect();
+    let role: Role = sql_query("select current_user::text as role").get_result(connection)?;
+    let rows: Vec<ShapeRow> = sql_query(include_str!("shape.sql"))
+        .bind::<Array<Text>, _>(schemas)
+        .bind::<Array<Text>, _>(names)
+        .load(connection)?;
+    let mut found = BTreeMap::new();
+    for row in rows {
+        let shape: TableShape = definition(&row.shape, || {
+            format!("the shape of {}.{}", row.schema, row.name)
+        })?;
+        let table = TableName {
+            schema: row.schema,
+            table: row.name,
+        };
+        found.insert(table, shape);
+    }
+    let all_there = asked.iter().all(|table| found.contains_key(*table));
+    Ok(Shapes {
+        role: role.role,
+        tables: found,
+        candidates: if all_there {
+            Vec::new()
+        } else {
+            table_candidates(connection)?
+        },
+    })
+}
+
+fn table_candidates(connection: &mut Connection) -> Result<Vec<TableName>, CatalogError> {
+    let rows: Vec<TableRow> = sql_query(
+        "select n.nspname::text as schema, c.relname::text as name \
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where c.relkind in ('r', 'p') and c.relpersistence <> 't' and not c.relispartition \
+             and n.nspname <> all($1) and n.nspname <> $2 and n.nspname not like 'pg\\_%' \
+         order by 1, 2 limit $3",
+    )
+    .bind::<Array<Text>, _>(SYSTEM_SCHEMAS.as_slice())
+    .bind::<Text, _>(OWN_SCHEMA)
+    .bind::<BigInt, _>(CANDIDATES_MAX)
+    .load(connection)?;
+    let table = |row: TableRow| TableName {
+        schema: row.schema,
+        table: row.name,
+    };
+    Ok(rows.into_iter().map(table).collect())
+}
+
+/// The running catalogue, and what of it the API made.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// All of it.
+    pub catalog: Catalog,
+    /// What was not born in the folder.
+    pub elsewhere: Catalog,
+}
+
+#[derive(QueryableByName)]
+struct ItemRow {
+    #[diesel(sql_type = Text)]
+    kind: String,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Bool)]
+    is_folder: bool,
+    #[diesel(sql_type = Text)]
+    definition: String,
+}
+
+#[derive(QueryableByName)]
+struct VersionRow {
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+}
+
+/// The running catalogue with the origin of its items.
+pub fn catalog_current(connection: &mut Connection) -> Result<Stored, CatalogError> {
+    let version = catalog_version(connection)?;
+    let rows: Vec<ItemRow> = sql_query(
+        "select kind, name, origin = 'folder' as is_folder, definition::text as definition \
+         from rowcall.catalog_item where version_to is null order by kind, name",
+    )
+    .load(connection)?;
+    let mut stored = Stored::default();
+    stored.catalog.version = version;
+    stored.elsewhere.version = version;
+    for row in rows {
+        insert(&mut stored.catalog, &row)?;
+        if !row.is_folder {
+            insert(&mut stored.elsewhere, &row)?;
+        }
+    }
+    Ok(stored)
+}
+
+fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), CatalogError> {
+    let what = || format!("{} {}", row.kind, row.name);
+    match row.kind.as_str() {
+        "namespace" => {
+            let namespace = definition(&row.definition, what)?;
+            catalog.namespaces.insert(row.name.clone(), namespace);
+        }
+        _ => {
+            let object_type = definition(&row.definition, what)?;
+            catalog.object_types.insert(row.name.clone(), object_type);
+        }
+    }
+    Ok(())
+}
+
+fn definition<T: DeserializeOwned>(
+    json: &str,
+    what: impl FnOnce() -> String,
+) -> Result<T, CatalogError> {
+    serde_json::from_str(json).map_err(|source| CatalogError::Definition {
+        what: what(),
+        source,
+    })
+}
+
+fn catalog_version(connection: &mut Connection) -> Result<i64, QueryError> {
+    sql_query("select coalesce(max(version), 0) as version from rowcall.catalog_version")
+        .get_result(connection)
+        .map(|row: VersionRow| row.version)
+}
+
+impl Catalog {
+    /// The catalogue as it is now; empty and of version 0 before anything was applied. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the database can't be read, or holds what this version of Rowcall does not know.
+    pub fn load(connection: &mut Connection) -> Result<Self, CatalogError> {
+        catalog_current(connection).map(|stored| stored.catalog)
+    }
+}
+
+/// The number that grows with every edit of the catalogue or of the registration list: a copy of
+/// them that was made at this revision is good as long as it stays. Takes no lock.
+pub fn catalog_revision(connection: &mut Connection) -> Result<i64, CatalogError> {
+    let row: VersionRow =
+        sql_query("select revision as version from rowcall.registry").get_result(connection)?;
+    Ok(row.version)
+}
+
+/// Whether the repository was set up; if not, there is nothing in it.
+pub fn catalog_exists(connection: &mut Connection) -> Result<bool, CatalogError> {
+    #[derive(QueryableByName)]
+    struct Exists {
+        #[diesel(sql_type = Bool)]
+        exists: bool,
+    }
+    let row: Exists = sql_query("select to_regclass('rowcall.subscription') is not null as exists")
+        .get_result(connection)?;
+    Ok(row.exists)
+}
+
+/// The digest of the folder that was applied last; `None` if none was.
+pub fn catalog_version_folder(
+    connection: &mut Connection,
+) -> Result<Option<Vec<u8>>, CatalogError> {
+    #[derive(QueryableByName)]
+    struct DigestRow {
+        #[diesel(sql_type = Binary)]
+        digest: Vec<u8>,
+    }
+    let row: Option<DigestRow> = sql_query(
+        "select digest from rowcall.catalog_version where origin = 'folder' \
+         order by version desc limit 1",
+    )
+    .get_result(connection)
+    .optional()?;
+    Ok(row.map(|row| row.digest))
+}
+
+/// A version about to be written.
+pub(super) struct NewVersion<'a> {
+    pub(super) author: &'a str,
+    pub(super) reason: &'a str,
+    pub(super) digest: &'a [u8],
+    pub(super) applied_at: DateTime<Utc>,
+}
+
+/// Writes the next version of the folder's origin; the registry must be locked.
+pub(super) fn catalog_version_insert(
+    connection: &mut Connection,
+    row: &NewVersion<'_>,
+) -> Result<i64, QueryError> {
+    sql_query(
+        "insert into rowcall.catalog_version (version, applied_at, author, reason, origin, digest) \
+         select coalesce(max(version), 0) + 1, $1, $2, $3, 'folder', $4 \
+         from rowcall.catalog_version returning version",
+    )
+    .bind::<Timestamptz, _>(row.applied_at)
+    .bind::<Text, _>(row.author)
+    .bind::<Text, _>(row.reason)
+    .bind::<Binary, _>(row.digest)
+    .get_result(connection)
+    .map(|row: VersionRow| row.version)
+}
+
+/// Ends an item with `version`.
+pub(super) fn catalog_item_close(
+    connection: &mut Connection,
+    version: i64,
+    kind: &str,
+    name: &str,
+) -> Result<(), QueryError> {
+    sql_query(
+        "update rowcall.catalog_item set version_to = $1 \
+         where kind = $2 and name = $3 and version_to is null",
+    )
+    .bind::<BigInt, _>(version)
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(name)
+    .execute(connection)
+    .map(drop)
+}
+
+/// Begins an item with `version`.
+pub(super) fn catalog_item_insert(
+    connection: &mut Connection,
+    version: i64,
+    kind: &str,
+    name: &str,
+    definition: &str,
+) -> Result<(), QueryError> {
+    sql_query(
+        "insert into rowcall.catalog_item (kind, name, origin, definition, version_from) \
+         values ($1, $2, 'folder', $3::json, $4)",
+    )
+    .bind::<Text, _>(kind)
+    .bind::<Text, _>(name)
+    .bind::<Text, _>(definition)
+    .bind::<BigInt, _>(version)
+    .execute(connection)
+    .map(drop)
+}
+
+/// A registered subscription, as far as the folder is concerned.
+#[derive(Clone, Debug)]
+pub struct RegisteredRow {
+    /// Its id.
+    pub id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// Where it was born.
+    pub origin: Origin,
+    /// The API key that registered it.
+    pub owner: Option<String>,
+    /// Its definition as JSON, without its secret.
+    pub definition: String,
+}
+
+#[derive(QueryableByName)]
+struct SubscriptionRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Bool)]
+    is_folder: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    owner: Option<String>,
+    #[diesel(sql_type = Text)]
+    definition: String,
+}
+
+/// The subscriptions that were born in the folder, and those of others that have one of `names`.
+pub fn subscription_of_folder(
+    connection: &mut Connection,
+    names: &[&str],
+) -> Result<Vec<RegisteredRow>, CatalogError> {
+    let rows: Vec<SubscriptionRow> = sql_query(
+        "select id, name, origin = 'folder' as is_folder, owner, definition::text as definition \
+         from rowcall.subscription \
+         where state <> 'deleted' and (origin = 'folder' or name = any($1)) order by name",
+    )
+    .bind::<Array<Text>, _>(names)
+    .load(connection)?;
+    let registered = |row: SubscriptionRow| RegisteredRow {
+        id: row.id,
+        name: row.name,
+        origin: if row.is_folder {
+            Origin::Folder
+        } else {
+            Origin::Api
+        },
+        owner: row.owner,
+        definition: row.definition,
+    };
+    Ok(rows.into_iter().map(registered).collect())
+}
+
+/// Subscriptions of the API that name one of the object or event types in `types` without a
+/// pattern; `names_max` at most.
+pub fn subscription_naming(
+    connection: &mut Connection,
+    types: &[String],
+    names_max: i64,
+) -> Result<Vec<String>, CatalogError> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let rows: Vec<Row> = sql_query(
+        "select name from rowcall.subscription s where state <> 'deleted' and origin = 'api' \
+         and exists (select from json_each(s.definition) field, \
+             json_array_elements_text(case when field.key in ('object_types', 'event_types') \
+                 then field.value else '[]' end) named(type) \
+             where named.type = any($1)) \
+         order by name limit $2",
+    )
+    .bind::<Array<Text>, _>(types)
+    .bind::<BigInt, _>(names_max)
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+/// Bounds how long each lock of this transaction is waited for.
+pub(super) fn lock_timeout_set(
+    connection: &mut Connection,
+    limit_ms: u64,
+) -> Result<(), QueryError> {
+    sql_query(format!("set local lock_timeout = {limit_ms}"))
+        .execute(connection)
+        .map(drop)
+}
+
+/// Lets this transaction change nothing, and see one moment.
+pub(super) fn transaction_read_only(connection: &mut Connection) -> Result<(), QueryError> {
+    sql_query("set transaction isolation level repeatable read, read only")
+        .execute(connection)
+        .map(drop)
+}

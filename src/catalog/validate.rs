@@ -1,0 +1,205 @@
+//! A folder against the real tables, the rest of the catalogue, and itself. Pure.
+
+use std::collections::BTreeMap;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::{
+    load::{Folder, Item},
+    model::{Catalog, ObjectType, TableName},
+    names::parent,
+    problem::{Problem, Warning},
+    shape::Shapes,
+    table_check,
+};
+use crate::{
+    nearest::nearest,
+    sink::{AddressGuard, SigningSecret},
+    subscription::{
+        check::check,
+        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    },
+};
+
+/// What a folder is judged by.
+pub struct Surroundings<'a> {
+    /// What of the catalogue was not born in the folder, and stays.
+    pub elsewhere: &'a Catalog,
+    /// The tables that the folder names.
+    pub shapes: &'a Shapes,
+    /// Which addresses a sink may have.
+    pub guard: &'a AddressGuard,
+    /// The environment variables that secrets come from.
+    pub environment: &'a dyn Fn(&str) -> Option<SecretString>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The catalogue as it would be; of use only if there is no problem.
+    pub catalog: Catalog,
+    /// Why it can't be; with those that the files have by themselves.
+    pub problems: Vec<Problem>,
+    /// What will surprise.
+    pub warnings: Vec<Warning>,
+}
+
+/// Judges `folder`.
+#[must_use]
+pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
+    let mut findings = Findings {
+        catalog: around.elsewhere.clone(),
+        problems: folder.problems.clone(),
+        warnings: Vec::new(),
+    };
+    merge(folder, around.elsewhere, &mut findings);
+    for item in &folder.namespaces {
+        check_parent(item, "namespace", &mut findings);
+    }
+    for item in &folder.object_types {
+        check_parent(item, "object_type", &mut findings);
+        table_check::check(
+            item,
+            around.shapes,
+            &mut findings.problems,
+            &mut findings.warnings,
+        );
+    }
+    check_tables_apart(folder, around.elsewhere, &mut findings.problems);
+    for item in &folder.subscriptions {
+        check_secret(item, around.environment, &mut findings.problems);
+        // Against a catalogue that lacks unreadable object types each would be blamed for them.
+        if folder.unread_object_types == 0 {
+            check_subscription(item, around.guard, &mut findings);
+        }
+    }
+    findings
+}
+
+/// Puts the folder's items into the catalogue; a name can be there only once.
+fn merge(folder: &Folder, elsewhere: &Catalog, findings: &mut Findings) {
+    let taken = |place, name: &str| {
+        Problem::new(
+            place,
+            format!("`{name}` was made through the API and is not the folder's"),
+        )
+        .help("choose another name, or remove the one that is there first")
+    };
+    for item in &folder.namespaces {
+        if elsewhere.namespaces.contains_key(&item.name) {
+            findings
+                .problems
+                .push(taken(item.places.at(""), &item.name));
+        }
+        let namespaces = &mut findings.catalog.namespaces;
+        namespaces.insert(item.name.clone(), item.spec.clone());
+    }
+    for item in &folder.object_types {
+        if elsewhere.object_types.contains_key(&item.name) {
+            findings
+                .problems
+                .push(taken(item.places.at(""), &item.name));
+        }
+        if findings.catalog.namespaces.contains_key(&item.name) {
+            let message = format!("`{}` is a namespace and an object type", item.name);
+            findings.problems.push(
+                Problem::new(item.places.at(""), message).help("give one of the two another name"),
+            );
+        }
+        let object_types = &mut findings.catalog.object_types;
+        object_types.insert(item.name.clone(), item.spec.clone());
+    }
+}
+
+fn check_parent<T>(item: &Item<T>, kind: &str, findings: &mut Findings) {
+    let Some(wanted) = parent(&item.name) else {
+        return;
+    };
+    let namespaces = &findings.catalog.namespaces;
+    // A name that is wrong by itself has been told.
+    if wanted.is_empty() || namespaces.contains_key(wanted) {
+        return;
+    }
+    let declare = super::entry::header("namespace", wanted);
+    let help = match nearest(wanted, namespaces.keys().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`? or add {declare}"),
+        None => format!("add {declare}"),
+    };
+    let header = super::entry::header(kind, &item.name);
+    let message = format!("{header} needs the namespace `{wanted}`, which is not declared");
+    findings
+        .problems
+        .push(Problem::new(item.places.at(""), message).help(help));
+}
+
+/// One table is one object type: its triggers are made for one.
+fn check_tables_apart(folder: &Folder, elsewhere: &Catalog, problems: &mut Vec<Problem>) {
+    let mut owners: BTreeMap<&TableName, (&str, String)> = elsewhere
+        .object_types
+        .iter()
+        .map(|(name, object_type)| (&object_type.table, (name.as_str(), "the API".to_owned())))
+        .collect();
+    for item in &folder.object_types {
+        let table = &item.spec.table;
+        if let Some((owner, place)) = owners.get(table) {
+            let message = format!("`{table}` is already the object type `{owner}` ({place})");
+            problems.push(
+                Problem::new(item.places.at("/table"), message)
+                    .help("one table is one object type: remove one of the two"),
+            );
+        } else {
+            let place = item.places.at("/table").to_string();
+            owners.insert(table, (&item.name, place));
+        }
+    }
+}
+
+fn check_subscription(
+    item: &Item<SubscriptionSpec>,
+    guard: &AddressGuard,
+    findings: &mut Findings,
+) {
+    for problem in check(&item.name, &item.spec, &findings.catalog, guard) {
+        let place = item.places.at(&problem.pointer);
+        findings.problems.push(Problem::new(place, problem.message));
+    }
+}
+
+fn check_secret(
+    item: &Item<SubscriptionSpec>,
+    environment: &dyn Fn(&str) -> Option<SecretString>,
+    problems: &mut Vec<Problem>,
+) {
+    let SinkSpec::Webhook {
+        secret: Some(SecretSpec::Environment { env }),
+        ..
+    } = &item.spec.sink
+    else {
+        return;
+    };
+    let (message, help) = match environment(env) {
+        None => (
+            format!("the environment variable `{env}` is not set"),
+            "set it for the program that applies the metadata, or leave `secret` out to have one \
+             generated",
+        ),
+        Some(value) => match SigningSecret::parse(value.expose_secret()) {
+            Ok(_) => return,
+            Err(error) => (
+                format!("the environment variable `{env}` holds no signing secret: {error}"),
+                "leave `secret` out to have one generated",
+            ),
+        },
+    };
+    problems.push(Problem::new(item.places.at("/sink/secret/env"), message).help(help));
+}
+
+/// The tables that the folder's object types name.
+pub fn tables(folder: &Folder) -> impl Iterator<Item = &TableName> {
+    folder.object_types.iter().map(
+        |Item {
+             spec: ObjectType { table, .. },
+             ..
+         }| table,
+    )
+}
