@@ -85,6 +85,11 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
+if [ -n "${PG_BIN:-}" ] && ! postgres_is_there; then
+    say "PG_BIN=$PG_BIN holds no PostgreSQL server of version $POSTGRES_MAJOR_MIN or later. Correct it, or unset it."
+    exit 1
+fi
+
 read -r -d '' -a missing < <(missing_packages) || true
 [ "${#missing[@]}" -gt 0 ] || exit 0
 

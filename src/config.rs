@@ -54,6 +54,9 @@ pub struct Flags {
         global = true
     )]
     pub secret_key: Option<SecretString>,
+    /// Where the binaries of a private Postgres are [default: the newest that is found]
+    #[arg(long, env = "PG_BIN", value_name = "DIR", global = true)]
+    pub pg_bin: Option<PathBuf>,
     /// The file with settings and limits [default: rowcall.toml, if it is there]
     #[arg(long, env = "ROWCALL_CONFIG", value_name = "FILE", global = true)]
     pub config: Option<PathBuf>,
@@ -70,6 +73,7 @@ struct File {
     allow_nets: Option<Vec<String>>,
     admin_key: Option<SecretString>,
     secret_key: Option<SecretString>,
+    pg_bin: Option<PathBuf>,
     limits: Limits,
 }
 
@@ -90,6 +94,8 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// The key that encrypts secrets at rest; embedded mode makes its own.
     pub secret_key: Option<SecretString>,
+    /// Where the binaries of a private Postgres are.
+    pub pg_bin: Option<PathBuf>,
     /// Everything that has a bound.
     pub limits: Limits,
 }
@@ -134,7 +140,7 @@ impl Default for Limits {
             connections_max: 10,
             changes_per_batch_max: 2_000,
             value_bytes_max: 4 * 1024 * 1024,
-            safety_poll_ms: 1_000,
+            safety_poll_ms: 5_000,
             deliveries_in_memory_max: 8_000,
             senders_max: 256,
             senders_per_host_max: 64,
@@ -213,6 +219,7 @@ impl Config {
             allow_nets,
             admin_key: flags.admin_key.or(file.admin_key),
             secret_key: flags.secret_key.or(file.secret_key),
+            pg_bin: flags.pg_bin.or(file.pg_bin),
             limits: file.limits,
         };
         config.validate()?;

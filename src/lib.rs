@@ -1,6 +1,7 @@
 //! Rowcall: a Postgres-backed notification service.
 
 pub mod api;
+pub mod app;
 pub mod auth;
 pub mod capture;
 pub mod catalog;
@@ -8,10 +9,13 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod deliver;
 pub mod nearest;
 pub mod observe;
 pub mod private_postgres;
+pub mod publish;
 pub mod registry;
 pub mod sink;
 pub mod stage;
 pub mod subscription;
+pub mod upkeep;

@@ -16,7 +16,10 @@ use std::time::{Duration, Instant};
 use diesel::RunQueryDsl;
 
 use super::listen_socket::{ListenError, ListenSocket};
-use crate::db::{DDL_LOCK, Database, DbError};
+use crate::{
+    db::{DDL_LOCK, Database, DbError},
+    observe::metrics::READER_SLEEPS,
+};
 
 /// How often changes are looked for where nobody rings: no bell, or while falling asleep.
 const IDLE_POLL: Duration = Duration::from_millis(20);
@@ -100,7 +103,7 @@ impl Doorbell {
             phase: Phase::Awake,
             rate: Rate::default(),
             warn: Box::new(warn),
-            sleeps: metrics::counter!("rowcall_reader_sleeps_total"),
+            sleeps: metrics::counter!(READER_SLEEPS),
         }
     }
 

@@ -1,4 +1,56 @@
-//! The sub-commands, one file each.
+//! The command line: one file a sub-command.
 
+pub mod database;
 pub mod key;
 pub mod metadata;
+pub mod migrate;
+pub mod serve;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Config, Flags};
+
+/// Tells subscribers of committed row changes of Postgres tables.
+#[derive(Debug, Parser)]
+#[command(name = "rowcall", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves: captures, publishes, delivers, and answers the API
+    Serve(serve::ServeArgs),
+    /// Brings the repository's schema to this version
+    Migrate,
+    /// Shows or applies a folder of metadata
+    Metadata(metadata::MetadataArgs),
+    /// Creates, lists or revokes API keys
+    Key(key::KeyArgs),
+}
+
+impl Cli {
+    /// Runs the sub-command.
+    ///
+    /// # Errors
+    ///
+    /// What went wrong, for people: what, where, and what to do.
+    pub async fn run(self) -> miette::Result<()> {
+        let config = Config::load(self.flags)?;
+        match self.command {
+            Command::Serve(args) => serve::run(args, config).await,
+            Command::Migrate => migrate::run(config).await,
+            Command::Metadata(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                metadata::run(args, &config).await
+            }
+            Command::Key(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                key::run(args, &config).await
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// Counter: answers of the API, by `route`, `method` and `status`.
@@ -18,14 +18,12 @@ pub const EVENTS_PUBLISHED: &str = "rowcall_events_published_total";
 pub const DELIVERIES_CREATED: &str = "rowcall_deliveries_created_total";
 /// Counter: attempts that ended, by `outcome`: delivered, retry or dead.
 pub const ATTEMPTS: &str = "rowcall_attempts_total";
-/// Histogram, in seconds: from the change of the row to the acknowledgement of a first attempt.
-pub const DELIVERY_SECONDS: &str = "rowcall_delivery_seconds";
-/// Gauge: requests to receivers that are under way.
-pub const SENDS_UNDER_WAY: &str = "rowcall_sends_under_way";
-/// Counter: runs of a stage that failed, by `stage`.
-pub const STAGE_FAILURES: &str = "rowcall_stage_failures_total";
+/// Histogram, in seconds: how long attempts took.
+pub const ATTEMPT_SECONDS: &str = "rowcall_attempt_seconds";
+/// Counter: how often the reader fell asleep and asked the writers to ring.
+pub const READER_SLEEPS: &str = "rowcall_reader_sleeps_total";
 
-/// Upper bounds of [`DELIVERY_SECONDS`]: from a wake-up at once to a retry of minutes.
+/// Upper bounds of [`ATTEMPT_SECONDS`]: from a receiver beside us to one that times out.
 const SECONDS_BOUNDS: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0,
 ];
@@ -78,11 +76,6 @@ fn describe() {
     describe_counter!(EVENTS_PUBLISHED, "Events that were published");
     describe_counter!(DELIVERIES_CREATED, "Deliveries that were written");
     describe_counter!(ATTEMPTS, "Attempts that ended");
-    describe_histogram!(
-        DELIVERY_SECONDS,
-        Unit::Seconds,
-        "From the change of the row to the acknowledgement of a first attempt"
-    );
-    describe_gauge!(SENDS_UNDER_WAY, "Requests to receivers that are under way");
-    describe_counter!(STAGE_FAILURES, "Runs of a stage that failed");
+    describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "How long attempts took");
+    describe_counter!(READER_SLEEPS, "How often the reader fell asleep");
 }

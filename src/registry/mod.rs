@@ -1,9 +1,14 @@
-//! The one row that orders edits and publishing.
+//! The catalogue and the registration list at run time, and the one row that orders their edits.
 //!
-//! An edit of the catalogue or of the registration list locks it for update and raises its
+//! An edit of the catalogue or of the registration list locks that row for update and raises its
 //! revision; publishing locks it for share. So a batch sees all of an edit or nothing of it, and the
 //! revision tells whoever keeps a copy of the metadata whether it is still good.
 
+pub mod index;
+pub mod live;
 mod store;
 
-pub use store::{SecretKeyError, registry_lock, registry_raise, registry_share, secret_key_check};
+pub use store::{
+    SecretKeyError, registry_lock, registry_raise, registry_revision, registry_share,
+    secret_key_check,
+};

@@ -4,7 +4,7 @@ use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     result::Error as QueryError,
     sql_query,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Integer, Text},
 };
 
 use crate::{db::DbError, subscription::secret::SecretKey};
@@ -98,4 +98,30 @@ pub fn secret_key_check(
             stored: row.secret_key_id,
         })
     }
+}
+
+#[derive(QueryableByName)]
+struct TargetRow {
+    #[diesel(sql_type = Integer)]
+    id: i32,
+    #[diesel(sql_type = Text)]
+    object_type: String,
+}
+
+/// The object types that changes name by number, those of removed triggers included.
+pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<(i32, String)>> {
+    let rows: Vec<TargetRow> =
+        sql_query("select id, object_type from rowcall.capture_target order by id")
+            .load(connection)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.object_type))
+        .collect())
+}
+
+/// The revision, without a lock: for delivering, which only needs a recent one.
+pub fn registry_revision(connection: &mut PgConnection) -> QueryResult<i64> {
+    sql_query("select revision from rowcall.registry")
+        .get_result(connection)
+        .map(|row: Revision| row.revision)
 }

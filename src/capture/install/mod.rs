@@ -27,15 +27,6 @@ pub const LOCK_TIMEOUT_MS: u32 = 2_000;
 /// Why the triggers could not be installed. The transaction is to be rolled back.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum InstallError {
-    /// The table is gone since the metadata was checked.
-    #[error("object type `{object_type}`: there is no table {table}")]
-    #[diagnostic(help("create the table, or take the object type out of the metadata"))]
-    NoTable {
-        /// The object type's name.
-        object_type: String,
-        /// schema.table
-        table: String,
-    },
     /// The table's lock was not to be had.
     #[error(
         "object type `{object_type}`: the lock of {table} was not free within {LOCK_TIMEOUT_MS} ms"
@@ -80,16 +71,20 @@ pub fn reconcile(
     let mut targets = targets_current(connection)?;
 
     for (name, object_type) in &catalog.object_types {
-        let table = object_type.table.to_string();
-        let relation = relation_find(connection, &object_type.table)?.ok_or_else(|| {
-            InstallError::NoTable {
-                object_type: name.clone(),
-                table,
-            }
-        })?;
         let known = targets
             .iter()
             .position(|target| target.object_type == *name);
+        let Some(relation) = relation_find(connection, &object_type.table)? else {
+            // One dropped table must not keep the others from being captured.
+            let table = object_type.table.to_string();
+            tracing::warn!(
+                object_type = name,
+                table,
+                "the table is gone; nothing is captured"
+            );
+            known.map(|place| targets.swap_remove(place));
+            continue;
+        };
         let target = match known.map(|place| targets.swap_remove(place)) {
             Some(target) if target.relation == relation => target,
             other => {

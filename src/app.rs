@@ -1,0 +1,258 @@
+//! The composition root: builds the parts of one instance, runs them until shutdown, drains.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use uuid::Uuid;
+
+use crate::{
+    api::{ApiState, router},
+    auth::AdminKey,
+    capture::doorbell::Doorbell,
+    clock::Clock,
+    config::Limits,
+    db::{Connection, Database, DbError},
+    deliver::{Deliver, outbox::Outbox},
+    observe::{
+        metrics,
+        readiness::{Need, Readiness},
+    },
+    publish::Publish,
+    registry::{SecretKeyError, live::LiveRegistry, secret_key_check},
+    sink::{AddressGuard, ClientError, Net, WebhookClient},
+    stage::{Nudge, Stage, drive},
+    subscription::secret::SecretKey,
+    upkeep::Upkeep,
+};
+
+/// How often histograms are tidied while nobody reads /metrics.
+const METRICS_TIDY_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What an instance is built from.
+pub struct Settings {
+    /// The repository; migrated already.
+    pub database_url: SecretString,
+    /// Encrypts secrets at rest.
+    pub secret_key: SecretKey,
+    /// The bootstrap admin key.
+    pub admin_key: Option<SecretString>,
+    /// Private networks that sinks may reach.
+    pub allow_nets: Vec<Net>,
+    /// Everything that has a bound.
+    pub limits: Limits,
+    /// Off only in tests: then nothing but the doorbell wakes the reader.
+    pub safety_poll: bool,
+}
+
+/// Why an instance could not be built.
+#[derive(Debug, thiserror::Error, miette::Diagnostic)]
+pub enum BuildError {
+    /// The secret key is not the repository's.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    SecretKey(#[from] SecretKeyError),
+    /// The database could not be used.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Database(#[from] DbError),
+    /// The HTTP client could not be built.
+    #[error("the webhook client could not be built")]
+    #[diagnostic(help("check the system's resolver (/etc/resolv.conf) and its certificates"))]
+    Client(#[from] ClientError),
+}
+
+/// The parts of one instance, built and not yet running. Tests run the stages by hand.
+pub struct Instance {
+    /// Changes to events to deliveries.
+    pub publish: Publish,
+    /// Deliveries to attempts.
+    pub deliver: Deliver,
+    /// Rotation, retention, triggers.
+    pub upkeep: Upkeep,
+    /// The API.
+    pub router: Router,
+    /// What is claimed and under way.
+    pub outbox: Outbox,
+    /// What /readyz tells.
+    pub readiness: Readiness,
+    clock: Clock,
+    drain: Duration,
+}
+
+/// Which parts an instance runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// The HTTP API.
+    Api,
+    /// Publishing, with upkeep.
+    Publish,
+    /// Delivering.
+    Deliver,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::Api, Self::Publish, Self::Deliver];
+}
+
+impl Instance {
+    /// Builds the parts. Fails if the secret key is not the repository's.
+    pub async fn build(settings: Settings, clock: Clock) -> Result<Self, BuildError> {
+        let Settings {
+            database_url,
+            secret_key,
+            admin_key,
+            allow_nets,
+            limits,
+            safety_poll,
+        } = settings;
+        metrics::install();
+        let url = database_url.expose_secret();
+        let database = Database::new(url, limits.connections_max);
+        let secret_key = Arc::new(secret_key);
+        let checked = Arc::clone(&secret_key);
+        let check = move |connection: &mut Connection| secret_key_check(connection, &checked);
+        database.transaction(check).await?;
+
+        let readiness = Readiness::default();
+        let guard = AddressGuard::new(allow_nets);
+        let client = WebhookClient::new(guard.clone())?;
+        let registry = LiveRegistry::new(Arc::clone(&secret_key), client);
+        let deliver_nudge = Nudge::default();
+        let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
+        // Names this run in leases and attempts; a restarted instance is another holder.
+        let instance = Uuid::new_v4();
+        let doorbell = doorbell(url, &database, &limits, safety_poll, &readiness);
+        let publish = Publish::new(
+            database.clone(),
+            doorbell,
+            url,
+            registry.clone(),
+            outbox.clone(),
+            instance,
+            &limits,
+        );
+        let deliver = Deliver::new(
+            database.clone(),
+            registry,
+            outbox.clone(),
+            results,
+            deliver_nudge.clone(),
+            instance,
+            &limits,
+        );
+        let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default());
+        let drain = Duration::from_millis(limits.drain_ms);
+        let router = router(ApiState {
+            database,
+            clock: clock.clone(),
+            secret_key,
+            guard: Arc::new(guard),
+            admin_key: admin_key.as_ref().map(AdminKey::new),
+            limits,
+            wake: deliver_nudge,
+            readiness: readiness.clone(),
+        });
+        Ok(Self {
+            publish,
+            deliver,
+            upkeep,
+            router,
+            outbox,
+            readiness,
+            clock,
+            drain,
+        })
+    }
+
+    /// Runs the parts that `roles` name until `shutdown` turns true, then stops them in the order of
+    /// the flow: no more requests, no more publishing, then delivering drains.
+    pub async fn run(
+        self,
+        listener: Option<TcpListener>,
+        roles: &[Role],
+        mut shutdown: watch::Receiver<bool>,
+    ) {
+        let (stop_deliver, deliver_stopped) = watch::channel(false);
+        let (mut front, mut back) = (JoinSet::new(), JoinSet::new());
+        if let Some(listener) = listener {
+            let (router, shutdown, drain) = (self.router, shutdown.clone(), self.drain);
+            front.spawn(serve(listener, router, shutdown, drain));
+        }
+        let (clock, readiness) = (self.clock, self.readiness);
+        let start = |name, need| {
+            let (health, reported) = watch::channel(None);
+            readiness.check_add(name, need, reported);
+            health
+        };
+        if roles.contains(&Role::Publish) {
+            let health = start(self.publish.name(), Need::Necessary);
+            front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));
+            let health = start(self.upkeep.name(), Need::Shown);
+            front.spawn(drive(self.upkeep, clock.clone(), health, shutdown.clone()));
+        }
+        if roles.contains(&Role::Deliver) {
+            let health = start(self.deliver.name(), Need::Shown);
+            back.spawn(drive(self.deliver, clock.clone(), health, deliver_stopped));
+        }
+        let tidy = tokio::spawn(async {
+            loop {
+                tokio::time::sleep(METRICS_TIDY_INTERVAL).await;
+                metrics::tidy();
+            }
+        });
+        // A sender that is gone asks for the end as well.
+        let _ = shutdown.wait_for(|stop| *stop).await;
+        while front.join_next().await.is_some() {}
+        stop_deliver.send_replace(true);
+        while back.join_next().await.is_some() {}
+        tidy.abort();
+    }
+}
+
+fn doorbell(
+    url: &str,
+    database: &Database,
+    limits: &Limits,
+    safety_poll: bool,
+    readiness: &Readiness,
+) -> Doorbell {
+    let safety_poll = safety_poll.then(|| Duration::from_millis(limits.safety_poll_ms));
+    let readiness = readiness.clone();
+    Doorbell::new(
+        url,
+        database.clone(),
+        safety_poll,
+        move |warning| match warning {
+            Some(text) => readiness.warning_set("doorbell", text),
+            None => readiness.warning_clear("doorbell"),
+        },
+    )
+}
+
+/// Answers until shutdown; requests under way may go on for `drain`.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut shutdown: watch::Receiver<bool>,
+    drain: Duration,
+) {
+    let mut stopping = shutdown.clone();
+    let graceful = async move {
+        let _ = shutdown.wait_for(|stop| *stop).await;
+    };
+    let bounded = async move {
+        let _ = stopping.wait_for(|stop| *stop).await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        served = axum::serve(listener, router).with_graceful_shutdown(graceful) => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the API stopped");
+            }
+        }
+        () = bounded => {}
+    }
+}

@@ -1,0 +1,55 @@
+//! What a sender works on: claimed deliveries of one lane, in their order.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use uuid::Uuid;
+
+use crate::registry::live::Registered;
+
+/// A delivery whose lease this instance holds.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The delivery.
+    pub id: Uuid,
+    /// Its event; the id on the wire.
+    pub event_id: Uuid,
+    /// The object's lane; `None`: not ordered.
+    pub lane: Option<i64>,
+    /// Its lane before its key changed.
+    pub lane_previous: Option<i64>,
+    /// The number on the wire.
+    pub sequence: i64,
+    /// How often it was tried before.
+    pub attempts: u32,
+    /// The event's body without the sequence.
+    pub body: Arc<str>,
+}
+
+/// Deliveries of one lane. The next is sent when the one before it is settled; one that is to be
+/// retried holds back the rest.
+pub struct Chain {
+    /// To whom.
+    pub subscription: Arc<Registered>,
+    /// What is left to send.
+    pub deliveries: VecDeque<Claimed>,
+    /// When another instance may take them. On the monotonic clock, and never later than the lease
+    /// that is stored.
+    pub lease_ends: Instant,
+}
+
+impl Chain {
+    /// An empty chain.
+    #[must_use]
+    pub fn new(subscription: Arc<Registered>, lease_ends: Instant) -> Self {
+        Self {
+            subscription,
+            deliveries: VecDeque::new(),
+            lease_ends,
+        }
+    }
+
+    /// Appends the lane's next delivery.
+    pub fn push(&mut self, delivery: Claimed) {
+        self.deliveries.push_back(delivery);
+    }
+}

@@ -1,0 +1,169 @@
+//! Sends a chain: one delivery after the other, until one has to wait.
+
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use hyper::body::Bytes;
+use uuid::Uuid;
+
+use super::{
+    chain::{Chain, Claimed},
+    retry::{Next, next},
+};
+use crate::{
+    clock::Clock,
+    publish::event::with_sequence,
+    sink::{Message, Outcome},
+};
+
+const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+
+/// What became of a claimed delivery.
+#[derive(Debug)]
+pub enum Done {
+    /// It was sent, or refused before it was.
+    Tried(Tried),
+    /// It was not tried; it goes back to the repository.
+    Returned {
+        /// To whom.
+        subscription_id: Uuid,
+        /// The delivery.
+        delivery: Claimed,
+        /// When it may be claimed again; none: as soon as it is the first of its lane.
+        not_before: Option<DateTime<Utc>>,
+    },
+}
+
+/// An attempt that ended.
+#[derive(Debug)]
+pub struct Tried {
+    /// To whom.
+    pub subscription_id: Uuid,
+    /// The delivery, as it was before the attempt.
+    pub delivery: Claimed,
+    /// When the attempt began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration: Duration,
+    /// The receiver's answer.
+    pub status: Option<u16>,
+    /// Why it failed.
+    pub detail: Option<String>,
+    /// What follows.
+    pub next: Next,
+}
+
+/// Sends the chain's deliveries in order and tells what became of each. It stops at the first that is
+/// not settled, and when the lease might end before an answer would; the rest is returned.
+pub async fn send_chain(
+    mut chain: Chain,
+    clock: &Clock,
+    timeout: Duration,
+    mut tell: impl FnMut(Done),
+) {
+    while let Some(delivery) = chain.deliveries.pop_front() {
+        if Instant::now() + timeout > chain.lease_ends {
+            chain.deliveries.push_front(delivery);
+            break;
+        }
+        let tried = try_one(&chain, delivery, clock, timeout).await;
+        let is_settled = matches!(tried.next, Next::Delivered | Next::Dead);
+        tell(Done::Tried(tried));
+        if !is_settled {
+            break;
+        }
+    }
+    return_all(chain, None, tell);
+}
+
+/// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`.
+pub fn return_all(chain: Chain, mut not_before: Option<DateTime<Utc>>, mut tell: impl FnMut(Done)) {
+    let subscription_id = chain.subscription.subscription.id;
+    for delivery in chain.deliveries {
+        tell(Done::Returned {
+            subscription_id,
+            delivery,
+            not_before: not_before.take(),
+        });
+    }
+}
+
+async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Duration) -> Tried {
+    let (started_at, started) = (clock.now(), Instant::now());
+    let subscription = &chain.subscription.subscription;
+    let outcome = match &chain.subscription.sink {
+        Ok(sink) => {
+            let message = Message {
+                id: delivery.event_id.to_string(),
+                content_type: CONTENT_TYPE,
+                body: Bytes::from(with_sequence(&delivery.body, delivery.sequence)),
+                extra_headers: Vec::new(),
+            };
+            sink.send(&message, started_at, timeout).await
+        }
+        // An operator can mend it: another key, another allowed network.
+        Err(reason) => Outcome::Retry {
+            status: None,
+            detail: reason.clone(),
+            retry_after: None,
+        },
+    };
+    let attempts = delivery.attempts + 1;
+    let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+    let next = next(
+        &outcome,
+        attempts,
+        &subscription.spec.retry.schedule,
+        clock.now(),
+        random,
+    );
+    let (status, detail) = match outcome {
+        Outcome::Delivered { status } => (Some(status), None),
+        Outcome::Retry { status, detail, .. } | Outcome::Final { status, detail } => {
+            (status, Some(detail))
+        }
+        Outcome::Gone { status, detail } => (Some(status), Some(detail)),
+    };
+    let duration = started.elapsed();
+    log(
+        subscription.name.as_str(),
+        &delivery,
+        attempts,
+        status,
+        detail.as_deref(),
+        &next,
+        duration,
+    );
+    let subscription_id = subscription.id;
+    Tried {
+        subscription_id,
+        delivery,
+        started_at,
+        duration,
+        status,
+        detail,
+        next,
+    }
+}
+
+/// One wide line per attempt; what failed is worth an operator's look.
+fn log(
+    subscription: &str,
+    delivery: &Claimed,
+    attempt: u32,
+    status: Option<u16>,
+    detail: Option<&str>,
+    next: &Next,
+    duration: Duration,
+) {
+    let (delivery, event) = (&delivery.id, &delivery.event_id);
+    match next {
+        Next::Delivered => {
+            tracing::debug!(subscription, %delivery, %event, attempt, status, ?duration, "delivered");
+        }
+        _ => tracing::info!(
+            subscription, %delivery, %event, attempt, status, detail, ?next, ?duration,
+            "attempt failed"
+        ),
+    }
+}

@@ -1,0 +1,217 @@
+//! An event: what a change is on the wire (design section 8).
+//!
+//! The body is put together from the captured text. Rows are never parsed and written again, so
+//! what a receiver gets is what Postgres made of the row, to the byte.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::value::RawValue;
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{
+    capture::{
+        change::{Change, Op},
+        image::Image,
+    },
+    registry::{index::Kind, live::Target},
+};
+
+/// One occurrence of an event type.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// UUIDv7; in the order of publishing.
+    pub id: Uuid,
+    /// The order of publishing within the source.
+    pub position: i64,
+    /// Its kind, for matching.
+    pub kind: Kind,
+    /// The event type's name.
+    pub event_type: String,
+    /// The object type.
+    pub target: Arc<Target>,
+    /// The object key's text; `None` only for a gap whose key could not be saved.
+    pub key: Option<String>,
+    /// The key's text before this event, if it changed it.
+    pub previous_key: Option<String>,
+    /// When the change was made.
+    pub time: DateTime<Utc>,
+    /// The change's place in the change table.
+    pub change_seq: i64,
+    /// The writer's transaction.
+    pub xid: i64,
+    /// The CloudEvent as structured JSON, without `sequence`.
+    pub body: Arc<str>,
+}
+
+/// What an event gets besides its change.
+#[derive(Clone, Copy, Debug)]
+pub struct Numbering<'a> {
+    /// The source's name.
+    pub source: &'a str,
+    /// The event's id.
+    pub id: Uuid,
+    /// The event's position.
+    pub position: i64,
+}
+
+impl Event {
+    /// The event that `change` is.
+    #[must_use]
+    pub fn of(change: &Change, kind: Kind, target: &Arc<Target>, number: Numbering<'_>) -> Self {
+        let event_type = kind.event_type(&target.name);
+        let body = body(change, &event_type, target, number).into();
+        Self {
+            id: number.id,
+            position: number.position,
+            kind,
+            event_type,
+            target: Arc::clone(target),
+            key: change.key.clone(),
+            previous_key: change.previous_key.clone(),
+            time: change.row.at,
+            change_seq: change.row.seq,
+            xid: change.row.xid,
+            body,
+        }
+    }
+
+    /// The lane of the object; `None` if there is no object.
+    #[must_use]
+    pub fn lane(&self) -> Option<i64> {
+        self.key.as_deref().map(|key| lane(&self.target.name, key))
+    }
+
+    /// The lane of the object before its key changed.
+    #[must_use]
+    pub fn lane_previous(&self) -> Option<i64> {
+        self.previous_key
+            .as_deref()
+            .map(|key| lane(&self.target.name, key))
+    }
+}
+
+/// The body with its sequence number: the same on every attempt, for both parts are stored.
+#[must_use]
+pub fn with_sequence(body: &str, sequence: i64) -> String {
+    let open = body.strip_suffix('}').unwrap_or(body);
+    format!("{open},\"sequence\":\"{sequence:020}\"}}")
+}
+
+/// Names an object's order by 64 bits of SHA-256: the same in every version and instance. Two objects
+/// with the same lane, one pair in some billions, only wait for each other.
+fn lane(object_type: &str, key: &str) -> i64 {
+    let digest = Sha256::new()
+        .chain_update(object_type)
+        .chain_update([0])
+        .chain_update(key)
+        .finalize();
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(bytes)
+}
+
+fn body(change: &Change, event_type: &str, target: &Target, number: Numbering<'_>) -> String {
+    let row = &change.row;
+    let images = [&row.before, &row.after].map(|image| image.as_deref().map_or(0, str::len));
+    let mut out = String::with_capacity(images[0] + images[1] + 640);
+    let _ = write!(
+        out,
+        r#"{{"specversion":"1.0","id":"{}","source":"/rowcall/{}","type":{}"#,
+        number.id,
+        number.source,
+        quoted(event_type)
+    );
+    if let Some(key) = &change.key {
+        let _ = write!(out, r#","subject":{}"#, quoted(key));
+    }
+    let _ = write!(
+        out,
+        r#","time":"{}","datacontenttype":"application/json""#,
+        row.at.to_rfc3339_opts(SecondsFormat::Micros, true)
+    );
+    if let Some(key) = &change.key {
+        // Slashes part the object type from the key; a key's own are percent-encoded.
+        let _ = write!(
+            out,
+            r#","partitionkey":{}"#,
+            quoted(&format!("{}/{key}", target.name))
+        );
+    }
+    if let Some(traceparent) = &row.traceparent {
+        let _ = write!(out, r#","traceparent":{}"#, quoted(traceparent));
+    }
+    let _ = write!(out, r#","data":{{"object_type":{}"#, quoted(&target.name));
+    match change.op {
+        Op::Gap => gap_data(&mut out, change, target),
+        _ => object_data(&mut out, change, target),
+    }
+    out.push_str(r#","actor":"#);
+    out.push_str(
+        &row.actor
+            .as_deref()
+            .map_or_else(|| "null".to_owned(), quoted),
+    );
+    let _ = write!(out, r#","xid":"{}"}}}}"#, row.xid);
+    out
+}
+
+fn object_data(out: &mut String, change: &Change, target: &Target) {
+    let (before, after) = (change.row.before.as_deref(), change.row.after.as_deref());
+    let key = &target.object_type.key;
+    push_key(out, "key", after.or(before), key);
+    if change.previous_key.is_some() {
+        push_key(out, "previous_key", before, key);
+    }
+    let _ = write!(
+        out,
+        r#","op":"{}","before":{},"after":{},"changed":{}"#,
+        change.op.as_str(),
+        before.unwrap_or("null"),
+        after.unwrap_or("null"),
+        change.changed
+    );
+}
+
+/// A gap tells what is known of the change that could not be captured whole.
+fn gap_data(out: &mut String, change: &Change, target: &Target) {
+    let known = change
+        .row
+        .after
+        .as_deref()
+        .and_then(|text| Image::parse(text).ok());
+    let field = |name: &str| {
+        known
+            .as_ref()
+            .and_then(|known| known.get(name))
+            .map_or("null", RawValue::get)
+    };
+    let _ = write!(
+        out,
+        r#","key":{},"op":"gap","table":{},"captured_op":{},"reason":{},"size":{}"#,
+        field("key"),
+        quoted(&target.object_type.table.to_string()),
+        field("op"),
+        field("reason"),
+        field("size")
+    );
+}
+
+/// Appends the key columns of an image as an object.
+fn push_key(out: &mut String, name: &str, image: Option<&str>, key: &[String]) {
+    let _ = write!(out, r#","{name}":{{"#);
+    if let Some(image) = image.and_then(|text| Image::parse(text).ok()) {
+        for (index, column) in key.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            let value = image.get(column).map_or("null", RawValue::get);
+            let _ = write!(out, "{comma}{}:{value}", quoted(column));
+        }
+    }
+    out.push('}');
+}
+
+fn quoted(text: &str) -> String {
+    // A string always serialises.
+    serde_json::to_string(text).unwrap_or_default()
+}

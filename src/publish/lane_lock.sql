@@ -1,0 +1,24 @@
+-- Locks the last unsettled delivery of each lane ($1, $2), in the order of ids: the order in which results are
+-- written, so that the two never wait for each other.
+with tail as (
+    select lane.place, last.id
+    from unnest($1::uuid[], $2::bigint[]) with ordinality as lane (subscription_id, number, place)
+    cross join lateral (
+        (select d.id, d.position from rowcall.delivery as d
+         where d.subscription_id = lane.subscription_id and d.lane = lane.number
+            and d.state in ('pending', 'sending')
+         order by d.position desc limit 1)
+        union all
+        (select d.id, d.position from rowcall.delivery as d
+         where d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
+            and d.lane_previous is not null and d.state in ('pending', 'sending')
+         order by d.position desc limit 1)
+    ) as last
+),
+locked as (
+    select d.id from rowcall.delivery as d
+    where d.id in (select tail.id from tail) and d.state in ('pending', 'sending')
+    order by d.id
+    for update
+)
+select distinct tail.place::integer as place from tail join locked on locked.id = tail.id

@@ -1,0 +1,341 @@
+//! Publishing: changes become events, and events become deliveries, in one transaction with the cursor.
+//!
+//! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`] decides
+//! who is owed what and how each delivery is born, [`store`] writes it.
+//!
+//! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
+//! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
+
+pub mod detect;
+pub mod event;
+pub mod plan;
+pub mod store;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use self::{
+    event::Event,
+    plan::{Birth, Planned, assign, lanes, matched},
+    store::{NewDelivery, delivery_insert, event_insert, lane_busy, sequence_take},
+};
+use crate::{
+    capture::{
+        batch::{Batch, ReadError, Reader},
+        doorbell::{Doorbell, Duty},
+        store::cursor_advance,
+    },
+    catalog::store::CatalogError,
+    config::Limits,
+    db::{Connection, Database, DbError},
+    deliver::{
+        chain::{Chain, Claimed},
+        outbox::Outbox,
+    },
+    observe::metrics::{CHANGES_PUBLISHED, DELIVERIES_CREATED, EVENTS_PUBLISHED},
+    registry::{
+        live::{LiveRegistry, Registry},
+        registry_share,
+    },
+    stage::{Progress, Stage},
+};
+
+/// The source that is Rowcall's own database.
+pub const DEFAULT_SOURCE: &str = "default";
+
+/// Why a batch was not published. Its transaction was rolled back, and it will be read again.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The changes could not be read.
+    #[error("the batch could not be read")]
+    Read(#[from] ReadError),
+    /// A statement or the connection failed.
+    #[error("the batch could not be published")]
+    Database(#[from] DbError),
+    /// The catalogue could not be read.
+    #[error("the batch could not be matched")]
+    Catalog(#[from] CatalogError),
+    /// Another instance published it first.
+    #[error("another instance published the batch")]
+    Overtaken,
+}
+
+impl From<diesel::result::Error> for PublishError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// The publishing stage.
+pub struct Publish {
+    database: Database,
+    doorbell: Doorbell,
+    work: Arc<Mutex<Work>>,
+    outbox: Outbox,
+    events: metrics::Counter,
+    changes: metrics::Counter,
+    deliveries: metrics::Counter,
+}
+
+/// What a publishing transaction needs on its blocking thread.
+struct Work {
+    reader: Reader,
+    registry: LiveRegistry,
+    instance: Uuid,
+    lease: Duration,
+}
+
+/// What a transaction published.
+#[derive(Default)]
+struct Published {
+    changes: usize,
+    events: usize,
+    deliveries: usize,
+    chains: Vec<Chain>,
+    has_due: bool,
+}
+
+impl Publish {
+    /// The stage of one instance. `url` is the repository's, for a second session while a large batch
+    /// is read.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        doorbell: Doorbell,
+        url: &str,
+        registry: LiveRegistry,
+        outbox: Outbox,
+        instance: Uuid,
+        limits: &Limits,
+    ) -> Self {
+        let reader = Reader::new(DEFAULT_SOURCE, url, limits.changes_per_batch_max);
+        let work = Work {
+            reader,
+            registry,
+            instance,
+            lease: limits.lease(),
+        };
+        Self {
+            database,
+            doorbell,
+            work: Arc::new(Mutex::new(work)),
+            outbox,
+            events: metrics::counter!(EVENTS_PUBLISHED),
+            changes: metrics::counter!(CHANGES_PUBLISHED),
+            deliveries: metrics::counter!(DELIVERIES_CREATED),
+        }
+    }
+}
+
+impl Stage for Publish {
+    type Error = PublishError;
+
+    fn name(&self) -> &'static str {
+        "publish"
+    }
+
+    async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, PublishError> {
+        if self.doorbell.duty().await? == Duty::Standby {
+            return Ok(Progress::Idle);
+        }
+        let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve());
+        // From before the transaction, so that it ends before the lease that is stored.
+        let (wanted, started) = (room.len(), Instant::now());
+        let published = self
+            .database
+            .transaction(move |connection| {
+                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+                work.publish(connection, wanted, started, now)
+            })
+            .await;
+        let published = match published {
+            Ok(published) => published,
+            Err(PublishError::Overtaken) => return Ok(Progress::Idle),
+            Err(error) => return Err(error),
+        };
+        self.doorbell.found(published.changes).await;
+        self.changes.increment(published.changes as u64);
+        self.events.increment(published.events as u64);
+        self.deliveries.increment(published.deliveries as u64);
+        for chain in published.chains {
+            self.outbox.push(chain, &mut room);
+        }
+        if published.has_due {
+            self.outbox.look();
+        }
+        Ok(if published.changes == 0 {
+            Progress::Idle
+        } else {
+            Progress::Worked
+        })
+    }
+
+    async fn rest(&mut self, _: DateTime<Utc>) {
+        self.doorbell.rest().await;
+    }
+}
+
+impl Work {
+    fn publish(
+        &mut self,
+        connection: &mut Connection,
+        room: usize,
+        started: Instant,
+        now: DateTime<Utc>,
+    ) -> Result<Published, PublishError> {
+        // The batch's snapshot comes before anything is written: see `Reader::read`.
+        let Some(batch) = self.reader.read(connection)? else {
+            return Ok(Published::default());
+        };
+        let Batch {
+            changes,
+            from,
+            mut to,
+        } = batch;
+        let count = changes.len();
+        // Asked for after the snapshot, so every subscription whose 201 came before a change is in it.
+        let revision = registry_share(connection)?;
+        let registry = self.registry.at(connection, revision)?;
+        let events = detect::detect(
+            changes,
+            &registry.targets,
+            DEFAULT_SOURCE,
+            from.position,
+            now,
+        );
+        to.position = events.last().map_or(from.position, |event| event.position);
+
+        let mut planned = matched(&events, &registry, now);
+        let busy = busy_lanes(connection, &planned, &registry)?;
+        let chains = assign(&mut planned, &registry.subscriptions, busy, room);
+        let sequences = sequences(connection, &planned, &registry)?;
+        let lease_until = now + self.lease;
+        let rows = rows(&planned, &events, &registry, sequences, now, lease_until);
+
+        if !events.is_empty() {
+            event_insert(connection, DEFAULT_SOURCE, &events, now)?;
+        }
+        if !rows.is_empty() {
+            delivery_insert(connection, &rows, self.instance, now)?;
+        }
+        if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
+            return Err(PublishError::Overtaken);
+        }
+        Ok(Published {
+            changes: count,
+            events: events.len(),
+            deliveries: rows.len(),
+            chains: into_chains(
+                &planned,
+                &rows,
+                &events,
+                &registry,
+                chains,
+                started + self.lease,
+            ),
+            has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
+        })
+    }
+}
+
+/// The lanes of this batch in which something is unsettled.
+fn busy_lanes(
+    connection: &mut Connection,
+    planned: &[Planned],
+    registry: &Registry,
+) -> Result<HashSet<plan::LaneOf>, PublishError> {
+    let wanted: HashSet<(Uuid, i64)> = lanes(planned)
+        .into_iter()
+        .map(|(place, lane)| (registry.id(place), lane))
+        .collect();
+    let busy = lane_busy(connection, &wanted)?;
+    Ok(busy
+        .into_iter()
+        .filter_map(|(id, lane)| Some((*registry.by_id.get(&id)?, lane)))
+        .collect())
+}
+
+/// The first sequence number of each subscription in this batch.
+fn sequences(
+    connection: &mut Connection,
+    planned: &[Planned],
+    registry: &Registry,
+) -> Result<HashMap<Uuid, i64>, PublishError> {
+    let mut counts: HashMap<Uuid, i64> = HashMap::new();
+    for delivery in planned {
+        *counts
+            .entry(registry.id(delivery.subscription))
+            .or_default() += 1;
+    }
+    if counts.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(sequence_take(connection, &counts)?)
+}
+
+fn rows(
+    planned: &[Planned],
+    events: &[Event],
+    registry: &Registry,
+    mut sequences: HashMap<Uuid, i64>,
+    now: DateTime<Utc>,
+    lease_until: DateTime<Utc>,
+) -> Vec<NewDelivery> {
+    planned
+        .iter()
+        .map(|delivery| {
+            let event = &events[delivery.event];
+            let subscription_id = registry.id(delivery.subscription);
+            let sequence = sequences.entry(subscription_id).or_default();
+            *sequence += 1;
+            NewDelivery {
+                id: delivery.id,
+                subscription_id,
+                event_id: event.id,
+                position: event.position,
+                lane: delivery.lane,
+                lane_previous: delivery.lane_previous,
+                sequence: *sequence,
+                due_at: (delivery.birth == Birth::Due).then_some(now),
+                is_parked: delivery.birth == Birth::Parked,
+                lease_until: matches!(delivery.birth, Birth::Claimed(_)).then_some(lease_until),
+            }
+        })
+        .collect()
+}
+
+/// The claimed deliveries, for this instance's senders.
+fn into_chains(
+    planned: &[Planned],
+    rows: &[NewDelivery],
+    events: &[Event],
+    registry: &Registry,
+    count: usize,
+    lease_ends: Instant,
+) -> Vec<Chain> {
+    let mut chains: Vec<Option<Chain>> = (0..count).map(|_| None).collect();
+    for (delivery, row) in planned.iter().zip(rows) {
+        let Birth::Claimed(number) = delivery.birth else {
+            continue;
+        };
+        let registered = &registry.subscriptions[delivery.subscription as usize];
+        let chain =
+            chains[number].get_or_insert_with(|| Chain::new(Arc::clone(registered), lease_ends));
+        chain.push(Claimed {
+            id: row.id,
+            event_id: row.event_id,
+            lane: row.lane,
+            lane_previous: row.lane_previous,
+            sequence: row.sequence,
+            attempts: 0,
+            body: Arc::clone(&events[delivery.event].body),
+        });
+    }
+    chains.into_iter().flatten().collect()
+}

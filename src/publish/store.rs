@@ -1,0 +1,173 @@
+//! The SQL of publishing: one statement a table, whatever the batch's size.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    PgConnection, QueryableByName, RunQueryDsl, sql_query,
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+use super::event::Event;
+
+/// Writes events.
+pub fn event_insert(
+    connection: &mut PgConnection,
+    source: &str,
+    events: &[Event],
+    now: DateTime<Utc>,
+) -> Result<(), diesel::result::Error> {
+    fn column<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
+        events.iter().map(of).collect()
+    }
+    sql_query(
+        "insert into rowcall.event (source, published_at, id, position, type, object_type, \
+             object_key, previous_key, \"time\", change_seq, xid, body) \
+         select $1, $2, e.id, e.position, e.type, e.object_type, e.object_key, e.previous_key, \
+             e.at, e.change_seq, e.xid::text::xid8, e.body \
+         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as e (id, position, type, \
+             object_type, object_key, previous_key, at, change_seq, xid, body)",
+    )
+    .bind::<Text, _>(source)
+    .bind::<Timestamptz, _>(now)
+    .bind::<Array<SqlUuid>, _>(column(events, |event| event.id))
+    .bind::<Array<BigInt>, _>(column(events, |event| event.position))
+    .bind::<Array<Text>, _>(column(events, |event| event.event_type.as_str()))
+    .bind::<Array<Text>, _>(column(events, |event| event.target.name.as_str()))
+    .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.key.as_deref()))
+    .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.previous_key.as_deref()))
+    .bind::<Array<Timestamptz>, _>(column(events, |event| event.time))
+    .bind::<Array<BigInt>, _>(column(events, |event| event.change_seq))
+    .bind::<Array<BigInt>, _>(column(events, |event| event.xid))
+    .bind::<Array<Text>, _>(column(events, |event| &*event.body))
+    .execute(connection)
+    .map(|_| ())
+}
+
+/// A delivery as it is written.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// UUIDv7.
+    pub id: Uuid,
+    /// To whom.
+    pub subscription_id: Uuid,
+    /// Of what.
+    pub event_id: Uuid,
+    /// The event's position.
+    pub position: i64,
+    /// The object's lane.
+    pub lane: Option<i64>,
+    /// Its lane before its key changed.
+    pub lane_previous: Option<i64>,
+    /// Gapless per subscription.
+    pub sequence: i64,
+    /// When it may be claimed, for one that is not claimed at birth.
+    pub due_at: Option<DateTime<Utc>>,
+    /// Kept until its subscription is active again.
+    pub is_parked: bool,
+    /// The lease's end, for one that is.
+    pub lease_until: Option<DateTime<Utc>>,
+}
+
+/// Writes deliveries; those with a lease are `holder`'s.
+pub fn delivery_insert(
+    connection: &mut PgConnection,
+    deliveries: &[NewDelivery],
+    holder: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), diesel::result::Error> {
+    fn column<'a, T>(deliveries: &'a [NewDelivery], of: impl Fn(&'a NewDelivery) -> T) -> Vec<T> {
+        deliveries.iter().map(of).collect()
+    }
+    sql_query(
+        "insert into rowcall.delivery (created_at, id, subscription_id, event_id, position, lane, \
+             lane_previous, sequence, state, due_at, lease_holder, lease_until) \
+         select $1, d.id, d.subscription_id, d.event_id, d.position, d.lane, d.lane_previous, \
+             d.sequence, case when d.lease_until is null then 'pending' else 'sending' end, \
+             case when d.parked then 'infinity' else d.due_at end, \
+             case when d.lease_until is not null then $2 end, d.lease_until \
+         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as d (id, subscription_id, \
+             event_id, position, lane, lane_previous, sequence, due_at, parked, lease_until)",
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<SqlUuid, _>(holder)
+    .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.id))
+    .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.subscription_id))
+    .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.event_id))
+    .bind::<Array<BigInt>, _>(column(deliveries, |delivery| delivery.position))
+    .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane))
+    .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane_previous))
+    .bind::<Array<BigInt>, _>(column(deliveries, |delivery| delivery.sequence))
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.due_at))
+    .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.lease_until))
+    .execute(connection)
+    .map(|_| ())
+}
+
+/// Takes the next `counts` numbers of each subscription; gives the last number before them.
+pub fn sequence_take(
+    connection: &mut PgConnection,
+    counts: &HashMap<Uuid, i64>,
+) -> Result<HashMap<Uuid, i64>, diesel::result::Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        subscription_id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        before: i64,
+    }
+    let (ids, counts): (Vec<Uuid>, Vec<i64>) = counts.iter().map(|(id, n)| (*id, *n)).unzip();
+    let rows: Vec<Row> = sql_query(
+        "update rowcall.subscription_sequence s set assigned = s.assigned + t.count \
+         from unnest($1, $2) as t (id, count) where s.subscription_id = t.id \
+         returning s.subscription_id, s.assigned - t.count as before",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<BigInt>, _>(counts)
+    .load(connection)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.subscription_id, row.before))
+        .collect())
+}
+
+/// Which of these lanes have unsettled deliveries. Of each such lane one delivery stays locked until
+/// the transaction ends: whoever settles it must then see what this transaction writes behind it, and
+/// will release it. Without the lock, a delivery written as waiting and a predecessor settled at
+/// the same moment would not see each other, and the delivery would wait for ever.
+pub fn lane_busy(
+    connection: &mut PgConnection,
+    lanes: &HashSet<(Uuid, i64)>,
+) -> Result<HashSet<(Uuid, i64)>, diesel::result::Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Integer)]
+        place: i32,
+    }
+    let mut open: Vec<(Uuid, i64)> = lanes.iter().copied().collect();
+    let mut busy = HashSet::new();
+    while !open.is_empty() {
+        let (ids, numbers): (Vec<Uuid>, Vec<i64>) = open.iter().copied().unzip();
+        let locked: Vec<Row> = sql_query(include_str!("lane_lock.sql"))
+            .bind::<Array<SqlUuid>, _>(&ids)
+            .bind::<Array<BigInt>, _>(&numbers)
+            .load(connection)?;
+        let locked: HashSet<usize> = locked.iter().map(|row| row.place as usize - 1).collect();
+        // A lane whose last delivery was settled while we waited for its lock may hold others: looked
+        // at once more. It is free only if a later look finds nothing.
+        let unsettled: Vec<Row> = sql_query(include_str!("lane_unsettled.sql"))
+            .bind::<Array<SqlUuid>, _>(&ids)
+            .bind::<Array<BigInt>, _>(&numbers)
+            .load(connection)?;
+        busy.extend(locked.iter().map(|place| open[*place]));
+        open = unsettled
+            .iter()
+            .map(|row| row.place as usize - 1)
+            .filter(|place| !locked.contains(place))
+            .map(|place| open[place])
+            .collect();
+    }
+    Ok(busy)
+}

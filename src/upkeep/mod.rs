@@ -1,0 +1,150 @@
+//! Upkeep: what has to be done now and then, and hurries nobody.
+//!
+//! Rotation of the change table and its retention, triggers on partitions that were added, and the
+//! deliveries of deleted subscriptions. Each is a transaction of its own; one that fails does not stop
+//! the others and is tried again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    capture::{
+        install::{self, InstallError},
+        rotation,
+    },
+    catalog::model::Catalog,
+    config::Limits,
+    db::{Connection, Database, DbError},
+    deliver::store::delivery_cancel_deleted,
+    stage::{Nudge, Progress, Stage, chain},
+};
+
+/// How often upkeep looks.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Deliveries of deleted subscriptions that one transaction cancels.
+const CANCELLED_MAX: i64 = 5_000;
+
+/// Why a piece of upkeep failed.
+#[derive(Debug, thiserror::Error)]
+pub enum UpkeepError {
+    /// A statement or the connection failed.
+    #[error("upkeep failed")]
+    Database(#[from] DbError),
+    /// The triggers could not be brought up to date.
+    #[error("upkeep of the triggers failed")]
+    Install(#[from] InstallError),
+    /// The catalogue could not be read.
+    #[error("upkeep could not read the catalogue")]
+    Catalog(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<diesel::result::Error> for UpkeepError {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// The upkeep stage.
+pub struct Upkeep {
+    database: Database,
+    limits: Limits,
+    nudge: Nudge,
+}
+
+impl Upkeep {
+    /// The stage of one instance; several of them take turns by locks.
+    #[must_use]
+    pub fn new(database: Database, limits: Limits, nudge: Nudge) -> Self {
+        Self {
+            database,
+            limits,
+            nudge,
+        }
+    }
+
+    async fn triggers(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        let (age, bytes) = (
+            hours(self.limits.rotation_hours),
+            self.limits.value_bytes_max,
+        );
+        self.database
+            .transaction(move |connection| reconcile(connection, age, bytes, now))
+            .await
+    }
+
+    async fn retention(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        let retention = hours(self.limits.change_retention_hours);
+        self.database
+            .transaction(move |connection| {
+                Ok(rotation::drop_one_expired(connection, retention, now)?)
+            })
+            .await
+    }
+
+    async fn cancellations(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        self.database
+            .transaction(move |connection| {
+                Ok(delivery_cancel_deleted(connection, CANCELLED_MAX, now)?)
+            })
+            .await
+    }
+}
+
+impl Stage for Upkeep {
+    type Error = UpkeepError;
+
+    fn name(&self) -> &'static str {
+        "upkeep"
+    }
+
+    async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, UpkeepError> {
+        let done = [
+            self.triggers(now).await,
+            self.retention(now).await,
+            self.cancellations(now).await,
+        ];
+        let (mut worked, mut failure) = (0, None);
+        for result in done {
+            match result {
+                Ok(count) => worked += count,
+                Err(error) => {
+                    tracing::warn!(error = chain(&error), "a piece of upkeep failed");
+                    failure = Some(error);
+                }
+            }
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(if worked > 0 {
+                Progress::Worked
+            } else {
+                Progress::Idle
+            }),
+        }
+    }
+
+    async fn rest(&mut self, _: DateTime<Utc>) {
+        self.nudge.wait(INTERVAL).await;
+    }
+}
+
+/// Opens the next leaf if it is due, and makes the triggers what the catalogue asks for.
+fn reconcile(
+    connection: &mut Connection,
+    rotation_age: Duration,
+    value_bytes_max: u32,
+    now: DateTime<Utc>,
+) -> Result<usize, UpkeepError> {
+    let catalog =
+        Catalog::load(connection).map_err(|error| UpkeepError::Catalog(Box::new(error)))?;
+    install::store::ddl_lock(connection, install::LOCK_TIMEOUT_MS)?;
+    let rotated = rotation::open_next_if_due(connection, rotation_age, now)?;
+    install::reconcile(connection, &catalog, value_bytes_max, now)?;
+    Ok(usize::from(rotated.is_some()))
+}
+
+fn hours(count: u64) -> Duration {
+    Duration::from_secs(count.saturating_mul(3600))
+}
