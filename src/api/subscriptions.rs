@@ -114,7 +114,7 @@ pub(super) async fn create(
             {
                 return created_before(connection, &state.secret_key, id);
             }
-            let catalog = store::catalog_load(connection)?;
+            let catalog = Catalog::load(connection)?;
             refuse_problems(&name, &spec, &catalog, &state)?;
             let registration = Registration {
                 name,
@@ -251,7 +251,7 @@ fn change(
 ) -> Result<(), Problem> {
     refuse_folder(row, "change it there; only `state` can be changed here")?;
     let spec = fields::merged_read(&row.definition, changes)?;
-    let catalog = store::catalog_load(connection)?;
+    let catalog = Catalog::load(connection)?;
     refuse_problems(&row.name, &spec, &catalog, state)?;
     replace(connection, &state.secret_key, &catalog, row.id, spec, now)?;
     Ok(())

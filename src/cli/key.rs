@@ -43,10 +43,18 @@ enum KeyCommand {
     },
 }
 
+/// The longest name of a key, in characters.
+const NAME_CHARS_MAX: usize = 100;
+
 fn name_read(text: &str) -> Result<String, String> {
     let name = text.trim();
-    if name.is_empty() || name.chars().count() > 100 || name.chars().any(char::is_control) {
-        return Err("a name has 1 to 100 characters, on one line".to_owned());
+    if name.is_empty()
+        || name.chars().count() > NAME_CHARS_MAX
+        || name.chars().any(char::is_control)
+    {
+        return Err(format!(
+            "a name has 1 to {NAME_CHARS_MAX} characters, on one line"
+        ));
     }
     Ok(name.to_owned())
 }

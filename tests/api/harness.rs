@@ -8,6 +8,10 @@ use axum::{
     http::{HeaderMap, Request, header},
 };
 use chrono::{DateTime, Utc};
+use diesel::{
+    RunQueryDsl as _, sql_query,
+    sql_types::{Array, BigInt, Text},
+};
 use rowcall::{
     api::{ApiState, router},
     auth::{AdminKey, Role, store::key_create},
@@ -45,6 +49,17 @@ pub(crate) struct Api {
     pub(crate) secret_key: Arc<SecretKey>,
     pub(crate) readiness: Readiness,
     router: Router,
+}
+
+/// What the repository holds after registrations.
+#[derive(diesel::QueryableByName)]
+pub(crate) struct Stored {
+    #[diesel(sql_type = BigInt)]
+    pub(crate) revision: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(crate) sequences: i64,
+    #[diesel(sql_type = Array<Text>)]
+    pub(crate) object_key_texts: Vec<String>,
 }
 
 /// An answer, read to its end.
@@ -97,6 +112,18 @@ impl Api {
         key_create(&mut connection, "test", role, self.clock.now())
             .unwrap()
             .expose()
+    }
+
+    /// The state of the repository; of several subscriptions the latest.
+    pub(crate) fn stored(&self) -> Stored {
+        sql_query(
+            "select (select revision from rowcall.registry) as revision, \
+             (select count(*) from rowcall.subscription_sequence) as sequences, \
+             coalesce((select object_key_texts from rowcall.subscription \
+                 order by id desc limit 1), '{}') as object_key_texts",
+        )
+        .get_result(&mut self.database.connect())
+        .unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

@@ -5,9 +5,11 @@
 mod events;
 mod harness;
 mod idempotency;
+mod key_texts;
 mod keys;
 mod patch;
 mod problems;
+mod refusals;
 mod registration;
 mod secrets;
 #[path = "../support/mod.rs"]

@@ -1,33 +1,17 @@
 //! Registering subscriptions: what is made, and what is refused.
 
-use diesel::{
-    RunQueryDsl as _, sql_query,
-    sql_types::{Array, BigInt, Text},
+use diesel::{Connection as _, connection::SimpleConnection as _};
+use rowcall::{
+    catalog::model::Catalog,
+    registry::registry_share,
+    subscription::{
+        register::{Origin, RegisterError, Registration, register},
+        store::subscription_load,
+    },
 };
 use serde_json::{Value, json};
 
 use crate::harness::{ADMIN_KEY, Api, order_subscription};
-
-#[derive(diesel::QueryableByName)]
-struct Stored {
-    #[diesel(sql_type = BigInt)]
-    revision: i64,
-    #[diesel(sql_type = BigInt)]
-    sequences: i64,
-    #[diesel(sql_type = Array<Text>)]
-    object_key_texts: Vec<String>,
-}
-
-fn stored(api: &Api) -> Stored {
-    sql_query(
-        "select (select revision from rowcall.registry) as revision, \
-             (select count(*) from rowcall.subscription_sequence) as sequences, \
-             coalesce((select object_key_texts from rowcall.subscription \
-                 order by id desc limit 1), '{}') as object_key_texts",
-    )
-    .get_result(&mut api.database.connect())
-    .unwrap()
-}
 
 #[tokio::test]
 async fn a_registration_is_answered_whole_with_its_secret_once() {
@@ -61,7 +45,7 @@ async fn a_registration_is_answered_whole_with_its_secret_once() {
     without_secret.as_object_mut().unwrap().remove("secret");
     assert_eq!(shown.json, without_secret);
 
-    let stored = stored(&api);
+    let stored = api.stored();
     assert_eq!((stored.revision, stored.sequences), (1, 1));
 }
 
@@ -106,262 +90,40 @@ async fn a_list_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn object_keys_are_kept_as_events_spell_them() {
+async fn publishing_waits_for_a_registration_and_sees_it() {
     let api = Api::start();
-    let mut body = order_subscription("parts");
-    body["event_types"] = json!([]);
-    body["object_types"] = json!(["sales.part"]);
-    // numeric(8,2) prints 7 as 7.00 and "1.5" as 1.50.
-    body["object_keys"] = json!([{"code": "a/b", "lot": 7}, {"lot": "1.5", "code": "x"}]);
-    let answer = api.post("/v1/subscriptions", &body).await;
-    assert_eq!(answer.status, 201, "{}", answer.text);
-    assert_eq!(stored(&api).object_key_texts, ["a%2Fb/7.00", "x/1.50"]);
-}
+    let (mut editor, mut publisher) = (api.database.connect(), api.database.connect());
+    let catalog = Catalog::load(&mut editor).unwrap();
+    let body = r#"{"object_types": ["sales.order"], "mode": "synchronous",
+        "sink": {"kind": "webhook", "url": "https://example.com/"}}"#;
+    let registration = Registration {
+        name: "erp".to_owned(),
+        spec: serde_json::from_str(body).unwrap(),
+        origin: Origin::Folder,
+        owner: None,
+    };
 
-#[tokio::test]
-async fn a_key_value_that_its_column_cannot_hold_is_refused() {
-    let api = Api::start();
-    let mut body = order_subscription("parts");
-    body["event_types"] = json!([]);
-    body["object_types"] = json!(["sales.part"]);
-    for (key, column) in [
-        (json!({"code": "toolong", "lot": 1}), "code"),
-        (json!({"code": "x", "lot": "seven"}), "lot"),
-        (json!({"code": "x", "lot": 1.555}), "lot"),
-        (json!({"code": "x", "lot": 12_345_678}), "lot"),
-    ] {
-        body["object_keys"] = json!([{"code": "x", "lot": 1}, key]);
-        let answer = api.post("/v1/subscriptions", &body).await;
-        answer.is_problem(422, "invalid-body", &["the value is no", "column's type"]);
-        assert_eq!(answer.pointers(), [format!("/object_keys/1/{column}")]);
-    }
-    assert_eq!(stored(&api).sequences, 0);
-}
+    editor
+        .transaction(|editor| {
+            register(
+                editor,
+                &api.secret_key,
+                &catalog,
+                registration,
+                api.clock.now(),
+            )?;
+            // WHEN publishing wants the lock before the registration is committed, it has to wait
+            publisher.batch_execute("set lock_timeout = '1ms'").unwrap();
+            let refused = registry_share(&mut publisher).unwrap_err();
+            assert!(refused.to_string().contains("lock timeout"), "{refused}");
+            Ok::<_, RegisterError>(())
+        })
+        .unwrap();
 
-/// What is wrong with a registration, where, and what the answer says to do.
-#[tokio::test]
-async fn each_wrong_field_is_named_with_what_to_do() {
-    let api = Api::start();
-    let cases: &[(&str, Value, &str, &str)] = &[
-        (
-            "/event_types",
-            json!([]),
-            "/event_types",
-            "name at least one",
-        ),
-        (
-            "/event_types/0",
-            json!("sales.ordr.created"),
-            "/event_types/0",
-            "did you mean `sales.order.created`?",
-        ),
-        (
-            "/event_types/0",
-            json!("sales.zzz.*"),
-            "/event_types/0",
-            "no event type of the catalogue matches",
-        ),
-        (
-            "/object_types",
-            json!(["sales.orders"]),
-            "/object_types/0",
-            "did you mean `sales.order`?",
-        ),
-        (
-            "/object_keys",
-            json!([{"id": 1}]),
-            "/object_keys",
-            "name exactly one in `object_types`",
-        ),
-        (
-            "/labels",
-            json!({"": "x"}),
-            "/labels/",
-            "a label needs a name",
-        ),
-        (
-            "/labels",
-            json!({"a/b": "x".repeat(101)}),
-            "/labels/a~1b",
-            "at most 100 characters",
-        ),
-        (
-            "/labels",
-            json!({"desk": 3}),
-            "/labels/desk",
-            "expected a string",
-        ),
-        (
-            "/retry",
-            json!({"schedule": []}),
-            "/retry/schedule",
-            "write 1 to 32",
-        ),
-        (
-            "/retry",
-            json!({"schedule": vec!["1s"; 33]}),
-            "/retry/schedule",
-            "33 entries",
-        ),
-        (
-            "/retry",
-            json!({"schedule": ["0s", "8days"]}),
-            "/retry/schedule/1",
-            "the limit of one wait is 7days",
-        ),
-        (
-            "/retry",
-            json!({"schedule": ["soon"]}),
-            "/retry/schedule",
-            "such as `30s`",
-        ),
-        (
-            "/retry",
-            json!({"shedule": ["1s"]}),
-            "/retry/shedule",
-            "did you mean `schedule`?",
-        ),
-        (
-            "/mode",
-            json!("synchronus"),
-            "/mode",
-            "did you mean `synchronous`?",
-        ),
-        (
-            "/ordering",
-            json!("keys"),
-            "/ordering",
-            "did you mean `key`?",
-        ),
-        (
-            "/event_type",
-            json!([]),
-            "/event_type",
-            "did you mean `event_types`?",
-        ),
-        (
-            "/name",
-            json!("-x"),
-            "/name",
-            "starts with a letter or digit",
-        ),
-        ("/name", json!("x".repeat(101)), "/name", "1 to 100"),
-        ("/name", json!(7), "/name", "a text is expected"),
-        (
-            "/sink/url",
-            json!("http://127.0.0.1/"),
-            "/sink/url",
-            "--allow-nets 127.0.0.0/8",
-        ),
-        (
-            "/sink/url",
-            json!("ftp://example.com/"),
-            "/sink/url",
-            "use https or http",
-        ),
-        (
-            "/sink/url",
-            json!("https://u:p@example.com/"),
-            "/sink/url",
-            "remove it",
-        ),
-        (
-            "/sink/url",
-            json!("erp.example.com"),
-            "/sink/url",
-            "no URL such as",
-        ),
-        (
-            "/sink/kind",
-            json!("webhok"),
-            "/sink/kind",
-            "did you mean `webhook`?",
-        ),
-        (
-            "/sink/urll",
-            json!("x"),
-            "/sink/urll",
-            "did you mean `url`?",
-        ),
-        (
-            "/sink/secret",
-            json!("hunter2"),
-            "/sink/secret",
-            "starts with `whsec_`",
-        ),
-        (
-            "/sink/secret",
-            json!("whsec_c2hvcnQ="),
-            "/sink/secret",
-            "24 to 64 bytes",
-        ),
-        (
-            "/sink/secret",
-            json!({"env": "PATH"}),
-            "/sink/secret",
-            "only the metadata folder",
-        ),
-        (
-            "/sink/secret",
-            json!(5),
-            "/sink/secret",
-            "a text is expected",
-        ),
-        (
-            "/sink",
-            json!("https://x"),
-            "/sink",
-            "an object is expected",
-        ),
-    ];
-    for (at, value, pointer, says) in cases {
-        let mut body = order_subscription("erp");
-        let (parent, field) = at.rsplit_once('/').unwrap();
-        match body.pointer_mut(parent).unwrap() {
-            Value::Array(items) => items[0] = value.clone(),
-            object => object[field] = value.clone(),
-        }
-        let answer = api.post("/v1/subscriptions", &body).await;
-        answer.is_problem(422, "invalid-body", &[says]);
-        assert_eq!(answer.pointers(), [*pointer], "{at}: {}", answer.text);
-    }
-    for (field, pointer) in [("mode", "/mode"), ("sink", "/sink"), ("name", "/name")] {
-        let mut body = order_subscription("erp");
-        body.as_object_mut().unwrap().remove(field);
-        let answer = api.post("/v1/subscriptions", &body).await;
-        answer.is_problem(422, "invalid-body", &["missing"]);
-        assert_eq!(answer.pointers(), [pointer]);
-    }
-    assert_eq!(stored(&api).sequences, 0);
-}
-
-#[tokio::test]
-async fn wrong_object_keys_are_named_one_by_one() {
-    let api = Api::start();
-    let mut body = order_subscription("erp");
-    body["event_types"] = json!([]);
-    body["object_types"] = json!(["sales.part"]);
-    body["object_keys"] = json!([{"cod": "x", "lot": null}, {"code": {}, "lot": 1}]);
-    let answer = api.post("/v1/subscriptions", &body).await;
-    answer.is_problem(
-        422,
-        "invalid-body",
-        &[
-            "did you mean `code`?",
-            "null is no key value",
-            "key column `code` is missing",
-        ],
-    );
-    assert_eq!(
-        answer.pointers(),
-        [
-            "/object_keys/0/cod",
-            "/object_keys/0/lot",
-            "/object_keys/0",
-            "/object_keys/1/code"
-        ]
-    );
-    body["event_types"] = json!(["sales.part.created"]);
-    let answer = api.post("/v1/subscriptions", &body).await;
-    assert_eq!(answer.pointers(), ["/object_keys"]);
+    // THEN it finds the registration, and the revision says that there is something to find
+    let found = publisher.transaction(|publisher| {
+        assert_eq!(registry_share(publisher)?, 1);
+        subscription_load(publisher, &api.secret_key)
+    });
+    assert_eq!(found.unwrap().subscriptions.len(), 1);
 }

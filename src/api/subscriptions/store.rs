@@ -8,8 +8,6 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use crate::catalog::model::Catalog;
-
 #[derive(QueryableByName)]
 pub(super) struct Row {
     #[diesel(sql_type = SqlUuid)]
@@ -85,28 +83,4 @@ pub(super) fn subscription_secret(
             .get_result(connection)
             .optional()?;
     Ok(sealed.and_then(|sealed| sealed.secret))
-}
-
-#[derive(QueryableByName)]
-struct ObjectTypeRow {
-    #[diesel(sql_type = Text)]
-    name: String,
-    #[diesel(sql_type = Text)]
-    definition: String,
-}
-
-/// The running catalogue's object types; those that can't be read are left out.
-pub(super) fn catalog_load(connection: &mut PgConnection) -> QueryResult<Catalog> {
-    let rows: Vec<ObjectTypeRow> = sql_query(
-        "select name, definition::text as definition from rowcall.catalog_item \
-         where version_to is null and kind = 'object_type'",
-    )
-    .load(connection)?;
-    let mut catalog = Catalog::default();
-    for row in rows {
-        if let Ok(object_type) = serde_json::from_str(&row.definition) {
-            catalog.object_types.insert(row.name, object_type);
-        }
-    }
-    Ok(catalog)
 }

@@ -84,7 +84,7 @@ pub(super) fn key_value_cast(
     // A savepoint: a refused cast must not end the caller's transaction.
     let cast = connection.transaction(|connection| {
         connection.batch_execute(
-            "set local intervalstyle = postgres; set local bytea_output = hex; \
+            "set local intervalstyle = iso_8601; set local bytea_output = hex; \
              set local extra_float_digits = 1",
         )?;
         sql_query(query)
