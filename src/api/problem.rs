@@ -8,7 +8,6 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
-    catalog::store::CatalogError,
     db::{DbError, QueryError},
     stage::chain,
     subscription::register::{RegisterError, SpecProblem},
@@ -201,18 +200,6 @@ impl From<DbError> for Problem {
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         DbError::from(error).into()
-    }
-}
-
-impl From<CatalogError> for Problem {
-    fn from(error: CatalogError) -> Self {
-        match error {
-            CatalogError::Db(error) => error.into(),
-            CatalogError::Definition { .. } => {
-                tracing::error!(error = %chain(&error), "the catalogue can't be read");
-                Self::internal()
-            }
-        }
     }
 }
 

@@ -1,18 +1,19 @@
--- Claims the heads of lanes that are due, oldest first; skips what another instance is claiming. A delivery whose
--- subscription is not active is parked or cancelled instead, so that it does not come up again.
+-- Claims the heads of lanes that are due, oldest first; skips what another instance is claiming. What is due to a
+-- subscription that is not active comes back unclaimed, with the subscription's state.
 with due as (
-    select d.id from rowcall.delivery as d
+    select d.id, d.subscription_id, d.event_id, d.lane, d.lane_previous, d.position, d.sequence, d.attempts,
+        s.state
+    from rowcall.delivery as d
+    join rowcall.subscription as s on s.id = d.subscription_id
     where d.state = 'pending' and d.due_at <= $1
     order by d.due_at
     limit $2
-    for update skip locked
+    for update of d skip locked
+),
+claimed as (
+    update rowcall.delivery as d
+    set state = 'sending', due_at = null, lease_holder = $3, lease_until = $4
+    from due
+    where d.id = due.id and due.state = 'active'
 )
-update rowcall.delivery as d
-set state = case s.state when 'active' then 'sending' when 'deleted' then 'cancelled' else 'pending' end,
-    due_at = case when s.state in ('paused', 'disabled') then 'infinity'::timestamptz end,
-    lease_holder = case when s.state = 'active' then $3 end,
-    lease_until = case when s.state = 'active' then $4 end,
-    settled_at = case when s.state = 'deleted' then $1 end
-from due, rowcall.subscription as s
-where d.id = due.id and s.id = d.subscription_id
-returning d.id, d.subscription_id, d.event_id, d.lane, d.lane_previous, d.position, d.sequence, d.attempts, d.state
+select id, subscription_id, event_id, lane, lane_previous, position, sequence, attempts, state from due

@@ -31,4 +31,5 @@ update rowcall.delivery as d
 set state = 'sending', due_at = null, lease_holder = $1, lease_until = $2
 from follower
 where d.id = follower.id
-returning d.id, d.subscription_id, d.event_id, d.lane, d.lane_previous, d.position, d.sequence, d.attempts, d.state
+returning d.id, d.subscription_id, d.event_id, d.lane, d.lane_previous, d.position, d.sequence, d.attempts,
+    'active' as state

@@ -7,6 +7,8 @@ use diesel::{
 };
 use uuid::Uuid;
 
+use crate::registry::registry_share;
+
 /// How many deliveries of a lane are claimed behind its head.
 const FOLLOWERS_MAX: i64 = 256;
 /// How many expired leases are rescued at a time.
@@ -42,6 +44,7 @@ pub struct ClaimedRow {
     /// How often it was tried.
     #[diesel(sql_type = Integer)]
     pub attempts: i32,
+    /// The subscription's.
     #[diesel(sql_type = Text)]
     state: String,
 }
@@ -90,17 +93,9 @@ pub fn delivery_claim(
         .bind::<Timestamptz, _>(lease_until)
         .load(connection)?;
     let is_full = heads.len() >= limit;
-    // The lanes of what was cancelled go on without it.
-    let cancelled: Vec<(Uuid, i64)> = heads
-        .iter()
-        .filter(|head| head.state == "cancelled")
-        .flat_map(|head| head.lanes())
-        .collect();
-    lane_release(connection, &cancelled, now)?;
-    let mut claimed: Vec<ClaimedRow> = heads
-        .into_iter()
-        .filter(|head| head.state == "sending")
-        .collect();
+    let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
+        heads.into_iter().partition(|head| head.state == "active");
+    set_aside(connection, &inactive, now)?;
     let room = limit - claimed.len();
     let followed: Vec<&ClaimedRow> = claimed
         .iter()
@@ -143,6 +138,27 @@ impl ClaimedRow {
             .chain(self.lane_previous)
             .map(move |lane| (id, lane))
     }
+}
+
+fn set_aside(
+    connection: &mut PgConnection,
+    inactive: &[ClaimedRow],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    if inactive.is_empty() {
+        return Ok(());
+    }
+    // A subscription that is resumed at this moment is active before the look below, or its owner
+    // finds what was parked: the lock puts the two in an order.
+    registry_share(connection)?;
+    sql_query(include_str!("set_aside.sql"))
+        .bind::<Timestamptz, _>(now)
+        .bind::<Array<SqlUuid>, _>(inactive.iter().map(|row| row.id).collect::<Vec<_>>())
+        .execute(connection)?;
+    // The lanes of what was cancelled go on without it; the others have their head still.
+    let lanes: Vec<(Uuid, i64)> = inactive.iter().flat_map(ClaimedRow::lanes).collect();
+    lane_release(connection, &lanes, now)?;
+    Ok(())
 }
 
 /// Takes back expired leases. Returns how many.

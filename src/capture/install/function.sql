@@ -1,4 +1,4 @@
--- The trigger function of one object type. {{...}} is filled in by function.rs when the object type is installed
+-- The trigger function of one object type. Names in double braces are filled in by function.rs when the object type is installed
 -- and whenever its leaf, its columns or its metadata change.
 --
 -- It runs inside the writer's statement: it must not fail, must not wait, and names no column of the table, so
