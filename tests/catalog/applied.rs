@@ -132,9 +132,10 @@ async fn an_apply_that_fails_at_the_triggers_changes_nothing() {
     let database = database(SHOP_SQL);
     let pool = Database::new(&database.url, 1);
     let failing = |_: &mut diesel::PgConnection, _: &Catalog, _| {
-        Err(InstallError::NoTable {
+        Err(InstallError::Privilege {
             object_type: "shop.order".to_owned(),
             table: "public.orders".to_owned(),
+            detail: "permission denied".to_owned(),
         })
     };
 
