@@ -96,20 +96,13 @@ impl TestApp {
     }
 
     async fn on(database: Arc<TestDatabase>, clock: Clock, options: Options) -> Self {
-        let settings = Settings {
-            database_url: SecretString::from(database.url.clone()),
-            secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
-            admin_key: Some(SecretString::from(ADMIN_KEY)),
-            allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
-            limits: options.limits.clone(),
-            safety_poll: options.safety_poll,
-        };
-        let instance = Instance::build(settings, clock.clone()).await.unwrap();
+        let limits = options.limits.clone();
+        let instance = build(&database, clock.clone(), options).await;
         Self {
             database,
             clock,
             instance,
-            limits: options.limits,
+            limits,
         }
     }
 
@@ -220,6 +213,19 @@ impl TestApp {
         }
         left
     }
+}
+
+/// Builds an instance on a database that is there.
+pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> Instance {
+    let settings = Settings {
+        database_url: SecretString::from(database.url.clone()),
+        secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
+        admin_key: Some(SecretString::from(ADMIN_KEY)),
+        allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
+        limits: options.limits,
+        safety_poll: options.safety_poll,
+    };
+    Instance::build(settings, clock).await.unwrap()
 }
 
 impl Drop for TestApp {
