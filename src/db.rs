@@ -200,6 +200,19 @@ pub fn connect(url: &str) -> Result<PgConnection, DbError> {
     Ok(connection)
 }
 
+/// Creates the database `name` in the server of `url`, if it is not there. Blocks. `name` is ours:
+/// it is not quoted.
+pub fn database_ensure(url: &str, name: &str) -> Result<(), DbError> {
+    let mut connection = connect(url)?;
+    let known = diesel::sql_query("select 1 from pg_catalog.pg_database where datname = $1")
+        .bind::<Text, _>(name)
+        .execute(&mut connection)?;
+    if known == 0 {
+        connection.batch_execute(&format!("create database {name}"))?;
+    }
+    Ok(())
+}
+
 #[derive(QueryableByName)]
 struct Server {
     #[diesel(sql_type = Text)]
@@ -220,6 +233,12 @@ struct Server {
 /// start at once, one migrates and the others wait and find it done.
 pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     let mut connection = connect(url)?;
+    let (class, object) = DDL_LOCK;
+    // Before the look at the schema, or two programs would both make it. The session ends with this
+    // function, and the lock with it.
+    connection.batch_execute(&format!(
+        "set statement_timeout = 0; select pg_advisory_lock({class}, {object})"
+    ))?;
     let server: Server = diesel::sql_query(
         "select current_setting('server_version') as version, \
          current_setting('server_version_num')::integer >= 150000 as supported, \
@@ -230,11 +249,6 @@ pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     if !server.supported {
         return Err(DbError::TooOld(server.version));
     }
-    let (class, object) = DDL_LOCK;
-    // The session ends with this function, and the lock with it.
-    connection.batch_execute(&format!(
-        "set statement_timeout = 0; select pg_advisory_lock({class}, {object})"
-    ))?;
     if !server.has_schema {
         connection
             .batch_execute("create schema rowcall; revoke all on schema rowcall from public")

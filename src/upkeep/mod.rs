@@ -15,7 +15,7 @@ use crate::{
     },
     catalog::model::Catalog,
     config::Limits,
-    db::{Connection, Database, DbError},
+    db::{Connection, Database, DbError, QueryError},
     deliver::store::delivery_cancel_deleted,
     stage::{Nudge, Progress, Stage, chain},
 };
@@ -37,8 +37,8 @@ pub enum UpkeepError {
     Install(#[from] InstallError),
 }
 
-impl From<diesel::result::Error> for UpkeepError {
-    fn from(error: diesel::result::Error) -> Self {
+impl From<QueryError> for UpkeepError {
+    fn from(error: QueryError) -> Self {
         Self::Database(error.into())
     }
 }
