@@ -108,7 +108,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Changes that one publishing transaction takes.
     pub changes_per_batch_max: usize,
-    /// The largest before and after image together, in bytes; a larger change is published as a gap.
+    /// The largest before and after image together, in bytes; a larger change is published as a
+    /// gap.
     pub value_bytes_max: u32,
     /// How long a sleeping reader trusts the doorbell before it looks by itself.
     pub safety_poll_ms: u64,

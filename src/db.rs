@@ -1,4 +1,5 @@
-//! Postgres behind one type: a pool, a bound on how many wait for it, and one transaction a closure.
+//! Postgres behind one type: a pool, a bound on how many wait for it, and one transaction a
+//! closure.
 //!
 //! Diesel and r2d2 block, so each use is one closure on a blocking thread. The semaphore stands
 //! before the thread: when the pool is used up, tasks wait, not threads.
@@ -20,7 +21,8 @@ use tokio::sync::Semaphore;
 /// The repository's schema, version by version.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// The advisory lock under which the schema and the triggers are changed: two-key form, class "rowc".
+/// The advisory lock under which the schema and the triggers are changed: two-key form, class
+/// "rowc".
 pub const DDL_LOCK: (i32, i32) = (0x726f_7763, 1);
 
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.
@@ -133,15 +135,16 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
 }
 
 impl Database {
-    /// Prepares a pool of at most `connections_max`; connections are made when they are first needed.
+    /// Prepares a pool of at most `connections_max`; connections are made when they are first
+    /// needed.
     #[must_use]
     pub fn new(url: &str, connections_max: u32) -> Self {
         let pool = Pool::builder()
             .max_size(connections_max)
             .min_idle(Some(0))
             .connection_timeout(CONNECT_TIMEOUT)
-            // A broken connection shows itself at its first statement, and the stage repeats its run;
-            // r2d2's own check would cost a round trip each time.
+            // A broken connection shows itself at its first statement, and the stage repeats its
+            // run; r2d2's own check would cost a round trip each time.
             .test_on_check_out(false)
             .connection_customizer(Box::new(Session))
             .build_unchecked(ConnectionManager::new(url));

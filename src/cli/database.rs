@@ -22,8 +22,8 @@ const DATABASE: &str = "rowcall";
 /// Where a private cluster's secret key is kept, beside its data.
 const KEY_FILE: &str = "secret.key";
 
-/// Starts the private Postgres if the configuration asks for one, and fills in its URL and its secret
-/// key. The cluster runs as long as the second value lives.
+/// Starts the private Postgres if the configuration asks for one, and fills in its URL and its
+/// secret key. The cluster runs as long as the second value lives.
 ///
 /// # Errors
 ///
