@@ -1,14 +1,14 @@
--- The schema as lines of text, from the catalogue of Postgres: the same for every version from 15 on. What is made while
--- Rowcall runs is left out: the leaves of the change table, the trigger functions, and diesel's own table.
+-- The schema as lines of text, from the catalogue of Postgres: the same for every version from 15 on. What is made
+-- while Rowcall runs is left out: the leaves of the change table, the trigger functions, and diesel's own table.
 with relation as (
     select c.oid, c.relname::text as name, c.relkind, c.reloptions, c.relacl, c.relowner
     from pg_catalog.pg_class as c
     where c.relnamespace = 'rowcall'::regnamespace and c.relkind in ('r', 'p', 'S', 'v', 'm')
         and not c.relispartition and c.relname <> '__diesel_schema_migrations'
         -- An identity column says so itself.
-        and not exists (
+        and (c.relkind <> 'S' or not exists (
             select from pg_catalog.pg_depend as d
-            where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'i')
+            where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'i'))
 ),
 line (relation, part, number, text) as (
     select r.name, 0, 0, format(E'\n%s %s%s%s',
