@@ -167,8 +167,8 @@ impl Instance {
         })
     }
 
-    /// Runs the parts that `roles` name until `shutdown` turns true, then stops them in the order of
-    /// the flow: no more requests, no more publishing, then delivering drains.
+    /// Runs the parts that `roles` name until `shutdown` turns true, then stops them in the order
+    /// of the flow: no more requests, no more publishing, then delivering drains.
     pub async fn run(
         self,
         listener: Option<TcpListener>,

@@ -1,4 +1,5 @@
-//! Postgres behind one type: a pool, a bound on how many wait for it, and one transaction a closure.
+//! Postgres behind one type: a pool, a bound on how many wait for it, and one transaction a
+//! closure.
 //!
 //! Diesel and r2d2 block, so each use is one closure on a blocking thread. The semaphore stands
 //! before the thread: when the pool is used up, tasks wait, not threads.
@@ -20,7 +21,8 @@ use tokio::sync::Semaphore;
 /// The repository's schema, version by version.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// The advisory lock under which the schema and the triggers are changed: two-key form, class "rowc".
+/// The advisory lock under which the schema and the triggers are changed: two-key form, class
+/// "rowc".
 pub const DDL_LOCK: (i32, i32) = (0x726f_7763, 1);
 
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.
@@ -133,15 +135,16 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
 }
 
 impl Database {
-    /// Prepares a pool of at most `connections_max`; connections are made when they are first needed.
+    /// Prepares a pool of at most `connections_max`; connections are made when they are first
+    /// needed.
     #[must_use]
     pub fn new(url: &str, connections_max: u32) -> Self {
         let pool = Pool::builder()
             .max_size(connections_max)
             .min_idle(Some(0))
             .connection_timeout(CONNECT_TIMEOUT)
-            // A broken connection shows itself at its first statement, and the stage repeats its run;
-            // r2d2's own check would cost a round trip each time.
+            // A broken connection shows itself at its first statement, and the stage repeats its
+            // run; r2d2's own check would cost a round trip each time.
             .test_on_check_out(false)
             .connection_customizer(Box::new(Session))
             .build_unchecked(ConnectionManager::new(url));
@@ -200,6 +203,19 @@ pub fn connect(url: &str) -> Result<PgConnection, DbError> {
     Ok(connection)
 }
 
+/// Creates the database `name` in the server of `url`, if it is not there. Blocks. `name` is ours:
+/// it is not quoted.
+pub fn database_ensure(url: &str, name: &str) -> Result<(), DbError> {
+    let mut connection = connect(url)?;
+    let known = diesel::sql_query("select 1 from pg_catalog.pg_database where datname = $1")
+        .bind::<Text, _>(name)
+        .execute(&mut connection)?;
+    if known == 0 {
+        connection.batch_execute(&format!("create database {name}"))?;
+    }
+    Ok(())
+}
+
 #[derive(QueryableByName)]
 struct Server {
     #[diesel(sql_type = Text)]
@@ -220,6 +236,12 @@ struct Server {
 /// start at once, one migrates and the others wait and find it done.
 pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     let mut connection = connect(url)?;
+    let (class, object) = DDL_LOCK;
+    // Before the look at the schema, or two programs would both make it. The session ends with this
+    // function, and the lock with it.
+    connection.batch_execute(&format!(
+        "set statement_timeout = 0; select pg_advisory_lock({class}, {object})"
+    ))?;
     let server: Server = diesel::sql_query(
         "select current_setting('server_version') as version, \
          current_setting('server_version_num')::integer >= 150000 as supported, \
@@ -230,11 +252,6 @@ pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     if !server.supported {
         return Err(DbError::TooOld(server.version));
     }
-    let (class, object) = DDL_LOCK;
-    // The session ends with this function, and the lock with it.
-    connection.batch_execute(&format!(
-        "set statement_timeout = 0; select pg_advisory_lock({class}, {object})"
-    ))?;
     if !server.has_schema {
         connection
             .batch_execute("create schema rowcall; revoke all on schema rowcall from public")

@@ -13,9 +13,10 @@
 
 use std::time::{Duration, Instant};
 
-use diesel::RunQueryDsl;
-
-use super::listen_socket::{ListenError, ListenSocket};
+use super::{
+    listen_socket::{ListenError, ListenSocket},
+    store::doorbell_ring,
+};
 use crate::{
     db::{DDL_LOCK, Database, DbError},
     observe::metrics::READER_SLEEPS,
@@ -247,11 +248,7 @@ impl Doorbell {
             return Ok(Err(error));
         }
         self.database
-            .run(|connection| {
-                diesel::sql_query("select pg_catalog.pg_notify('rowcall', '')")
-                    .execute(connection)
-                    .map_err(DbError::from)
-            })
+            .run(|connection| doorbell_ring(connection).map_err(DbError::from))
             .await?;
         let heard = tokio::time::timeout(SELF_TEST_WAIT, session.notified()).await;
         let prepared = match session

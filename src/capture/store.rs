@@ -166,6 +166,13 @@ pub fn cursor_advance(
     .map(|rows| rows == 1)
 }
 
+/// Rings the doorbell, as a writer would.
+pub fn doorbell_ring(connection: &mut PgConnection) -> Result<(), diesel::result::Error> {
+    sql_query("select pg_catalog.pg_notify('rowcall', '')")
+        .execute(connection)
+        .map(|_| ())
+}
+
 /// How many changes are committed and not yet published; for the account, not for the hot path.
 pub fn changes_unread_count(
     connection: &mut PgConnection,

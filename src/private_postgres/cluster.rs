@@ -27,8 +27,8 @@ pub struct ClusterOptions {
     /// Settings of the server, `("max_connections", "200")`. They win over the defaults; those that
     /// would open the server to the network have no effect.
     pub settings: Vec<(String, String)>,
-    /// Whether committed rows survive a crash of the machine. Without it tests run faster; a crash of
-    /// Postgres or Rowcall alone loses nothing either way.
+    /// Whether committed rows survive a crash of the machine. Without it tests run faster; a crash
+    /// of Postgres or Rowcall alone loses nothing either way.
     pub durable: bool,
     /// Whether the directory is removed when the cluster stops.
     pub temporary: bool,
@@ -102,8 +102,8 @@ impl Cluster {
     /// Starts a cluster, making it first where there is none. A server that runs in the directory
     /// already, left by someone who owns it no longer, is joined.
     ///
-    /// Blocks: about 50 ms for an existing cluster, 1 s for a new one, up to 2 minutes when a server
-    /// has much to recover.
+    /// Blocks: about 50 ms for an existing cluster, 1 s for a new one, up to 2 minutes when a
+    /// server has much to recover.
     ///
     /// # Errors
     /// [`PrivatePostgresError`]; nothing is left running then.

@@ -32,7 +32,7 @@ use crate::{
         store::cursor_advance,
     },
     config::Limits,
-    db::{Connection, Database, DbError},
+    db::{Connection, Database, DbError, QueryError},
     deliver::{
         chain::{Chain, Claimed},
         outbox::Outbox,
@@ -62,8 +62,8 @@ pub enum PublishError {
     Overtaken,
 }
 
-impl From<diesel::result::Error> for PublishError {
-    fn from(error: diesel::result::Error) -> Self {
+impl From<QueryError> for PublishError {
+    fn from(error: QueryError) -> Self {
         Self::Database(error.into())
     }
 }

@@ -1,8 +1,8 @@
 //! Upkeep: what has to be done now and then, and hurries nobody.
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, and the
-//! deliveries of deleted subscriptions. Each is a transaction of its own; one that fails does not stop
-//! the others and is tried again.
+//! deliveries of deleted subscriptions. Each is a transaction of its own; one that fails does not
+//! stop the others and is tried again.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::{
     },
     catalog::model::Catalog,
     config::Limits,
-    db::{Connection, Database, DbError},
+    db::{Connection, Database, DbError, QueryError},
     deliver::store::delivery_cancel_deleted,
     stage::{Nudge, Progress, Stage, chain},
 };
@@ -37,8 +37,8 @@ pub enum UpkeepError {
     Install(#[from] InstallError),
 }
 
-impl From<diesel::result::Error> for UpkeepError {
-    fn from(error: diesel::result::Error) -> Self {
+impl From<QueryError> for UpkeepError {
+    fn from(error: QueryError) -> Self {
         Self::Database(error.into())
     }
 }

@@ -1,5 +1,5 @@
-//! One instance of Rowcall under a test's hands: its own database, a clock that the test moves, stages
-//! that the test runs.
+//! One instance of Rowcall under a test's hands: its own database, a clock that the test moves,
+//! stages that the test runs.
 
 #![allow(
     dead_code,
