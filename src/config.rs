@@ -254,9 +254,25 @@ impl File {
         })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
-            detail: error.to_string(),
+            detail: place_and_message(&text, &error),
         })
     }
+}
+
+/// Where and what, without the line itself: it may hold a secret.
+fn place_and_message(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 impl Limits {
@@ -400,6 +416,23 @@ mod tests {
             text.contains("line 3") && text.contains("sender_max"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_line_with_a_secret_is_not_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rowcall.toml");
+        std::fs::write(&path, "secret_kye = \"hush\"\n").unwrap();
+        let flags = Flags {
+            config: Some(path),
+            ..Flags::default()
+        };
+        let text = Config::load(flags).unwrap_err().to_string();
+        assert!(
+            text.contains("line 1, column 1") && text.contains("secret_kye"),
+            "{text}"
+        );
+        assert!(!text.contains("hush"), "{text}");
     }
 
     #[test]
