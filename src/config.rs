@@ -255,9 +255,25 @@ impl File {
         })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
-            detail: error.to_string(),
+            detail: place_and_message(&text, &error),
         })
     }
+}
+
+/// Where and what, without the line itself: it may hold a secret.
+fn place_and_message(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 impl Limits {

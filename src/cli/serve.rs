@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+use miette::{IntoDiagnostic as _, miette};
 use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
 
@@ -101,10 +101,14 @@ pub fn secret_key(config: &Config) -> miette::Result<SecretKey> {
 }
 
 async fn listen(config: &Config) -> miette::Result<TcpListener> {
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .into_diagnostic()
-        .wrap_err_with(|| format!("the API can't listen on {}; is it in use?", config.listen))?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        miette!(
+            help = "name an address of this machine with a free port: --listen 127.0.0.1:8081, or \
+                    ROWCALL_LISTEN",
+            "the API can't listen on {}: {error}",
+            config.listen
+        )
+    })?;
     tracing::info!(address = %listener.local_addr().into_diagnostic()?, "the API listens");
     Ok(listener)
 }
