@@ -4,10 +4,13 @@
 //! deliveries of deleted subscriptions. Each is a transaction of its own; one that fails does not stop
 //! the others and is tried again.
 
+mod store;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use self::store::delivery_cancel_deleted;
 use crate::{
     capture::{
         install::{self, InstallError},
@@ -16,7 +19,6 @@ use crate::{
     catalog::model::Catalog,
     config::Limits,
     db::{Connection, Database, DbError},
-    deliver::store::delivery_cancel_deleted,
     stage::{Nudge, Progress, Stage, chain},
 };
 
