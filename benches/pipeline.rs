@@ -4,7 +4,10 @@
 //! captures (and does not read meanwhile), and one whose trigger notifies at every commit, as a comparison. Drain: the
 //! changes that were captured are delivered to one webhook receiver in this process.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that can't run has nothing to report")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that can't run has nothing to report"
+)]
 #![expect(clippy::print_stdout, reason = "the report")]
 
 use std::{
@@ -47,7 +50,10 @@ fn main() {
     for clients in [8, 32] {
         report_writers(&cluster, clients);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(report_drain(&url));
 }
 
@@ -86,7 +92,10 @@ fn report_writers(cluster: &Cluster, clients: u32) {
     let tables = ["plain", "captured", "notifying"];
     let mut rates: Vec<Vec<f64>> = vec![Vec::new(); tables.len()];
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(apply_metadata(&cluster.url(DATABASE), "http://127.0.0.1:9/"));
+    runtime.block_on(apply_metadata(
+        &cluster.url(DATABASE),
+        "http://127.0.0.1:9/",
+    ));
     for _ in 0..ROUNDS {
         for (table, rates) in tables.iter().zip(&mut rates) {
             rates.push(pgbench(cluster, table, clients));
@@ -95,7 +104,10 @@ fn report_writers(cluster: &Cluster, clients: u32) {
     let medians: Vec<f64> = rates.into_iter().map(median).collect();
     println!("single-row UPDATE, {clients} clients, {ROUNDS} rounds of {SECONDS} s, medians");
     for (table, rate) in tables.iter().zip(&medians) {
-        println!("  {table:<10} {rate:>8.0} commits/s   {:>5.2} of plain", rate / medians[0]);
+        println!(
+            "  {table:<10} {rate:>8.0} commits/s   {:>5.2} of plain",
+            rate / medians[0]
+        );
     }
 }
 
@@ -118,7 +130,9 @@ fn pgbench(cluster: &Cluster, table: &str, clients: u32) -> f64 {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
-    let rate = rate.and_then(|rest| rest.split(' ').next()).and_then(|text| text.parse().ok());
+    let rate = rate
+        .and_then(|rest| rest.split(' ').next())
+        .and_then(|text| text.parse().ok());
     rate.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
@@ -134,12 +148,23 @@ async fn apply_metadata(url: &str, receiver: &str) {
          sink = {{ kind = \"webhook\", url = \"{receiver}\" }}"
     );
     let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
-    let order = Order::new(Folder::of_text("bench.toml", &toml), guard, Some(Arc::new(key())));
+    let order = Order::new(
+        Folder::of_text("bench.toml", &toml),
+        guard,
+        Some(Arc::new(key())),
+    );
     let value_bytes_max = Limits::default().value_bytes_max;
     let install = move |connection: &mut Connection, catalog: &_, now| {
         reconcile(connection, catalog, value_bytes_max, now)
     };
-    apply(&Database::new(url, 1), Arc::new(order), Clock::System.now(), install).await.unwrap();
+    apply(
+        &Database::new(url, 1),
+        Arc::new(order),
+        Clock::System.now(),
+        install,
+    )
+    .await
+    .unwrap();
 }
 
 fn key() -> SecretKey {
@@ -154,9 +179,11 @@ async fn report_drain(url: &str) {
     let router = Router::new()
         .route(
             "/",
-            post(async |State(count): State<Arc<AtomicUsize>>, _: axum::body::Bytes| {
-                count.fetch_add(1, Ordering::Relaxed);
-            }),
+            post(
+                async |State(count): State<Arc<AtomicUsize>>, _: axum::body::Bytes| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                },
+            ),
         )
         .with_state(Arc::clone(&received));
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -179,7 +206,10 @@ async fn report_drain(url: &str) {
     }
     let elapsed = started.elapsed().as_secs_f64();
     println!("drain of {total} captured changes to one webhook receiver in the same process");
-    println!("  {:>8.0} deliveries/s   {elapsed:.2} s", total as f64 / elapsed);
+    println!(
+        "  {:>8.0} deliveries/s   {elapsed:.2} s",
+        total as f64 / elapsed
+    );
     stop.send_replace(true);
     run.await.unwrap();
 }

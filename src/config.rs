@@ -289,6 +289,7 @@ impl Limits {
             deliveries_in_memory_max: 400,
             senders_max: 16,
             senders_per_host_max: 16,
+            deliver_poll_ms: 20,
             drain_ms: 2_000,
             ..Self::default()
         }

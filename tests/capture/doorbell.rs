@@ -55,6 +55,7 @@ impl Running {
             kind,
             limits,
             safety_poll: false,
+            ..Options::default()
         };
         let instance = build(&database, Clock::System, options).await;
         let run = tokio::spawn(instance.run(None, &[Role::Publish, Role::Deliver], stopped));

@@ -41,6 +41,8 @@ pub struct Options {
     pub kind: Kind,
     pub limits: Limits,
     pub safety_poll: bool,
+    /// The private networks that its sinks may reach.
+    pub allow_nets: &'static [&'static str],
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             kind: Kind::Standard,
             limits: Limits::for_testing(),
             safety_poll: true,
+            allow_nets: &["127.0.0.0/8"],
         }
     }
 }
@@ -92,6 +95,10 @@ impl TestApp {
             limits: self.limits.clone(),
             ..Options::default()
         };
+        self.sibling_with(options).await
+    }
+
+    pub async fn sibling_with(&self, options: Options) -> Self {
         Self::on(Arc::clone(&self.database), self.clock.clone(), options).await
     }
 
@@ -221,7 +228,11 @@ pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> I
         database_url: SecretString::from(database.url.clone()),
         secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
         admin_key: Some(SecretString::from(ADMIN_KEY)),
-        allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
+        allow_nets: options
+            .allow_nets
+            .iter()
+            .map(|net| net.parse().unwrap())
+            .collect(),
         limits: options.limits,
         safety_poll: options.safety_poll,
     };

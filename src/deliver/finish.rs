@@ -1,0 +1,188 @@
+//! Finishing: what became of claimed deliveries, written by whoever still holds their leases.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{
+    chain::Claimed,
+    retry::Next,
+    send::{Done, Tried},
+    store::{
+        Finish, NewAttempt, attempt_insert, delivery_finish, lane_head_lock, lane_release,
+        lease_held,
+    },
+};
+use crate::{
+    db::{Connection, DbError},
+    registry::registry_raise,
+    subscription::state::subscription_disable,
+};
+
+/// What a finishing transaction did.
+pub(super) struct Finished {
+    /// Deliveries that are due now because of it.
+    pub(super) due: usize,
+    /// When the first of those that are to be tried again is due.
+    pub(super) next_at: Option<DateTime<Utc>>,
+}
+
+/// Writes results in one transaction: attempts, deliveries, and what waits behind them.
+pub(super) fn finish(
+    connection: &mut Connection,
+    results: &[Done],
+    instance: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Finished, DbError> {
+    if results.iter().any(|done| done.disables().is_some()) {
+        // The registry's lock comes before those of deliveries, here as in publishing.
+        registry_raise(connection)?;
+    }
+    let leases: Vec<(Uuid, Uuid)> = results.iter().map(Done::lease).collect();
+    let held: HashSet<(Uuid, Uuid)> = lease_held(connection, &leases)?.into_iter().collect();
+    if held.len() < leases.len() {
+        let lost = leases.len() - held.len();
+        tracing::warn!(
+            lost,
+            "results came after their leases had ended; they are not written"
+        );
+    }
+    let results: Vec<&Done> = results
+        .iter()
+        .filter(|done| held.contains(&done.lease()))
+        .collect();
+    let attempts: Vec<NewAttempt> = results.iter().filter_map(|done| done.attempt()).collect();
+    attempt_insert(connection, &attempts, instance)?;
+    let finished: Vec<Finish> = results.iter().map(|done| done.finish(now)).collect();
+    delivery_finish(connection, &finished, now)?;
+    let disabled: HashMap<Uuid, &str> = results.iter().filter_map(|done| done.disables()).collect();
+    for (subscription_id, reason) in disabled {
+        subscription_disable(connection, subscription_id, reason, now)?;
+    }
+    let settled = lanes(&results, |done| done.is_settled());
+    let returned = lanes(&results, |done| matches!(done, Done::Returned { .. }));
+    lane_head_lock(connection, &settled)?;
+    let released = lane_release(connection, &[settled, returned].concat(), now)?;
+    let due_at = || finished.iter().filter_map(|finish| finish.due_at);
+    Ok(Finished {
+        due: released + due_at().filter(|due| *due <= now).count(),
+        next_at: due_at().min(),
+    })
+}
+
+fn lanes(results: &[&Done], is_wanted: impl Fn(&Done) -> bool) -> Vec<(Uuid, i64)> {
+    let lanes: HashSet<(Uuid, i64)> = results
+        .iter()
+        .filter(|done| is_wanted(done))
+        .flat_map(|done| done.lanes())
+        .collect();
+    lanes.into_iter().collect()
+}
+
+impl Tried {
+    /// As attempts and metrics have it.
+    pub(super) fn outcome(&self) -> &'static str {
+        match self.next {
+            Next::Delivered => "delivered",
+            Next::Retry { .. } | Next::Disabled => "retry",
+            Next::Dead => "dead",
+        }
+    }
+}
+
+impl Done {
+    fn delivery(&self) -> &Claimed {
+        match self {
+            Self::Tried(tried) => &tried.delivery,
+            Self::Returned { delivery, .. } => delivery,
+        }
+    }
+
+    /// The delivery, and the claim under which this became of it.
+    fn lease(&self) -> (Uuid, Uuid) {
+        let delivery = self.delivery();
+        (delivery.id, delivery.lease)
+    }
+
+    fn is_settled(&self) -> bool {
+        matches!(self, Self::Tried(tried) if tried.next.is_settled())
+    }
+
+    fn subscription_id(&self) -> Uuid {
+        match self {
+            Self::Tried(tried) => tried.subscription_id,
+            Self::Returned {
+                subscription_id, ..
+            } => *subscription_id,
+        }
+    }
+
+    fn lanes(&self) -> impl Iterator<Item = (Uuid, i64)> + use<> {
+        let (id, delivery) = (self.subscription_id(), self.delivery());
+        delivery
+            .lane
+            .into_iter()
+            .chain(delivery.lane_previous)
+            .map(move |lane| (id, lane))
+    }
+
+    fn disables(&self) -> Option<(Uuid, &str)> {
+        match self {
+            Self::Tried(tried) if tried.next == Next::Disabled => Some((
+                tried.subscription_id,
+                tried.detail.as_deref().unwrap_or_default(),
+            )),
+            _ => None,
+        }
+    }
+
+    fn attempt(&self) -> Option<NewAttempt> {
+        let Self::Tried(tried) = self else {
+            return None;
+        };
+        Some(NewAttempt {
+            delivery_id: tried.delivery.id,
+            number: i32::try_from(tried.delivery.attempts + 1).unwrap_or(i32::MAX),
+            started_at: tried.started_at,
+            duration_ms: i32::try_from(tried.duration.as_millis()).unwrap_or(i32::MAX),
+            outcome: tried.outcome(),
+            status: tried.status.map(i32::from),
+            detail: tried.detail.clone(),
+        })
+    }
+
+    fn finish(&self, now: DateTime<Utc>) -> Finish {
+        let id = self.delivery().id;
+        let tried = |state, due_at, is_parked| Finish {
+            id,
+            state,
+            due_at,
+            is_parked,
+            attempts: 1,
+        };
+        match self {
+            Self::Tried(Tried { next, .. }) => match next {
+                Next::Delivered => tried("delivered", None, false),
+                Next::Dead => tried("dead", None, false),
+                Next::Retry { at } => tried("pending", Some(*at), false),
+                Next::Disabled => tried("pending", None, true),
+            },
+            // Of a lane, only its head may be due; releasing the lane finds out whether this is it.
+            Self::Returned {
+                delivery,
+                not_before,
+                ..
+            } => {
+                let due_at = not_before.or_else(|| delivery.lane.is_none().then_some(now));
+                Finish {
+                    id,
+                    state: "pending",
+                    due_at,
+                    is_parked: false,
+                    attempts: 0,
+                }
+            }
+        }
+    }
+}
