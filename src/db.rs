@@ -4,6 +4,8 @@
 //! Diesel and r2d2 block, so each use is one closure on a blocking thread. The semaphore stands
 //! before the thread: when the pool is used up, tasks wait, not threads.
 
+mod url;
+
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use diesel::{
@@ -17,6 +19,8 @@ pub use diesel::{PgConnection as Connection, result::Error as QueryError};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use r2d2::Pool;
 use tokio::sync::Semaphore;
+
+pub(crate) use self::url::with_settings;
 
 /// The repository's schema, version by version.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
@@ -190,7 +194,7 @@ impl Database {
             // run; r2d2's own check would cost a round trip each time.
             .test_on_check_out(false)
             .connection_customizer(Box::new(Session))
-            .build_unchecked(ConnectionManager::new(url));
+            .build_unchecked(ConnectionManager::new(with_settings(url)));
         Self {
             pool,
             permits: Arc::new(Semaphore::new(connections_max as usize)),
@@ -238,7 +242,7 @@ impl Database {
 ///
 /// Blocks; fails with [`DbError::Connect`].
 pub fn connect(url: &str) -> Result<PgConnection, DbError> {
-    let mut connection = PgConnection::establish(url).map_err(DbError::connect)?;
+    let mut connection = PgConnection::establish(&with_settings(url)).map_err(DbError::connect)?;
     connection.batch_execute(SESSION)?;
     Ok(connection)
 }

@@ -212,3 +212,43 @@ fn database_count(url: &str, sql: &str) -> i64 {
         .unwrap();
     row.count
 }
+
+#[tokio::test]
+async fn a_commit_that_finds_the_reader_asleep_notifies_once() {
+    // GIVEN a session that holds the doorbell's lock as a sleeping reader does
+    let app = rows_app(TABLE, Options::default()).await;
+    let url = &app.database.url;
+    let mut asleep = connect(url);
+    run(
+        &mut asleep,
+        "select pg_advisory_lock('rowcall.change'::regclass::oid::integer, 1)",
+    );
+    let mut listener = listener(url);
+    // WHEN writers commit, roll back, write many rows, and turn the bell off for themselves
+    for (sql, expected) in [
+        ("update rows set v = 'a' where id = 1", 1),
+        ("update rows set v = 'b'", 1),
+        ("begin; update rows set v = 'c' where id = 1; rollback", 0),
+        ("update rows set v = 'd' where id = -1", 0),
+        (
+            "set rowcall.doorbell = off; update rows set v = 'e' where id = 1",
+            0,
+        ),
+    ] {
+        app.sql(sql);
+        // THEN
+        assert_eq!(heard(&mut listener), expected, "{sql}");
+    }
+    // AND a reader that is gone is no sleeping reader
+    drop(asleep);
+    while app.count(
+        "select count(*) from pg_locks where locktype = 'advisory' \
+        and classid = 'rowcall.change'::regclass::oid and objid = 1",
+    ) > 0
+    {
+        std::thread::yield_now();
+    }
+    app.sql("update rows set v = 'f' where id = 1");
+    assert_eq!(heard(&mut listener), 0);
+    app.sql("update rowcall.source set snapshot = pg_current_snapshot()");
+}
