@@ -41,6 +41,8 @@ pub struct ServeArgs {
 pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
     logging::install();
     let (config, cluster) = resolve(config).await?;
+    // Before anything is changed.
+    let secret_key = secret_key(&config)?;
     for version in migrated(&config).await? {
         tracing::info!(version, "migrated");
     }
@@ -54,7 +56,7 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
     }
     let settings = Settings {
         database_url: url,
-        secret_key: secret_key(&config)?,
+        secret_key,
         admin_key: config.admin_key.clone(),
         allow_nets: config.allow_nets.clone(),
         limits: config.limits.clone(),

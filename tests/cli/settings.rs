@@ -48,7 +48,9 @@ fn a_configuration_file_that_is_not_there_is_told() {
 
 #[test]
 fn serving_needs_the_secret_key() {
+    // GIVEN a database without Rowcall's schema
     let place = Place::new();
+    place.execute("drop schema rowcall cascade");
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
     let ended = run(command.env_remove("ROWCALL_SECRET_KEY"));
     ended.assert_refused(&[
@@ -56,7 +58,7 @@ fn serving_needs_the_secret_key() {
         "set it to 64 hexadecimal digits and keep it",
         "openssl rand -hex 32",
     ]);
-    // AND one that is none is refused before anything is done, without being shown
+    // AND one that is none is refused, without being shown
     let mut command = place.command(&["serve", "--listen", "127.0.0.1:0"]);
     let ended = run(command.env("ROWCALL_SECRET_KEY", "hush"));
     ended.assert_refused(&[
@@ -64,6 +66,8 @@ fn serving_needs_the_secret_key() {
         "openssl rand -hex 32",
     ]);
     assert!(!ended.stderr.contains("hush"), "{ended:?}");
+    // AND nothing was done: the schema can be made
+    place.execute("create schema rowcall");
 }
 
 #[test]

@@ -120,7 +120,8 @@ fn every_committed_update_is_received_though_rowcall_is_killed_three_times() {
                 balances: &balances,
             },
         );
-        assert!(verdict.faults.is_empty(), "{subscription}: {verdict:#?}");
+        let faults = &verdict.faults;
+        assert!(faults.is_empty(), "{subscription}: {faults:#?}");
         assert_eq!(verdict.ids.len(), objects.len() * committed.len());
         verdict
     };

@@ -2,6 +2,7 @@
 //! order of arrival. An event is entered before it is answered, so what was acknowledged is in it.
 
 use std::{
+    fmt,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -63,6 +64,17 @@ pub(crate) struct Receipt {
     pub(crate) before: i64,
     pub(crate) after: i64,
     pub(crate) sequence: i64,
+}
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (id, object, key) = (self.id, self.object, self.key);
+        let (before, after, sequence) = (self.before, self.after, self.sequence);
+        write!(
+            f,
+            "{object:?} {key} from {before} to {after}, sequence {sequence}, event {id}"
+        )
+    }
 }
 
 #[derive(Default)]
@@ -200,7 +212,7 @@ fn read(
         return Err(format!("{id} is not signed by its secret"));
     }
     let text = || String::from_utf8_lossy(body);
-    let fault = |error: &dyn std::fmt::Display| format!("{id}: {error}: {}", text());
+    let fault = |error: &dyn fmt::Display| format!("{id}: {error}: {}", text());
     let event: Event = serde_json::from_slice(body).map_err(|error| fault(&error))?;
     if event.id.to_string() != id {
         return Err(fault(&"another id in the body"));

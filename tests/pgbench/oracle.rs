@@ -72,7 +72,7 @@ fn first_receipts<'a>(own: &[&'a Receipt], verdict: &mut Verdict) -> Vec<&'a Rec
             Some(body) => {
                 verdict.duplicates += 1;
                 if body != receipt.body_hash {
-                    verdict.fault(format!("a duplicate has another body: {receipt:?}"));
+                    verdict.fault(format!("a duplicate has another body: {receipt}"));
                 }
             }
         }
@@ -127,7 +127,7 @@ fn chains_are_unbroken(first: &[&Receipt], expected: &Expected<'_>, verdict: &mu
         let (balance, sequence) = last.entry((receipt.object, receipt.key)).or_default();
         if receipt.before != *balance || receipt.sequence <= *sequence {
             verdict.fault(format!(
-                "out of order: sequence {sequence} left a balance of {balance}, then came {receipt:?}"
+                "out of order: sequence {sequence} left a balance of {balance}, then came {receipt}"
             ));
         }
         (*balance, *sequence) = (receipt.after, receipt.sequence);
