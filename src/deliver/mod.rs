@@ -214,7 +214,7 @@ impl Stage for Deliver {
                 Ok(0) => {
                     self.nudge
                         .wait(end.saturating_duration_since(Instant::now()))
-                        .await
+                        .await;
                 }
                 Ok(_) => {}
                 Err(error) => {
