@@ -187,6 +187,10 @@ impl Instance {
             readiness.check_add(name, need, reported);
             health
         };
+        if !roles.contains(&Role::Deliver) {
+            // Nobody here would write results, so what this instance publishes is left for others.
+            self.outbox.close();
+        }
         if roles.contains(&Role::Publish) {
             let health = start(self.publish.name(), Need::Necessary);
             front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));

@@ -160,7 +160,7 @@ mod tests {
 
         async fn rest(&mut self, _: DateTime<Utc>) {
             self.rested.send_modify(|count| *count += 1);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

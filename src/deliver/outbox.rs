@@ -117,9 +117,16 @@ impl Outbox {
     }
 
     /// Reserves half of what is free, so that publishing and claiming never shut each other out.
+    /// Nothing, once it is closed.
     #[must_use]
     pub fn reserve(&self) -> Room {
         let mut places = 0;
+        if self.queue().is_closed {
+            return Room {
+                outbox: self.clone(),
+                places,
+            };
+        }
         let _ = self
             .0
             .in_memory

@@ -28,9 +28,7 @@ fn schema_states() -> BTreeSet<String> {
 
 /// The states that stand in square brackets in the drawing.
 fn drawn_states() -> BTreeSet<String> {
-    let (_, rest) = DRAWING
-        .split_once("## The states of a delivery")
-        .expect("docs/ARCHITECTURE.md has the section `The states of a delivery`");
+    let (_, rest) = DRAWING.split_once("## The states of a delivery").unwrap();
     let section = rest.split("\n## ").next().unwrap();
     let drawing = section.lines().filter(|line| line.starts_with("    "));
     drawing

@@ -78,7 +78,7 @@ fn every_link_leads_somewhere() {
                 if target.is_empty() || target.contains("://") {
                     continue;
                 }
-                if !exists(&format!("{folder}/{target}")) {
+                if !exists(format!("{folder}/{target}").trim_start_matches('/')) {
                     let rule = format!("the link `{target}` leads nowhere");
                     faults.add(&place, &rule, "a link is relative to the file it is in");
                 }
@@ -95,13 +95,8 @@ fn every_command_that_is_shown_can_be_run() {
     for file in documents() {
         // Commands stand in blocks that are indented by four.
         for (place, line) in file.lines().filter(|(_, line)| line.starts_with("    ")) {
-            let words: Vec<&str> = line
-                .split('#')
-                .next()
-                .unwrap_or_default()
-                .split_whitespace()
-                .skip_while(|word| word.contains('=') && !word.starts_with('-'))
-                .collect();
+            let words = shell_words(line);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
             match words.as_slice() {
                 ["make", target, ..] if !makefile.text.contains(&format!("\n{target}:")) => {
                     let rule = format!("`make {target}` is no target of the Makefile");
@@ -117,6 +112,22 @@ fn every_command_that_is_shown_can_be_run() {
         }
     }
     faults.none();
+}
+
+/// A command line without its comment; what is in quotes is one word.
+fn shell_words(line: &str) -> Vec<String> {
+    let (mut words, mut quote) = (vec![String::new()], None);
+    for c in line.trim().chars() {
+        match c {
+            '#' if quote.is_none() && words.last().is_some_and(String::is_empty) => break,
+            '"' | '\'' if quote.is_none() => quote = Some(c),
+            c if quote == Some(c) => quote = None,
+            c if c.is_whitespace() && quote.is_none() => words.push(String::new()),
+            c => words.last_mut().unwrap().push(c),
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
 }
 
 /// What is wrong with this command line. Its values may be placeholders.

@@ -1,6 +1,6 @@
 //! docs/CONFIGURATION.md names every setting, with its default.
 
-use rowcall::config::Limits;
+use rowcall::config::{Config, Flags, Limits};
 
 use crate::{
     Faults,
@@ -51,7 +51,10 @@ fn every_environment_variable_is_documented() {
     let mut faults = Faults::default();
     let mut count = 0;
     for file in files(&["src"], &[".rs"]) {
-        for (place, line) in file.lines() {
+        let code = file
+            .lines()
+            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"));
+        for (place, line) in code {
             let names = ["env = \"", "with_env_var(\""]
                 .iter()
                 .filter_map(|mark| line.split(mark).nth(1))
@@ -59,7 +62,7 @@ fn every_environment_variable_is_documented() {
                 .filter(|name| {
                     !name.is_empty() && name.chars().all(|c| c == '_' || c.is_ascii_uppercase())
                 });
-            // NAME and X stand for one in messages and tests.
+            // NAME stands for one in messages.
             for name in names.filter(|name| name.len() > 4) {
                 count += 1;
                 if !document.text.contains(&format!("`{name}`")) {
@@ -74,4 +77,21 @@ fn every_environment_variable_is_documented() {
     }
     assert!(count > 8, "the environment variables were not found");
     faults.none();
+}
+
+#[test]
+fn the_example_is_a_valid_file() {
+    let document = configuration();
+    let (_, rest) = document.text.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rowcall.toml");
+    std::fs::write(&path, example).unwrap();
+    let config = Config::load(Flags {
+        config: Some(path),
+        // The example leaves the database to the environment.
+        embedded: Some(folder.path().to_owned()),
+        ..Flags::default()
+    });
+    assert_eq!(config.unwrap().limits.lease_ms, 20_000);
 }
