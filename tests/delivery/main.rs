@@ -3,6 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod flow;
+mod interleavings;
+mod lease;
+mod order;
+mod publisher;
+mod repeats;
 mod retry;
 mod shop;
 #[path = "../support/mod.rs"]
