@@ -4,11 +4,15 @@
 
 mod flow;
 mod interleavings;
+mod isolation;
 mod lease;
 mod order;
 mod publisher;
+mod races;
 mod repeats;
 mod retry;
 mod shop;
+mod states;
+mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
