@@ -1,5 +1,6 @@
 //! Rowcall: a Postgres-backed notification service.
 
+pub mod account;
 pub mod api;
 pub mod app;
 pub mod auth;
