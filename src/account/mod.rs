@@ -1,7 +1,8 @@
 //! The conservation account: what came in, and what became of all of it (design section 10, 12).
 //!
 //! Guaranteed, because all its numbers are of one snapshot: captured = published + unread, and
-//! matched = delivered + pending + dead + cancelled. Whoever finds another sum has found a fault of Rowcall.
+//! matched = delivered + pending + dead + cancelled. Whoever finds another sum has found a fault of
+//! Rowcall.
 
 mod store;
 

@@ -34,7 +34,6 @@ use crate::{
     db::{Connection, Database, DbError, migrate},
     private_postgres::{Cluster, ClusterOptions},
     sink::{AddressGuard, Net, SigningSecret},
-    stage::Stage as _,
     subscription::secret::SecretKey,
 };
 
@@ -99,13 +98,7 @@ impl House {
             limits,
             safety_poll: true,
         };
-        let mut instance = Instance::build(settings, Clock::System).await?;
-        // Once before the writers begin, as `serve` does.
-        instance
-            .upkeep
-            .run_once(Clock::System.now())
-            .await
-            .into_diagnostic()?;
+        let instance = Instance::build(settings, Clock::System).await?;
         let listener = api_listen(listen).await?;
         let api_at = listener.local_addr().into_diagnostic()?;
         let (stop, stopped) = watch::channel(false);
@@ -126,31 +119,16 @@ impl House {
 
     /// Commands to try while it runs, each to be pasted as it is.
     pub(super) fn how_to(&self, asked_for: SocketAddr) -> String {
-        let (api, hooks) = (self.api_at, self.receivers_at);
-        let key = self.admin_key.expose_secret();
-        let psql = self.cluster.psql_command(DATABASE);
-        let mut text = String::new();
-        if asked_for.port() != 0 && asked_for != api {
-            let _ = writeln!(text, "{asked_for} is in use, so the API listens on {api}");
+        let commands = include_str!("how_to.txt")
+            .replace("{api}", &self.api_at.to_string())
+            .replace("{receivers}", &self.receivers_at.to_string())
+            .replace("{key}", self.admin_key.expose_secret())
+            .replace("{psql}", &self.cluster.psql_command(DATABASE));
+        if asked_for.port() == 0 || asked_for == self.api_at {
+            return commands;
         }
-        let _ = write!(
-            text,
-            "The API is at http://{api}, the receivers are at http://{hooks}. In another terminal:
-
-1. subscribe to customer 1, whom the writers leave alone:
-   curl -sS http://{api}/v1/subscriptions -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \
--d '{{\"name\":\"mine\",\"object_types\":[\"shop.customer\"],\"object_keys\":[{{\"id\":1}}],\"mode\":\"synchronous\",\
-\"sink\":{{\"kind\":\"webhook\",\"url\":\"http://{hooks}/echo\"}}}}'
-
-2. change the row, and see it arrive here as a line that begins with echo:
-   {psql} -c \"update customers set email = 'me@example.com' where id = 1\"
-
-3. look around:
-   curl -sS http://{api}/readyz
-   curl -sS 'http://{api}/v1/events?object_type=shop.customer&key=1' -H 'Authorization: Bearer {key}'
-"
-        );
-        text
+        let moved = format!("{asked_for} is in use, so the API is elsewhere.");
+        format!("{moved}\n{commands}")
     }
 
     /// Whether Rowcall ended by itself, which it never should.

@@ -1,4 +1,5 @@
-//! How long it took from commit to receipt: a histogram of fixed size, in all and of the last seconds.
+//! How long it took from commit to receipt: a histogram of fixed size, in all and of the last
+//! seconds.
 
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ impl Histogram {
         self.total += other.total;
     }
 
-    /// The upper end of the bucket below which the share `share` of all lies; nothing if it is empty.
+    /// The upper end of the bucket below which the share `share` of all lies; nothing if it is
+    /// empty.
     fn percentile(&self, share: f64) -> Option<Duration> {
         let wanted = (self.total as f64 * share).ceil() as u64;
         let mut seen = 0;

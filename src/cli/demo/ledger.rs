@@ -2,8 +2,9 @@
 //!
 //! A change is known by its transaction, its object and its operation, which every event carries.
 //! Each committed change of a subscribed object is owed to each of its receivers; a receipt pays
-//! one. What is owed in the end is lost; what was paid and never owed was rolled back by its writer,
-//! or came twice under different ids. So the account is exact, and what has been settled is forgotten.
+//! one. What is owed in the end is lost; what was paid and never owed was rolled back by its
+//! writer, or came twice under different ids. So the account is exact, and what has been settled is
+//! forgotten.
 //!
 //! Order is checked by the rows themselves: what an object was `before` an event must be, to the
 //! byte, what it was `after` the event accepted before it. A receiver that refused an event has not
@@ -186,8 +187,9 @@ impl Ledger {
         }
     }
 
-    /// Enters that an accepted request is not going to be answered. If that ends a connection that was used
-    /// before, Rowcall takes it for one that went stale and sends once more within the same attempt.
+    /// Enters that an accepted request is not going to be answered. If that ends a connection that
+    /// was used before, Rowcall takes it for one that went stale and sends once more within the
+    /// same attempt.
     pub(super) fn lose_answer(&self, receiver: usize, receipt: &Receipt) {
         let mut book = self.book();
         book.tally.answers_lost += 1;

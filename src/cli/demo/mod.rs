@@ -1,8 +1,8 @@
 //! `rowcall demo`: everything at work on one machine, and the account at the end.
 //!
 //! Players: the [`house`] is a private Postgres with a small [`shop`], Rowcall, and [`receivers`];
-//! [`writers`] do the shop's business in ordinary SQL; the [`ledger`] holds what they committed against what was
-//! received; the [`view`] shows it and the [`report`] judges it.
+//! [`writers`] do the shop's business in ordinary SQL; the [`ledger`] holds what they committed
+//! against what was received; the [`view`] shows it and the [`report`] judges it.
 //!
 //! The end is always the same, whether the time is up or a signal came: the writers stop, what they
 //! wrote is delivered, the account is drawn up, and nothing is left behind.
@@ -62,7 +62,8 @@ pub struct DemoArgs {
 ///
 /// # Errors
 ///
-/// If it can't start, or if anything was lost, out of order, unexpected or repeated without a reason.
+/// If it can't start, or if anything was lost, out of order, unexpected or repeated without a
+/// reason.
 pub async fn run(args: DemoArgs, flags: Flags) -> miette::Result<()> {
     // What is refused on purpose is logged as information, and would drown the view.
     logging::install_at("warn");

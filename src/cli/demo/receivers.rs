@@ -1,9 +1,9 @@
 //! The receivers: what subscribers write, here in one process with Rowcall.
 //!
-//! Each verifies signature and timestamp as Standard Webhooks says, enters the event in the ledger, and
-//! acknowledges. One is unreliable on purpose: it refuses some events at first, and of others it loses
-//! the answer, so that Rowcall has to send them again. `/echo` shows what it gets and verifies
-//! nothing; it is for the subscriptions of whoever watches the demo.
+//! Each verifies signature and timestamp as Standard Webhooks says, enters the event in the ledger,
+//! and acknowledges. One is unreliable on purpose: it refuses some events at first, and of others
+//! it loses the answer, so that Rowcall has to send them again. `/echo` shows what it gets and
+//! verifies nothing; it is for the subscriptions of whoever watches the demo.
 
 use std::{
     collections::BTreeMap, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Instant,

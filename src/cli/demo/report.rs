@@ -14,7 +14,8 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Whether the promise was kept: nothing lost, nothing out of order, nothing that was not to come.
+    /// Whether the promise was kept: nothing lost, nothing out of order, nothing that was not to
+    /// come.
     pub(super) fn is_clean(&self) -> bool {
         self.verdict.lost == 0
             && self.verdict.faults.iter().all(|(_, count)| *count == 0)

@@ -1,7 +1,8 @@
 //! What the shop's services do: each function is one transaction's work, in ordinary SQL.
 //!
 //! A [`Basket`] collects what the transaction changed, to be entered in the ledger once it is
-//! committed. Rows are locked in one order, orders before stock and stock by SKU, so deadlocks are rare.
+//! committed. Rows are locked in one order, orders before stock and stock by SKU, so deadlocks are
+//! rare.
 
 use super::{
     ledger::Change,

@@ -1,7 +1,7 @@
 //! The demo's SQL: what the shop's services run, and what the demo asks the repository.
 //!
-//! Of the shop it is ordinary SQL. Only `RETURNING` and the transaction id are for the demo, which wants
-//! to know afterwards what exactly was committed.
+//! Of the shop it is ordinary SQL. Only `RETURNING` and the transaction id are for the demo, which
+//! wants to know afterwards what exactly was committed.
 
 use std::collections::HashMap;
 
@@ -35,8 +35,8 @@ impl From<Error> for Undone {
         let Error::DatabaseError(kind, information) = &error else {
             return Self::Failed(error);
         };
-        // Of the SQLSTATEs diesel keeps only some apart, so the others are told by their text. The private
-        // Postgres speaks English.
+        // Of the SQLSTATEs diesel keeps only some apart, so the others are told by their text. The
+        // private Postgres speaks English.
         let is_conflict = matches!(kind, DatabaseErrorKind::SerializationFailure)
             || ["deadlock detected", "lock timeout"]
                 .iter()
@@ -102,8 +102,8 @@ pub(super) fn database_create(url: &str, name: &str) -> Result<(), DbError> {
         .map_err(DbError::from)
 }
 
-/// A writer's session. Its events carry `actor`, so that they are known from changes made by hand; and
-/// it does not wait for ever for a row that somebody locked by hand.
+/// A writer's session. Its events carry `actor`, so that they are known from changes made by hand;
+/// and it does not wait for ever for a row that somebody locked by hand.
 pub(super) fn writer_connect(url: &str, actor: &str) -> Result<PgConnection, DbError> {
     let mut connection = connect(url)?;
     connection.batch_execute(&format!(

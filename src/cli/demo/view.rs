@@ -1,4 +1,5 @@
-//! What is seen while the demo runs: on a terminal a block that is drawn anew, elsewhere plain lines.
+//! What is seen while the demo runs: on a terminal a block that is drawn anew, elsewhere plain
+//! lines.
 
 use std::{
     fmt::Write as _,
@@ -46,7 +47,8 @@ impl View {
     ///
     /// If nobody reads them any more.
     pub(super) fn line(&self, text: &str) -> io::Result<()> {
-        // Before there is a block to be kept below, as it is: what is to be pasted must not be broken up.
+        // Before there is a block to be kept below, as it is: what is to be pasted must not be
+        // broken up.
         if let (Some(block), Some(_)) = (&self.block, self.shown_at) {
             block.println(text);
             return Ok(());

@@ -1,7 +1,7 @@
 //! The writers: each with its own session, transaction after transaction, at a given pace.
 //!
-//! Guaranteed: what is entered as committed was committed, for it is entered after COMMIT returned; a
-//! transaction whose outcome isn't known ends the writer with an error, and the demo with it.
+//! Guaranteed: what is entered as committed was committed, for it is entered after COMMIT returned;
+//! a transaction whose outcome isn't known ends the writer with an error, and the demo with it.
 
 use std::{
     sync::{
@@ -26,8 +26,8 @@ use crate::db::Connection;
 pub(super) const WRITERS: u32 = 4;
 /// What the writers' events name as actor, before the number of the writer.
 pub(super) const ACTOR: &str = "demo-writer-";
-/// How often a transaction is tried before it is left: somebody who locks rows by hand must not hold up
-/// the end of the demo.
+/// How often a transaction is tried before it is left: somebody who locks rows by hand must not
+/// hold up the end of the demo.
 const TRIES_MAX: u32 = 3;
 /// A writer that fell further behind its pace than this does not catch up.
 const BEHIND_MAX: Duration = Duration::from_secs(1);
