@@ -1,8 +1,10 @@
-//! `make bench`: what capture costs the writers, as ratios within one run, and how fast a backlog drains.
+//! `make bench`: what capture costs the writers, as ratios within one run, and how fast a backlog
+//! drains.
 //!
-//! Writers: pgbench updates single rows of three equal tables in turn: one that nobody captures, one that Rowcall
-//! captures (and does not read meanwhile), and one whose trigger notifies at every commit, as a comparison. Drain: the
-//! changes that were captured are delivered to one webhook receiver in this process.
+//! Writers: pgbench updates single rows of three equal tables in turn: one that nobody captures,
+//! one that Rowcall captures (and does not read meanwhile), and one whose trigger notifies at every
+//! commit, as a comparison. Drain: the changes that were captured are delivered to one webhook
+//! receiver in this process.
 
 #![expect(
     clippy::unwrap_used,
@@ -68,8 +70,8 @@ fn prepare(cluster: &Cluster) -> String {
     for table in ["plain", "captured", "notifying"] {
         connection
             .batch_execute(&format!(
-                "create table public.{table} (id integer primary key, status text, customer integer, \
-                     total numeric(12, 2), note text, placed_at timestamptz, region text);
+                "create table public.{table} (id integer primary key, status text, \
+                     customer integer, total numeric(12, 2), note text, placed_at timestamptz, region text);
                  insert into public.{table} select i, 'new', i % 1000, i, repeat('n', 100), now(), 'EU'
                      from generate_series(1, {ROWS}) i;
                  vacuum analyze public.{table}"

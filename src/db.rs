@@ -95,8 +95,8 @@ pub enum DbError {
 }
 
 impl From<QueryError> for DbError {
-    /// Tells what an operator can mend from what failed otherwise. Diesel keeps neither apart, so they
-    /// are told by their text.
+    /// Tells what an operator can mend from what failed otherwise. Diesel keeps neither apart, so
+    /// they are told by their text.
     fn from(error: QueryError) -> Self {
         let QueryError::DatabaseError(_, information) = &error else {
             return Self::Query(error);
@@ -118,8 +118,8 @@ impl From<QueryError> for DbError {
 }
 
 impl DbError {
-    /// Why no connection could be made, without what a URL that can't be read is quoted with: it may
-    /// hold the password.
+    /// Why no connection could be made, without what a URL that can't be read is quoted with: it
+    /// may hold the password.
     fn connect(error: impl StdError + Send + Sync + 'static) -> Self {
         let text = error.to_string();
         let names_server_only =

@@ -1,8 +1,8 @@
 //! Upkeep: what has to be done now and then, and hurries nobody.
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, and the
-//! deliveries of deleted subscriptions, and old idempotency keys. Each is a transaction of its own; one that fails does not
-//! stop the others and is tried again.
+//! deliveries of deleted subscriptions, and old idempotency keys. Each is a transaction of its own;
+//! one that fails does not stop the others and is tried again.
 
 mod store;
 

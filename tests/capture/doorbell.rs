@@ -1,4 +1,5 @@
-//! The doorbell with the safety poll off: a reader that misses a ring sleeps for ever, and the test fails.
+//! The doorbell with the safety poll off: a reader that misses a ring sleeps for ever, and the test
+//! fails.
 
 use std::{sync::Arc, time::Duration};
 
@@ -121,7 +122,8 @@ async fn a_transaction_left_open_over_the_falling_asleep_is_not_lost() {
     let (mut waker, mut writer) = (running.database.connect(), running.database.connect());
     let mut looker = running.database.connect();
     for round in 0..60 {
-        // WHEN it captures while the reader is awake, at another moment each time, so it does not ring
+        // WHEN it captures while the reader is awake, at another moment each time, so it does not
+        // ring
         run(
             &mut waker,
             &format!("update rows set v = '{round}' where id = 2"),
@@ -179,11 +181,16 @@ async fn savepoints_functions_and_old_snapshots_ring_too() {
     let running = Running::start(ROWS).await;
     let mut looker = running.database.connect();
     let statements = [
-        "begin isolation level repeatable read; select 1 from rows; update rows set v = 'a' where id = 1; commit",
-        "begin isolation level serializable; select 1 from rows; update rows set v = 'b' where id = 1; commit",
-        "begin; savepoint a; update rows set v = 'x' where id = 1; rollback to a; update rows set v = 'c' where id = 1; commit",
-        "begin; update rows set v = 'd' where id = 1; savepoint a; delete from rows where id = 2; rollback to a; commit",
-        "do $$ begin update rows set v = 'e' where id = 1; begin delete from rows; raise 'no'; exception when others then null; end; end $$",
+        "begin isolation level repeatable read; select 1 from rows; \
+         update rows set v = 'a' where id = 1; commit",
+        "begin isolation level serializable; select 1 from rows; \
+         update rows set v = 'b' where id = 1; commit",
+        "begin; savepoint a; update rows set v = 'x' where id = 1; rollback to a; \
+         update rows set v = 'c' where id = 1; commit",
+        "begin; update rows set v = 'd' where id = 1; savepoint a; delete from rows where id = 2; \
+         rollback to a; commit",
+        "do $$ begin update rows set v = 'e' where id = 1; \
+         begin delete from rows; raise 'no'; exception when others then null; end; end $$",
     ];
     for (count, statement) in (1..).zip(statements) {
         while !reader_wants_bell(&mut looker) {

@@ -1,4 +1,5 @@
-//! What the trigger makes of rows: everything that Postgres can hold, without ever failing the writer.
+//! What the trigger makes of rows: everything that Postgres can hold, without ever failing the
+//! writer.
 
 use crate::{
     reading::{ByHand, rows_metadata},

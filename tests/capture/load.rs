@@ -94,7 +94,8 @@ fn try_share(connection: &mut PgConnection) -> bool {
     row.locked
 }
 
-/// How many sessions wait for the lock that a notifying commit takes: the object lock of database 0.
+/// How many sessions wait for the lock that a notifying commit takes: the object lock of database
+/// 0.
 fn waiting_for_notify(connection: &mut PgConnection) -> i64 {
     #[derive(diesel::QueryableByName)]
     struct Row {

@@ -1,5 +1,5 @@
-//! Capture: every committed change is read exactly once and in order, writers are not disturbed, and a
-//! sleeping reader wakes.
+//! Capture: every committed change is read exactly once and in order, writers are not disturbed,
+//! and a sleeping reader wakes.
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 

@@ -1,4 +1,5 @@
-//! What the tests of this binary share: a table that is an object type, and a reader of its changes.
+//! What the tests of this binary share: a table that is an object type, and a reader of its
+//! changes.
 
 use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
 use rowcall::capture::{

@@ -1,5 +1,5 @@
-//! Writers of every kind: what they commit is captured, what they roll back is not, and none of them
-//! fails or is changed by it.
+//! Writers of every kind: what they commit is captured, what they roll back is not, and none of
+//! them fails or is changed by it.
 
 use diesel::RunQueryDsl as _;
 

@@ -1,4 +1,5 @@
-//! The command line given what it can't use: it ends with code 1 and says what, where, and what to do.
+//! The command line given what it can't use: it ends with code 1 and says what, where, and what to
+//! do.
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 

@@ -1,5 +1,5 @@
-//! `rowcall metadata` with a folder, or a table, that will not do. What else can be wrong in a folder
-//! is tested with the catalogue.
+//! `rowcall metadata` with a folder, or a table, that will not do. What else can be wrong in a
+//! folder is tested with the catalogue.
 
 use crate::Place;
 

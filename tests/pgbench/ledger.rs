@@ -1,5 +1,6 @@
-//! The receiver of the bench: checks each signature, reads what the oracle needs, and keeps it in the
-//! order of arrival. An event is entered before it is answered, so what was acknowledged is in it.
+//! The receiver of the bench: checks each signature, reads what the oracle needs, and keeps it in
+//! the order of arrival. An event is entered before it is answered, so what was acknowledged is in
+//! it.
 
 use std::{
     fmt,

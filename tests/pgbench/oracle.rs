@@ -1,7 +1,7 @@
 //! Compares what was received with what was committed. Pure.
 //!
-//! pgbench_history is the writers' ledger: each row of it is one committed transaction, which updated
-//! one account, one teller and one branch by the row's amount. Every balance began at 0.
+//! pgbench_history is the writers' ledger: each row of it is one committed transaction, which
+//! updated one account, one teller and one branch by the row's amount. Every balance began at 0.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

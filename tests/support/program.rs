@@ -118,7 +118,8 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts `command` and waits until it serves; fails the test, with its log, if it ends instead.
+    /// Starts `command` and waits until it serves; fails the test, with its log, if it ends
+    /// instead.
     pub fn start(command: &mut Command) -> Self {
         // Its log is JSON lines on standard error; it writes nothing else.
         let mut child = command
