@@ -1,7 +1,8 @@
 //! Delivering: what is owed is claimed with a lease, sent, and finished by the holder of the lease.
 //!
 //! Players: [`outbox`] holds what is claimed and runs the senders; [`send`] sends a [`chain`] of one
-//! lane; [`retry`] decides what follows an attempt; [`store`] claims, finishes and releases.
+//! lane; [`retry`] decides what follows an attempt, [`record`] writes it; [`store`] claims, finishes
+//! and releases.
 //!
 //! Guaranteed: no transaction is open during a send; an attempt and what it made of its delivery are written
 //! together; whoever lost the lease writes nothing; per lane, a delivery is first sent when the ones before it
@@ -9,6 +10,7 @@
 
 pub mod chain;
 pub mod outbox;
+mod record;
 pub mod retry;
 pub mod send;
 pub mod store;
@@ -26,20 +28,15 @@ use uuid::Uuid;
 use self::{
     chain::{Chain, Claimed},
     outbox::Outbox,
-    retry::Next,
-    send::{Done, Tried},
-    store::{
-        ClaimedRow, Finish, NewAttempt, attempt_insert, delivery_claim, delivery_finish,
-        delivery_next_at, event_bodies, lane_release, lease_held, lease_rescue,
-    },
+    record::{results_count, results_write},
+    send::Done,
+    store::{ClaimedRow, delivery_claim, delivery_next_at, event_bodies, lease_rescue},
 };
 use crate::{
     config::Limits,
     db::{Connection, Database, DbError},
-    observe::metrics::{ATTEMPT_SECONDS, ATTEMPTS},
-    registry::{live::LiveRegistry, registry_raise, registry_revision},
+    registry::{live::LiveRegistry, registry_revision},
     stage::{Nudge, Progress, Stage},
-    subscription::state::subscription_disable,
 };
 
 /// Results that one transaction writes at most.
@@ -109,7 +106,7 @@ impl Deliver {
         let shared = Arc::clone(&results);
         let written = self
             .database
-            .transaction(move |connection| finish(connection, &shared, instance, now))
+            .transaction(move |connection| results_write(connection, &shared, instance, now))
             .await;
         // The closure and its clone are gone with the transaction.
         let results = Arc::into_inner(results).unwrap_or_default();
@@ -119,7 +116,7 @@ impl Deliver {
                     self.has_more = true;
                 }
                 self.outbox.free(results.len());
-                count(&results);
+                results_count(&results);
                 Ok(results.len())
             }
             Err(error) => {
@@ -296,152 +293,4 @@ fn claim(
         is_full: found.is_full,
         next_at,
     })
-}
-
-/// Writes results in one transaction: attempts, deliveries, and what waits behind them. Returns how many
-/// deliveries became due at once.
-fn finish(
-    connection: &mut Connection,
-    results: &[Done],
-    instance: Uuid,
-    now: DateTime<Utc>,
-) -> Result<usize, DbError> {
-    let disabled: HashMap<Uuid, &str> = results.iter().filter_map(Done::disables).collect();
-    if !disabled.is_empty() {
-        // The registry's lock comes before those of deliveries, here as in publishing.
-        registry_raise(connection)?;
-    }
-    let ids: Vec<Uuid> = results.iter().map(|done| done.delivery().id).collect();
-    let held: HashSet<Uuid> = lease_held(connection, &ids, instance)?
-        .into_iter()
-        .collect();
-    if held.len() < ids.len() {
-        let lost = ids.len() - held.len();
-        tracing::warn!(
-            lost,
-            "results came after their leases had ended; they are not written"
-        );
-    }
-    let held_results = || {
-        results
-            .iter()
-            .filter(|done| held.contains(&done.delivery().id))
-    };
-    let attempts: Vec<NewAttempt> = held_results().filter_map(Done::attempt).collect();
-    attempt_insert(connection, &attempts, instance)?;
-    let finished: Vec<Finish> = held_results().map(|done| done.finish(now)).collect();
-    delivery_finish(connection, &finished, now)?;
-    for (subscription_id, reason) in disabled {
-        subscription_disable(connection, subscription_id, reason, now)?;
-    }
-    let lanes: HashSet<(Uuid, i64)> = held_results().flat_map(Done::lanes).collect();
-    let released = lane_release(connection, &lanes.into_iter().collect::<Vec<_>>(), now)?;
-    let returned = finished
-        .iter()
-        .filter(|finish| finish.due_at.is_some_and(|due| due <= now));
-    Ok(released + returned.count())
-}
-
-fn count(results: &[Done]) {
-    for done in results {
-        let Done::Tried(tried) = done else { continue };
-        metrics::counter!(ATTEMPTS, "outcome" => tried.outcome()).increment(1);
-        metrics::histogram!(ATTEMPT_SECONDS).record(tried.duration.as_secs_f64());
-    }
-}
-
-impl Tried {
-    fn outcome(&self) -> &'static str {
-        match self.next {
-            Next::Delivered => "delivered",
-            Next::Retry { .. } | Next::Disabled => "retry",
-            Next::Dead => "dead",
-        }
-    }
-}
-
-impl Done {
-    fn delivery(&self) -> &Claimed {
-        match self {
-            Self::Tried(tried) => &tried.delivery,
-            Self::Returned { delivery, .. } => delivery,
-        }
-    }
-
-    fn subscription_id(&self) -> Uuid {
-        match self {
-            Self::Tried(tried) => tried.subscription_id,
-            Self::Returned {
-                subscription_id, ..
-            } => *subscription_id,
-        }
-    }
-
-    fn lanes(&self) -> impl Iterator<Item = (Uuid, i64)> + use<> {
-        let (id, delivery) = (self.subscription_id(), self.delivery());
-        delivery
-            .lane
-            .into_iter()
-            .chain(delivery.lane_previous)
-            .map(move |lane| (id, lane))
-    }
-
-    fn disables(&self) -> Option<(Uuid, &str)> {
-        match self {
-            Self::Tried(tried) if tried.next == Next::Disabled => Some((
-                tried.subscription_id,
-                tried.detail.as_deref().unwrap_or_default(),
-            )),
-            _ => None,
-        }
-    }
-
-    fn attempt(&self) -> Option<NewAttempt> {
-        let Self::Tried(tried) = self else {
-            return None;
-        };
-        Some(NewAttempt {
-            delivery_id: tried.delivery.id,
-            number: i32::try_from(tried.delivery.attempts + 1).unwrap_or(i32::MAX),
-            started_at: tried.started_at,
-            duration_ms: i32::try_from(tried.duration.as_millis()).unwrap_or(i32::MAX),
-            outcome: tried.outcome(),
-            status: tried.status.map(i32::from),
-            detail: tried.detail.clone(),
-        })
-    }
-
-    fn finish(&self, now: DateTime<Utc>) -> Finish {
-        let id = self.delivery().id;
-        let tried = |state, due_at, is_parked| Finish {
-            id,
-            state,
-            due_at,
-            is_parked,
-            attempts: 1,
-        };
-        match self {
-            Self::Tried(Tried { next, .. }) => match next {
-                Next::Delivered => tried("delivered", None, false),
-                Next::Dead => tried("dead", None, false),
-                Next::Retry { at } => tried("pending", Some(*at), false),
-                Next::Disabled => tried("pending", None, true),
-            },
-            // Of a lane, only its head may be due; releasing the lane finds out whether this is it.
-            Self::Returned {
-                delivery,
-                not_before,
-                ..
-            } => {
-                let due_at = not_before.or_else(|| delivery.lane.is_none().then_some(now));
-                Finish {
-                    id,
-                    state: "pending",
-                    due_at,
-                    is_parked: false,
-                    attempts: 0,
-                }
-            }
-        }
-    }
 }
