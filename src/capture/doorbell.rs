@@ -5,11 +5,12 @@
 //! writer notifies. A reader that is awake, or not there, costs the writer nothing but that try.
 //!
 //! Falling asleep must not leave behind a writer that tried K just before it was taken, found the
-//! reader awake, and has yet to commit. Such a writer holds RowExclusiveLock on a leaf of the change
-//! table, taken before it tried K. So the order is: take K; list those holders; then read until a read
-//! that began after all of them had ended finds nothing. (Snapshots can't judge this: on a quiet cluster an open
-//! transaction is not listed in them.) K is only ever tried, never waited for: a waiter in the
-//! lock's queue makes the writers' try fail, and all of them would notify.
+//! reader awake, and has yet to commit. Such a writer holds RowExclusiveLock on a leaf of the
+//! change table, taken before it tried K. So the order is: take K; list those holders; then read
+//! until a read that began after all of them had ended finds nothing. (Snapshots can't judge this:
+//! on a quiet cluster an open transaction is not listed in them.) K is only ever tried, never
+//! waited for: a waiter in the lock's queue makes the writers' try fail, and all of them would
+//! notify.
 
 use std::time::{Duration, Instant};
 
@@ -84,8 +85,8 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// A doorbell of the repository at `url`. `warn` is told why the reader polls, and `None` when it
-    /// no longer has to.
+    /// A doorbell of the repository at `url`. `warn` is told why the reader polls, and `None` when
+    /// it no longer has to.
     #[must_use]
     pub fn new(
         url: &str,
@@ -155,7 +156,8 @@ impl Doorbell {
         match &mut self.phase {
             Phase::Awake => {
                 if try_lock(session).await? {
-                    // Entered before the holders are listed, so that a failure in between lets go of K.
+                    // Entered before the holders are listed, so that a failure in between lets go
+                    // of K.
                     self.phase = Phase::Falling(Vec::new());
                     let writers = session.query(WRITERS).await?;
                     self.phase = Phase::Falling(writers);
@@ -225,8 +227,8 @@ impl Doorbell {
         self.session = None;
         self.rings = false;
         self.phase = Phase::Awake;
-        // Without a session there is no publish lock; the cursor's revision still lets one publisher
-        // win each batch.
+        // Without a session there is no publish lock; the cursor's revision still lets one
+        // publisher win each batch.
         self.duty = Duty::Publish;
         self.retry_session_at = Instant::now() + RECONNECT_WAIT;
     }
@@ -266,8 +268,8 @@ impl Doorbell {
             Ok(Ok(())) => Bell::Rings,
         };
         self.rings = bell == Bell::Rings;
-        // A pooler that swallows notifications does not keep session locks either; there the cursor's
-        // revision decides who publishes.
+        // A pooler that swallows notifications does not keep session locks either; there the
+        // cursor's revision decides who publishes.
         self.duty = if bell == Bell::Unheard {
             Duty::Publish
         } else {

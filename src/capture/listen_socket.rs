@@ -1,9 +1,10 @@
 //! One session connection to Postgres whose socket tokio watches: LISTEN without a thread and
 //! without polling.
 //!
-//! Diesel shows neither the socket nor a notification as it arrives, so this speaks to libpq itself.
-//! It is the only place with `unsafe`. Each function of libpq used here needs a live connection or
-//! result, which [`Connection`] and [`Answer`] own from the moment libpq gives them until drop.
+//! Diesel shows neither the socket nor a notification as it arrives, so this speaks to libpq
+//! itself. It is the only place with `unsafe`. Each function of libpq used here needs a live
+//! connection or result, which [`Connection`] and [`Answer`] own from the moment libpq gives them
+//! until drop.
 #![expect(
     unsafe_code,
     reason = "libpq is a C library; each block says why it is sound"
@@ -75,7 +76,8 @@ impl ListenSocket {
             .map_err(|error| ListenError::Connect(error.to_string()))??;
         let socket = connection.socket()?;
         // SAFETY: the descriptor stays open until `connection` is dropped, which is after the
-        // registration: fields are dropped in their order, and on the way out of here `socket` goes first.
+        // registration: fields are dropped in their order, and on the way out of here `socket` goes
+        // first.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
             .map_err(|error| ListenError::Connect(error.to_string()))?;
         let mut session = Self {

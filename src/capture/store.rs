@@ -116,7 +116,8 @@ pub fn changes_read(
 }
 
 /// Opens a cursor over the same changes without a limit, which outlives the transaction. Postgres
-/// keeps what it has sorted in a file of its own, so a transaction of ten million changes is sorted once.
+/// keeps what it has sorted in a file of its own, so a transaction of ten million changes is sorted
+/// once.
 pub fn changes_declare(
     connection: &mut PgConnection,
     lower: &str,

@@ -1,6 +1,6 @@
--- Claims what follows the claimed heads ($4, one lane $5 of subscription $6 each, at position $7) in their lanes, so that
--- a lane with many deliveries is sent without a claim for each. A change of an object's key is in two lanes; it ends
--- the run in both.
+-- Claims what follows the claimed heads ($4, one lane $5 of subscription $6 each, at position $7) in their lanes, so
+-- that a lane with many deliveries is sent without a claim for each. A change of an object's key is in two lanes; it
+-- ends the run in both.
 with run as (
     select f.id, f.is_single, f.position, f.barrier,
         bool_and(f.is_single) over (partition by head.place order by f.position) as unbroken

@@ -1,12 +1,12 @@
 //! Delivering: what is owed is claimed with a lease, sent, and finished by the holder of the lease.
 //!
-//! Players: [`outbox`] holds what is claimed and runs the senders; [`send`] sends a [`chain`] of one
-//! lane; [`retry`] decides what follows an attempt, [`record`] writes it; [`store`] claims, finishes
-//! and releases.
+//! Players: [`outbox`] holds what is claimed and runs the senders; [`send`] sends a [`chain`] of
+//! one lane; [`retry`] decides what follows an attempt, [`record`] writes it; [`store`] claims,
+//! finishes and releases.
 //!
-//! Guaranteed: no transaction is open during a send; an attempt and what it made of its delivery are written
-//! together; whoever lost the lease writes nothing; per lane, a delivery is first sent when the ones before it
-//! are settled.
+//! Guaranteed: no transaction is open during a send; an attempt and what it made of its delivery
+//! are written together; whoever lost the lease writes nothing; per lane, a delivery is first sent
+//! when the ones before it are settled.
 
 pub mod chain;
 pub mod outbox;

@@ -1,7 +1,7 @@
 //! What is claimed and waits for a sender, in memory, bounded in all and per host.
 //!
-//! Publishing and claiming put chains in; senders take them, at most so many at once and so many per
-//! host, one host after the other. So a receiver that hangs fills its own share only.
+//! Publishing and claiming put chains in; senders take them, at most so many at once and so many
+//! per host, one host after the other. So a receiver that hangs fills its own share only.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -249,7 +249,8 @@ impl Outbox {
     }
 }
 
-/// A sender at work. Its turn ends with it, also if a sink panics; the leases return the deliveries then.
+/// A sender at work. Its turn ends with it, also if a sink panics; the leases return the deliveries
+/// then.
 struct Sender<'a> {
     outbox: &'a Outbox,
     host: String,

@@ -19,8 +19,8 @@ use crate::{
     subscription::state::subscription_disable,
 };
 
-/// Writes results in one transaction: attempts, deliveries, and what waits behind them. Returns how many
-/// deliveries became due at once.
+/// Writes results in one transaction: attempts, deliveries, and what waits behind them. Returns how
+/// many deliveries became due at once.
 pub(super) fn results_write(
     connection: &mut Connection,
     results: &[Done],

@@ -1,7 +1,8 @@
-//! Publishing: changes become events, and events become deliveries, in one transaction with the cursor.
+//! Publishing: changes become events, and events become deliveries, in one transaction with the
+//! cursor.
 //!
-//! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`] decides
-//! who is owed what and how each delivery is born, [`store`] writes it.
+//! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
+//! decides who is owed what and how each delivery is born, [`store`] writes it.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
@@ -98,8 +99,8 @@ struct Published {
 }
 
 impl Publish {
-    /// The stage of one instance. `url` is the repository's, for a second session while a large batch
-    /// is read.
+    /// The stage of one instance. `url` is the repository's, for a second session while a large
+    /// batch is read.
     #[must_use]
     pub fn new(
         database: Database,
@@ -195,7 +196,8 @@ impl Work {
             mut to,
         } = batch;
         let count = changes.len();
-        // Asked for after the snapshot, so every subscription whose 201 came before a change is in it.
+        // Asked for after the snapshot, so every subscription whose 201 came before a change is in
+        // it.
         let revision = registry_share(connection)?;
         let registry = self.registry.at(connection, revision)?;
         let events = detect::detect(

@@ -1,8 +1,8 @@
 //! Puts the triggers on the tables of the catalogue, and takes them off again.
 //!
-//! Everything here may be repeated: what is right already is not touched, so that neither a lock nor
-//! a new plan reaches the writers without need. A change of the catalogue, a new leaf of the change
-//! table and a new partition all end in the same [`reconcile`].
+//! Everything here may be repeated: what is right already is not touched, so that neither a lock
+//! nor a new plan reaches the writers without need. A change of the catalogue, a new leaf of the
+//! change table and a new partition all end in the same [`reconcile`].
 
 pub mod function;
 pub mod store;
@@ -193,8 +193,8 @@ fn explain(error: QueryError, object_type: &str, definition: &ObjectType) -> Ins
 }
 
 impl store::Relation {
-    /// Row triggers on a table of its own and on every inheritance child; a partition has a clone of its
-    /// root's. TRUNCATE triggers are not cloned, so everything has its own.
+    /// Row triggers on a table of its own and on every inheritance child; a partition has a clone
+    /// of its root's. TRUNCATE triggers are not cloned, so everything has its own.
     fn triggers(&self) -> impl Iterator<Item = Trigger> + use<> {
         let row = (!self.is_partition).then_some(Trigger::Row);
         row.into_iter().chain([Trigger::Truncate])

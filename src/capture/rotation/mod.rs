@@ -31,8 +31,8 @@ pub fn current_or_first(
     }
 }
 
-/// Opens the next leaf if the current one is older than `age`. The functions must be written anew in
-/// the same transaction. `None`: it is not due.
+/// Opens the next leaf if the current one is older than `age`. The functions must be written anew
+/// in the same transaction. `None`: it is not due.
 pub fn open_next_if_due(
     connection: &mut Connection,
     age: Duration,
@@ -54,8 +54,8 @@ fn open(connection: &mut Connection, number: i32, now: DateTime<Utc>) -> Result<
     Ok(number)
 }
 
-/// Drops the oldest leaf that was closed longer than `retention` ago, was read to its end, and is in
-/// nobody's use. Tells how many were dropped: 0 or 1.
+/// Drops the oldest leaf that was closed longer than `retention` ago, was read to its end, and is
+/// in nobody's use. Tells how many were dropped: 0 or 1.
 pub fn drop_one_expired(
     connection: &mut Connection,
     retention: Duration,
