@@ -10,9 +10,9 @@
 //!                     \- doorbell, only while the reader sleeps
 //! ```
 //!
-//! Everything between the arrows is a table of the schema `rowcall`, so that any part may die at any
-//! moment. The parts are stages of one shape, [`stage::Stage`]: `run_once(now)` does a bounded piece
-//! of work and is harmless when repeated. A nudge only makes a stage look sooner.
+//! Everything between the arrows is a table of the schema `rowcall`, so that any part may die at
+//! any moment. The parts are stages of one shape, [`stage::Stage`]: `run_once(now)` does a bounded
+//! piece of work and is harmless when repeated. A nudge only makes a stage look sooner.
 //!
 //! # What always holds
 //!
@@ -36,9 +36,10 @@
 //! # The modules, in reading order
 //!
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
-//! a change: [`capture`], [`publish`], [`deliver`], [`sink`]. Then what decides who is told of what:
-//! [`catalog`], [`subscription`], and [`registry`], which is both at run time. [`upkeep`] is what
-//! hurries nobody. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! a change: [`capture`], [`publish`], [`deliver`], [`sink`]. Then what decides who is told of
+//! what: [`catalog`], [`subscription`], and [`registry`], which is both at run time. [`upkeep`] is
+//! what hurries nobody. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`],
+//! [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
