@@ -120,9 +120,9 @@ impl Instance {
         let guard = AddressGuard::new(allow_nets);
         let client = WebhookClient::new(guard.clone())?;
         let registry = LiveRegistry::new(Arc::clone(&secret_key), client);
-        let deliver_nudge = Nudge::default();
+        let (deliver_nudge, wake) = (Nudge::default(), Nudge::default());
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
-        // Names this run in leases and attempts; a restarted instance is another holder.
+        // Names this run in attempts.
         let instance = Uuid::new_v4();
         let doorbell = doorbell(url, &database, &limits, safety_poll, &readiness);
         let publish = Publish::new(
@@ -131,7 +131,6 @@ impl Instance {
             url,
             registry.clone(),
             outbox.clone(),
-            instance,
             &limits,
         );
         let deliver = Deliver::new(
@@ -139,7 +138,8 @@ impl Instance {
             registry,
             outbox.clone(),
             results,
-            deliver_nudge.clone(),
+            deliver_nudge,
+            wake.clone(),
             instance,
             &limits,
         );
@@ -152,7 +152,7 @@ impl Instance {
             guard: Arc::new(guard),
             admin_key: admin_key.as_ref().map(AdminKey::new),
             limits,
-            wake: deliver_nudge,
+            wake,
             readiness: readiness.clone(),
         });
         Ok(Self {
@@ -187,6 +187,10 @@ impl Instance {
             readiness.check_add(name, need, reported);
             health
         };
+        if !roles.contains(&Role::Deliver) {
+            // Nobody here would write results, so what this instance publishes is left for others.
+            self.outbox.close();
+        }
         if roles.contains(&Role::Publish) {
             let health = start(self.publish.name(), Need::Necessary);
             front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));

@@ -255,9 +255,25 @@ impl File {
         })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
-            detail: error.to_string(),
+            detail: place_and_message(&text, &error),
         })
     }
+}
+
+/// Where and what, without the line itself: it may hold a secret.
+fn place_and_message(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 impl Limits {
@@ -273,6 +289,7 @@ impl Limits {
             deliveries_in_memory_max: 400,
             senders_max: 16,
             senders_per_host_max: 16,
+            deliver_poll_ms: 20,
             drain_ms: 2_000,
             ..Self::default()
         }

@@ -38,7 +38,12 @@ impl Nudge {
     /// Waits for a nudge, at most for `limit`.
     pub async fn wait(&self, limit: Duration) {
         // Either way the stage looks; which of the two it was does not matter.
-        let _ = tokio::time::timeout(limit, self.0.notified()).await;
+        let _ = tokio::time::timeout(limit, self.rung()).await;
+    }
+
+    /// Waits for a nudge.
+    pub async fn rung(&self) {
+        self.0.notified().await;
     }
 }
 

@@ -39,6 +39,7 @@ create table rowcall.delivery (
     -- When a pending delivery may be claimed; null while an earlier one of its lane is unsettled;
     -- infinity while its subscription is not active.
     due_at          timestamptz,
+    -- The claim that holds it, not the instance: an instance that lost its lease and claimed again is another holder.
     lease_holder    uuid,
     lease_until     timestamptz,
     created_at      timestamptz not null,

@@ -21,6 +21,8 @@ use pq_sys as pq;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{Interest, unix::AsyncFd};
 
+use crate::db::with_settings;
+
 /// How long one statement of the session may take before the session is given up: the statements
 /// sent here take no locks to wait for.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -69,7 +71,7 @@ impl AsRawFd for Socket {
 impl ListenSocket {
     /// Connects; runs on a blocking thread, because resolving a name blocks inside libpq.
     pub async fn connect(url: &str) -> Result<Self, ListenError> {
-        let url = CString::new(url)
+        let url = CString::new(with_settings(url))
             .map_err(|_| ListenError::Connect("the URL has a NUL byte".to_owned()))?;
         let connection = tokio::task::spawn_blocking(move || Connection::open(&url))
             .await

@@ -37,6 +37,23 @@ fn an_unknown_setting_is_an_error_with_its_place() {
 }
 
 #[test]
+fn a_line_with_a_secret_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rowcall.toml");
+    std::fs::write(&path, "secret_kye = \"hush\"\n").unwrap();
+    let flags = Flags {
+        config: Some(path),
+        ..Flags::default()
+    };
+    let text = Config::load(flags).unwrap_err().to_string();
+    assert!(
+        text.contains("line 1, column 1") && text.contains("secret_kye"),
+        "{text}"
+    );
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[test]
 fn without_a_database_the_error_says_how_to_name_one() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("rowcall.toml");

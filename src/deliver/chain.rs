@@ -13,6 +13,8 @@ pub struct Claimed {
     pub id: Uuid,
     /// Its event; the id on the wire.
     pub event_id: Uuid,
+    /// The claim that took it. Whoever claims it again gets another.
+    pub lease: Uuid,
     /// The object's lane; `None`: not ordered.
     pub lane: Option<i64>,
     /// Its lane before its key changed.

@@ -1,46 +1,49 @@
 //! Delivering: what is owed is claimed with a lease, sent, and finished by the holder of the lease.
 //!
-//! Players: [`outbox`] holds what is claimed and runs the senders; [`send`] sends a [`chain`] of
-//! one lane; [`retry`] decides what follows an attempt, [`record`] writes it; [`store`] claims,
-//! finishes and releases.
+//! Players: `claim` takes what is due; [`outbox`] holds what is claimed and runs the senders;
+//! [`send`] sends a [`chain`] of one lane; [`retry`] decides what follows an attempt; `finish`
+//! writes what became of it; [`store`] is the SQL.
 //!
 //! Guaranteed: no transaction is open during a send; an attempt and what it made of its delivery
 //! are written together; whoever lost the lease writes nothing; per lane, a delivery is first sent
 //! when the ones before it are settled.
 
 pub mod chain;
+mod claim;
+mod finish;
 pub mod outbox;
-mod record;
 pub mod retry;
 pub mod send;
 pub mod store;
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::{
-    chain::{Chain, Claimed},
+    claim::{Claim, claim},
+    finish::finish,
     outbox::Outbox,
-    record::{results_count, results_write},
     send::Done,
-    store::{ClaimedRow, delivery_claim, delivery_next_at, event_bodies, lease_rescue},
+    store::delivery_set_aside,
 };
 use crate::{
     config::Limits,
-    db::{Connection, Database, DbError},
-    registry::{live::LiveRegistry, registry_revision},
-    stage::{Nudge, Progress, Stage},
+    db::{Database, DbError},
+    observe::metrics::{ATTEMPT_SECONDS, ATTEMPTS},
+    registry::live::LiveRegistry,
+    stage::{Nudge, Progress, Stage, chain},
 };
 
 /// Results that one transaction writes at most.
 const RESULTS_MAX: usize = 2_000;
+/// How soon results are written again while stopping, when it failed.
+const CLOSE_RETRY_WAIT: Duration = Duration::from_millis(100);
 
 /// The delivering stage.
 pub struct Deliver {
@@ -49,6 +52,7 @@ pub struct Deliver {
     outbox: Outbox,
     results: mpsc::UnboundedReceiver<Done>,
     nudge: Nudge,
+    wake: Nudge,
     instance: Uuid,
     lease: Duration,
     poll: Duration,
@@ -62,14 +66,20 @@ pub struct Deliver {
 }
 
 impl Deliver {
-    /// The stage of one instance; `results` is where `outbox` tells what became of deliveries.
+    /// The stage of one instance; `results` is where `outbox` tells what became of deliveries and
+    /// `nudge` what it rings then. `wake` is rung by others, when something became due.
     #[must_use]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another part of the instance"
+    )]
     pub fn new(
         database: Database,
         registry: LiveRegistry,
         outbox: Outbox,
         results: mpsc::UnboundedReceiver<Done>,
         nudge: Nudge,
+        wake: Nudge,
         instance: Uuid,
         limits: &Limits,
     ) -> Self {
@@ -79,6 +89,7 @@ impl Deliver {
             outbox,
             results,
             nudge,
+            wake,
             instance,
             lease: limits.lease(),
             poll: Duration::from_millis(limits.deliver_poll_ms),
@@ -106,17 +117,16 @@ impl Deliver {
         let shared = Arc::clone(&results);
         let written = self
             .database
-            .transaction(move |connection| results_write(connection, &shared, instance, now))
+            .transaction(move |connection| finish(connection, &shared, instance, now))
             .await;
         // The closure and its clone are gone with the transaction.
         let results = Arc::into_inner(results).unwrap_or_default();
         match written {
-            Ok(released) => {
-                if released > 0 {
-                    self.has_more = true;
-                }
+            Ok(finished) => {
+                self.has_more |= finished.due > 0;
+                self.next_at = self.next_at.into_iter().chain(finished.next_at).min();
                 self.outbox.free(results.len());
-                results_count(&results);
+                count(&results);
                 Ok(results.len())
             }
             Err(error) => {
@@ -136,38 +146,46 @@ impl Deliver {
                 .is_none_or(|looked| looked.elapsed() >= self.poll)
     }
 
-    async fn claim(&mut self, now: DateTime<Utc>) -> Result<usize, DbError> {
+    /// Claims what there is room for. `started` goes with `now`: counted from it, a lease ends in
+    /// memory before it ends in the repository.
+    async fn claim(&mut self, now: DateTime<Utc>, started: Instant) -> Result<usize, DbError> {
         let mut room = self.outbox.reserve();
+        // Until it is known better, there is more.
+        self.has_more = true;
         if room.is_empty() {
-            self.has_more = true;
+            // The next result makes room, and rings; the time of what is due must not keep us
+            // awake.
+            self.next_at = None;
             return Ok(0);
         }
-        let (registry, instance, places) = (self.registry.clone(), self.instance, room.len());
-        let (lease, started) = (self.lease, Instant::now());
-        let claimed = self
+        let (registry, places, lease) = (self.registry.clone(), room.len(), self.lease);
+        let Claim {
+            chains,
+            inactive,
+            is_full,
+            next_at,
+        } = self
             .database
             .transaction(move |connection| {
-                claim(connection, &registry, instance, places, lease, started, now)
+                claim(connection, &registry, places, lease, started, now)
             })
-            .await;
-        let claimed = match claimed {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                self.has_more = true;
-                return Err(error);
-            }
-        };
-        self.looked_at = Some(started);
-        self.next_at = claimed.next_at;
-        self.has_more = claimed.is_full;
-        let count = claimed
-            .chains
-            .iter()
-            .map(|chain| chain.deliveries.len())
-            .sum();
-        for chain in claimed.chains {
+            .await?;
+        let count = chains.iter().map(|chain| chain.deliveries.len()).sum();
+        for chain in chains {
             self.outbox.push(chain, &mut room);
         }
+        if !inactive.is_empty() {
+            // Not in the claiming transaction: the registry's lock comes before those of
+            // deliveries.
+            self.database
+                .transaction(move |connection| {
+                    Ok::<_, DbError>(delivery_set_aside(connection, &inactive)?)
+                })
+                .await?;
+        }
+        self.looked_at = Some(started);
+        self.next_at = next_at;
+        self.has_more = is_full;
         Ok(count)
     }
 }
@@ -180,9 +198,10 @@ impl Stage for Deliver {
     }
 
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, DbError> {
+        let started = Instant::now();
         let written = self.write_results(now).await?;
         let claimed = if self.should_claim(now) {
-            self.claim(now).await?
+            self.claim(now, started).await?
         } else {
             0
         };
@@ -198,7 +217,10 @@ impl Stage for Deliver {
             .next_at
             .map(|next| (next - now).to_std().unwrap_or_default());
         let wait = until_next.map_or(self.poll, |next| next.min(self.poll));
-        self.nudge.wait(wait).await;
+        tokio::select! {
+            () = self.nudge.wait(wait) => {}
+            () = self.wake.rung() => self.has_more = true,
+        }
     }
 
     /// Returns what is not under way, waits for what is, and writes the results.
@@ -209,88 +231,31 @@ impl Stage for Deliver {
             let now = self.outbox.clock().now();
             match self.write_results(now).await {
                 Ok(0) => {
-                    self.nudge
-                        .wait(end.saturating_duration_since(Instant::now()))
-                        .await;
+                    let left = end.saturating_duration_since(Instant::now());
+                    self.nudge.wait(left).await;
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "results were not written; their deliveries are sent again");
-                    return;
+                    let error = chain(&error);
+                    tracing::warn!(error, "results were not written; trying again");
+                    tokio::time::sleep(CLOSE_RETRY_WAIT).await;
                 }
             }
         }
-    }
-}
-
-/// What a claiming transaction found.
-struct ClaimedChains {
-    chains: Vec<Chain>,
-    is_full: bool,
-    next_at: Option<DateTime<Utc>>,
-}
-
-fn claim(
-    connection: &mut Connection,
-    registry: &LiveRegistry,
-    instance: Uuid,
-    places: usize,
-    lease: Duration,
-    started: Instant,
-    now: DateTime<Utc>,
-) -> Result<ClaimedChains, DbError> {
-    let rescued = lease_rescue(connection, now)?;
-    if rescued > 0 {
-        tracing::info!(rescued, "took back expired leases");
-    }
-    let lease_until = now + TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
-    let found = delivery_claim(connection, instance, places, lease_until, now)?;
-    // Asked for after the claim: whatever was claimed belongs to a subscription of this revision.
-    let revision = registry_revision(connection)?;
-    let registry = registry.at(connection, revision)?;
-    let events: HashSet<Uuid> = found.claimed.iter().map(|row| row.event_id).collect();
-    let bodies: HashMap<Uuid, Arc<str>> =
-        event_bodies(connection, &events.into_iter().collect::<Vec<_>>())?
-            .into_iter()
-            .map(|(id, body)| (id, body.into()))
-            .collect();
-    let mut by_lane: HashMap<(Uuid, Option<i64>, Option<Uuid>), Vec<ClaimedRow>> = HashMap::new();
-    for row in found.claimed {
-        // What is not ordered is a chain of its own.
-        let own = row.lane.is_none().then_some(row.id);
-        by_lane
-            .entry((row.subscription_id, row.lane, own))
-            .or_default()
-            .push(row);
-    }
-    let mut chains = Vec::with_capacity(by_lane.len());
-    for ((subscription_id, ..), mut rows) in by_lane {
-        let Some(place) = registry.by_id.get(&subscription_id) else {
-            continue;
-        };
-        rows.sort_unstable_by_key(|row| row.position);
-        let registered = &registry.subscriptions[*place as usize];
-        let mut chain = Chain::new(Arc::clone(registered), started + lease);
-        for row in rows {
-            let Some(body) = bodies.get(&row.event_id) else {
-                continue;
-            };
-            chain.push(Claimed {
-                id: row.id,
-                event_id: row.event_id,
-                lane: row.lane,
-                lane_previous: row.lane_previous,
-                sequence: row.sequence,
-                attempts: u32::try_from(row.attempts).unwrap_or(0),
-                body: Arc::clone(body),
-            });
+        let left = self.outbox.in_memory();
+        if left > 0 {
+            tracing::warn!(
+                left,
+                "stopped with results not written; their deliveries are sent again"
+            );
         }
-        chains.push(chain);
     }
-    let next_at = delivery_next_at(connection)?;
-    Ok(ClaimedChains {
-        chains,
-        is_full: found.is_full,
-        next_at,
-    })
+}
+
+fn count(results: &[Done]) {
+    for done in results {
+        let Done::Tried(tried) = done else { continue };
+        metrics::counter!(ATTEMPTS, "outcome" => tried.outcome()).increment(1);
+        metrics::histogram!(ATTEMPT_SECONDS).record(tried.duration.as_secs_f64());
+    }
 }

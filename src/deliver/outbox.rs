@@ -117,9 +117,16 @@ impl Outbox {
     }
 
     /// Reserves half of what is free, so that publishing and claiming never shut each other out.
+    /// Nothing, once it is closed.
     #[must_use]
     pub fn reserve(&self) -> Room {
         let mut places = 0;
+        if self.queue().is_closed {
+            return Room {
+                outbox: self.clone(),
+                places,
+            };
+        }
         let _ = self
             .0
             .in_memory
@@ -186,7 +193,8 @@ impl Outbox {
         self.queue().senders
     }
 
-    /// Starts nothing more and returns what waits. Requests under way go on.
+    /// Starts nothing more and returns what waits. Requests under way go on, and what waits behind
+    /// them in their chains is returned.
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
@@ -243,7 +251,9 @@ impl Outbox {
                     sender.untold -= 1;
                     outbox.tell(done);
                 };
-                send_chain(chain, &outbox.0.clock, outbox.0.timeout, tell).await;
+                let (clock, timeout) = (&outbox.0.clock, outbox.0.timeout);
+                let is_closed = || outbox.queue().is_closed;
+                send_chain(chain, clock, timeout, is_closed, tell).await;
             });
         }
     }

@@ -25,6 +25,14 @@ pub enum Next {
     Disabled,
 }
 
+impl Next {
+    /// Whether what waits behind the delivery may go on.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        matches!(self, Self::Delivered | Self::Dead)
+    }
+}
+
 /// Decides what follows attempt number `attempts` that ended at `now`. `schedule[n]` is the wait
 /// before attempt n + 1; `random` is between 0 and 1.
 #[must_use]

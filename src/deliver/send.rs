@@ -54,20 +54,22 @@ pub struct Tried {
 }
 
 /// Sends the chain's deliveries in order and tells what became of each. It stops at the first that
-/// is not settled, and when the lease might end before an answer would; the rest is returned.
+/// is not settled, when the lease might end before an answer would, and when it is to; the rest is
+/// returned.
 pub async fn send_chain(
     mut chain: Chain,
     clock: &Clock,
     timeout: Duration,
+    is_to_stop: impl Fn() -> bool,
     mut tell: impl FnMut(Done),
 ) {
     while let Some(delivery) = chain.deliveries.pop_front() {
-        if Instant::now() + timeout > chain.lease_ends {
+        if is_to_stop() || Instant::now() + timeout > chain.lease_ends {
             chain.deliveries.push_front(delivery);
             break;
         }
         let tried = try_one(&chain, delivery, clock, timeout).await;
-        let is_settled = matches!(tried.next, Next::Delivered | Next::Dead);
+        let is_settled = tried.next.is_settled();
         tell(Done::Tried(tried));
         if !is_settled {
             break;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -14,8 +14,7 @@ const FOLLOWERS_MAX: i64 = 256;
 /// How many expired leases are rescued at a time.
 const RESCUED_MAX: i64 = 1_000;
 
-/// Results of a query.
-pub type Result<T> = std::result::Result<T, diesel::result::Error>;
+type Result<T> = diesel::QueryResult<T>;
 
 /// A claimed delivery.
 #[derive(Clone, Debug, QueryableByName)]
@@ -44,9 +43,8 @@ pub struct ClaimedRow {
     /// How often it was tried.
     #[diesel(sql_type = Integer)]
     pub attempts: i32,
-    /// The subscription's.
-    #[diesel(sql_type = Text)]
-    state: String,
+    #[diesel(sql_type = Bool)]
+    is_active: bool,
 }
 
 /// What a claim found.
@@ -54,34 +52,17 @@ pub struct ClaimedRow {
 pub struct ClaimedRows {
     /// In no order.
     pub claimed: Vec<ClaimedRow>,
+    /// Due to subscriptions that are not active, and not claimed.
+    pub inactive: Vec<Uuid>,
     /// Whether there may be more.
     pub is_full: bool,
 }
 
-#[derive(Debug, QueryableByName)]
-struct LaneRow {
-    #[diesel(sql_type = SqlUuid)]
-    subscription_id: Uuid,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    lane: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    lane_previous: Option<i64>,
-}
-
-impl LaneRow {
-    fn lanes(&self) -> impl Iterator<Item = (Uuid, i64)> + use<> {
-        let id = self.subscription_id;
-        self.lane
-            .into_iter()
-            .chain(self.lane_previous)
-            .map(move |lane| (id, lane))
-    }
-}
-
-/// Claims up to `limit` due deliveries for `holder`: heads of lanes, and what follows them.
+/// Claims up to `limit` due deliveries as claim number `lease`: heads of lanes, and what follows
+/// them.
 pub fn delivery_claim(
     connection: &mut PgConnection,
-    holder: Uuid,
+    lease: Uuid,
     limit: usize,
     lease_until: DateTime<Utc>,
     now: DateTime<Utc>,
@@ -89,84 +70,90 @@ pub fn delivery_claim(
     let heads: Vec<ClaimedRow> = sql_query(include_str!("claim.sql"))
         .bind::<Timestamptz, _>(now)
         .bind::<BigInt, _>(limit as i64)
-        .bind::<SqlUuid, _>(holder)
+        .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
         .load(connection)?;
     let is_full = heads.len() >= limit;
     let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
-        heads.into_iter().partition(|head| head.state == "active");
-    set_aside(connection, &inactive, now)?;
-    let room = limit - claimed.len();
-    let followed: Vec<&ClaimedRow> = claimed
+        heads.into_iter().partition(|head| head.is_active);
+    let followers = claim_followers(
+        connection,
+        &claimed,
+        lease,
+        limit - claimed.len(),
+        lease_until,
+    )?;
+    claimed.extend(followers);
+    Ok(ClaimedRows {
+        claimed,
+        inactive: inactive.iter().map(|row| row.id).collect(),
+        is_full,
+    })
+}
+
+fn claim_followers(
+    connection: &mut PgConnection,
+    heads: &[ClaimedRow],
+    lease: Uuid,
+    limit: usize,
+    lease_until: DateTime<Utc>,
+) -> Result<Vec<ClaimedRow>> {
+    let heads: Vec<(i64, &ClaimedRow)> = heads
         .iter()
-        .filter(|head| head.lane.is_some() && head.lane_previous.is_none())
+        .filter(|head| head.lane_previous.is_none())
+        .filter_map(|head| Some((head.lane?, head)))
         .collect();
-    if room == 0 || followed.is_empty() {
-        return Ok(ClaimedRows { claimed, is_full });
+    if limit == 0 || heads.is_empty() {
+        return Ok(Vec::new());
     }
-    let followers: Vec<ClaimedRow> = sql_query(include_str!("claim_followers.sql"))
-        .bind::<SqlUuid, _>(holder)
+    fn column<T>(heads: &[(i64, &ClaimedRow)], of: impl Fn(&ClaimedRow) -> T) -> Vec<T> {
+        heads.iter().map(|(_, head)| of(head)).collect()
+    }
+    let lanes: Vec<i64> = heads.iter().map(|(lane, _)| *lane).collect();
+    sql_query(include_str!("claim_followers.sql"))
+        .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
         .bind::<BigInt, _>(FOLLOWERS_MAX)
-        .bind::<Array<SqlUuid>, _>(followed.iter().map(|head| head.id).collect::<Vec<_>>())
-        .bind::<Array<Nullable<BigInt>>, _>(
-            followed.iter().map(|head| head.lane).collect::<Vec<_>>(),
-        )
-        .bind::<Array<SqlUuid>, _>(
-            followed
-                .iter()
-                .map(|head| head.subscription_id)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<Array<BigInt>, _>(
-            followed
-                .iter()
-                .map(|head| head.position)
-                .collect::<Vec<_>>(),
-        )
-        .bind::<BigInt, _>(room as i64)
-        .load(connection)?;
-    claimed.extend(followers);
-    Ok(ClaimedRows { claimed, is_full })
+        .bind::<Array<BigInt>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(column(&heads, |head| head.subscription_id))
+        .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))
+        .bind::<BigInt, _>(limit as i64)
+        .load(connection)
 }
 
-impl ClaimedRow {
-    fn lanes(&self) -> impl Iterator<Item = (Uuid, i64)> + use<> {
-        let id = self.subscription_id;
-        self.lane
-            .into_iter()
-            .chain(self.lane_previous)
-            .map(move |lane| (id, lane))
-    }
-}
-
-fn set_aside(
-    connection: &mut PgConnection,
-    inactive: &[ClaimedRow],
-    now: DateTime<Utc>,
-) -> Result<()> {
-    if inactive.is_empty() {
-        return Ok(());
-    }
+/// Takes what is due (`ids`) to subscriptions that are not active out of the claims' sight. Run it
+/// in a transaction of its own.
+pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> Result<usize> {
     // A subscription that is resumed at this moment is active before the look below, or its owner
     // finds what was parked: the lock puts the two in an order.
     registry_share(connection)?;
-    sql_query(include_str!("set_aside.sql"))
-        .bind::<Timestamptz, _>(now)
-        .bind::<Array<SqlUuid>, _>(inactive.iter().map(|row| row.id).collect::<Vec<_>>())
-        .execute(connection)?;
-    // The lanes of what was cancelled go on without it; the others have their head still.
-    let lanes: Vec<(Uuid, i64)> = inactive.iter().flat_map(ClaimedRow::lanes).collect();
-    lane_release(connection, &lanes, now)?;
-    Ok(())
+    sql_query(
+        "update rowcall.delivery d set due_at = 'infinity' from rowcall.subscription s \
+         where d.id = any($1) and d.state = 'pending' and d.due_at is not null \
+         and s.id = d.subscription_id and s.state <> 'active'",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .execute(connection)
 }
 
 /// Takes back expired leases. Returns how many.
+///
+/// It skips what is locked and waits for nobody, so that those who settle deliveries can wait for
+/// it: see [`lane_head_lock`].
 pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<usize> {
-    let rescued: Vec<LaneRow> = sql_query(
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        subscription_id: Uuid,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        lane: Option<i64>,
+        #[diesel(sql_type = Nullable<BigInt>)]
+        lane_previous: Option<i64>,
+    }
+    let rescued: Vec<Row> = sql_query(
         "with expired as ( \
              select id from rowcall.delivery where state = 'sending' and lease_until <= $1 \
-             order by id limit $2 for update skip locked) \
+             order by id limit $2 for no key update skip locked) \
          update rowcall.delivery d set state = 'pending', lease_holder = null, lease_until = null, \
              due_at = case when d.lane is null then $1 end \
          from expired where d.id = expired.id \
@@ -175,26 +162,41 @@ pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result
     .bind::<Timestamptz, _>(now)
     .bind::<BigInt, _>(RESCUED_MAX)
     .load(connection)?;
-    let lanes: Vec<(Uuid, i64)> = rescued.iter().flat_map(LaneRow::lanes).collect();
+    let lanes: Vec<(Uuid, i64)> = rescued
+        .iter()
+        .flat_map(|row| {
+            let lanes = row.lane.into_iter().chain(row.lane_previous);
+            lanes.map(|lane| (row.subscription_id, lane))
+        })
+        .collect();
     lane_release(connection, &lanes, now)?;
     Ok(rescued.len())
 }
 
-/// Locks those of `ids` whose lease `holder` still holds; the others are somebody else's now.
-pub fn lease_held(connection: &mut PgConnection, ids: &[Uuid], holder: Uuid) -> Result<Vec<Uuid>> {
+/// Locks those of `leases` (delivery, claim) that still hold; the others are somebody else's now.
+///
+/// FOR UPDATE is what settling needs: it is the one lock that publishing's FOR KEY SHARE stops.
+pub fn lease_held(
+    connection: &mut PgConnection,
+    leases: &[(Uuid, Uuid)],
+) -> Result<Vec<(Uuid, Uuid)>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
+        #[diesel(sql_type = SqlUuid)]
+        lease: Uuid,
     }
+    let (ids, claims): (Vec<Uuid>, Vec<Uuid>) = leases.iter().copied().unzip();
     let rows: Vec<Row> = sql_query(
-        "select id from rowcall.delivery where id = any($1) and state = 'sending' \
-         and lease_holder = $2 order by id for update",
+        "select d.id, d.lease_holder as lease from rowcall.delivery d \
+         join unnest($1, $2) as l (id, claim) on l.id = d.id and l.claim = d.lease_holder \
+         where d.state = 'sending' order by d.id for update of d",
     )
     .bind::<Array<SqlUuid>, _>(ids)
-    .bind::<SqlUuid, _>(holder)
+    .bind::<Array<SqlUuid>, _>(claims)
     .load(connection)?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
+    Ok(rows.into_iter().map(|row| (row.id, row.lease)).collect())
 }
 
 /// How a delivery leaves the state `sending`.
@@ -230,9 +232,7 @@ pub fn delivery_finish(
     .bind::<Array<SqlUuid>, _>(finished.iter().map(|f| f.id).collect::<Vec<_>>())
     .bind::<Array<Text>, _>(finished.iter().map(|f| f.state).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(finished.iter().map(|f| f.due_at).collect::<Vec<_>>())
-    .bind::<Array<diesel::sql_types::Bool>, _>(
-        finished.iter().map(|f| f.is_parked).collect::<Vec<_>>(),
-    )
+    .bind::<Array<Bool>, _>(finished.iter().map(|f| f.is_parked).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(finished.iter().map(|f| f.attempts).collect::<Vec<_>>())
     .execute(connection)
 }
@@ -283,6 +283,24 @@ pub fn attempt_insert(
     .execute(connection)
 }
 
+/// Locks what has come to stand first in these lanes, after something in them was settled and
+/// before they are released.
+///
+/// Two kinds of transaction work on such a delivery at the same moment, and neither sees the
+/// other's uncommitted part: whoever settles the last one before it in its other lane, if it is a
+/// change of the key; and whoever takes back its expired lease. Each would leave its release to the
+/// other. With the lock, this transaction waits for the other and then sees all.
+pub fn lane_head_lock(connection: &mut PgConnection, lanes: &[(Uuid, i64)]) -> Result<usize> {
+    if lanes.is_empty() {
+        return Ok(0);
+    }
+    let (ids, numbers): (Vec<Uuid>, Vec<i64>) = lanes.iter().copied().unzip();
+    sql_query(include_str!("lane_head_lock.sql"))
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<Array<BigInt>, _>(numbers)
+        .execute(connection)
+}
+
 /// Makes the heads of these lanes due, after something in them was settled or returned. Returns how
 /// many it released.
 pub fn lane_release(
@@ -294,13 +312,9 @@ pub fn lane_release(
         return Ok(0);
     }
     let (ids, numbers): (Vec<Uuid>, Vec<i64>) = lanes.iter().copied().unzip();
-    sql_query(include_str!("release_lock.sql"))
-        .bind::<Array<SqlUuid>, _>(&ids)
-        .bind::<Array<BigInt>, _>(&numbers)
-        .execute(connection)?;
-    sql_query(include_str!("release.sql"))
-        .bind::<Array<SqlUuid>, _>(&ids)
-        .bind::<Array<BigInt>, _>(&numbers)
+    sql_query(include_str!("lane_release.sql"))
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<Array<BigInt>, _>(numbers)
         .bind::<Timestamptz, _>(now)
         .execute(connection)
 }
@@ -335,28 +349,4 @@ pub fn delivery_next_at(connection: &mut PgConnection) -> Result<Option<DateTime
     )
     .get_result(connection)?;
     Ok(row.next)
-}
-
-/// Cancels up to `limit` pending deliveries of deleted subscriptions. Returns how many.
-pub fn delivery_cancel_deleted(
-    connection: &mut PgConnection,
-    limit: i64,
-    now: DateTime<Utc>,
-) -> Result<usize> {
-    sql_query(
-        "with owed as ( \
-             select d.id from rowcall.subscription s \
-             cross join lateral (select w.id from rowcall.delivery w \
-                 where w.subscription_id = s.id and w.state in ('pending', 'sending') \
-                 and w.state = 'pending' limit $2) as d \
-             where s.state = 'deleted' limit $2), \
-         locked as (select d.id from rowcall.delivery d join owed on owed.id = d.id \
-             where d.state = 'pending' order by d.id for update of d skip locked) \
-         update rowcall.delivery d set state = 'cancelled', due_at = null, \
-             settled_at = greatest($1, d.created_at) \
-         from locked where d.id = locked.id",
-    )
-    .bind::<Timestamptz, _>(now)
-    .bind::<BigInt, _>(limit)
-    .execute(connection)
 }

@@ -69,7 +69,13 @@ impl ClusterOptions {
     }
 
     fn all_settings(&self) -> Vec<String> {
-        let mut all = vec!["timezone=UTC".to_owned(), "log_timezone=UTC".to_owned()];
+        let mut all = vec![
+            "timezone=UTC".to_owned(),
+            "log_timezone=UTC".to_owned(),
+            // The role is called as Rowcall's schema is: by the default, "$user" first, what people
+            // create in this cluster without naming a schema would land among Rowcall's tables.
+            "search_path=public".to_owned(),
+        ];
         if !self.durable {
             all.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
         }

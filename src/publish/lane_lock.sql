@@ -1,5 +1,6 @@
--- Locks the last unsettled delivery of each lane ($1, $2), in the order of ids: the order in which results are
--- written, so that the two never wait for each other.
+-- Locks the last unsettled delivery of each lane ($1, $2) against being settled, and against nothing else: whoever
+-- claims or releases it need not wait. In the order of ids, which is the order in which results are written, so that
+-- the two never wait for each other.
 with tail as (
     select lane.place, last.id
     from unnest($1::uuid[], $2::bigint[]) with ordinality as lane (subscription_id, number, place)
@@ -19,6 +20,6 @@ locked as (
     select d.id from rowcall.delivery as d
     where d.id in (select tail.id from tail) and d.state in ('pending', 'sending')
     order by d.id
-    for update
+    for key share
 )
 select distinct tail.place::integer as place from tail join locked on locked.id = tail.id

@@ -84,8 +84,14 @@ pub struct Publish {
 struct Work {
     reader: Reader,
     registry: LiveRegistry,
-    instance: Uuid,
     lease: Duration,
+}
+
+/// What the deliveries that are born claimed are held by.
+#[derive(Clone, Copy)]
+struct Lease {
+    id: Uuid,
+    ends: Instant,
 }
 
 /// What a transaction published.
@@ -108,14 +114,12 @@ impl Publish {
         url: &str,
         registry: LiveRegistry,
         outbox: Outbox,
-        instance: Uuid,
         limits: &Limits,
     ) -> Self {
         let reader = Reader::new(DEFAULT_SOURCE, url, limits.changes_per_batch_max);
         let work = Work {
             reader,
             registry,
-            instance,
             lease: limits.lease(),
         };
         Self {
@@ -138,12 +142,14 @@ impl Stage for Publish {
     }
 
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, PublishError> {
+        // Goes with `now`: counted from here, a lease ends in memory before it ends in the
+        // repository.
+        let started = Instant::now();
         if self.doorbell.duty().await? == Duty::Standby {
             return Ok(Progress::Idle);
         }
         let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve());
-        // From before the transaction, so that it ends before the lease that is stored.
-        let (wanted, started) = (room.len(), Instant::now());
+        let wanted = room.len();
         let published = self
             .database
             .transaction(move |connection| {
@@ -213,14 +219,14 @@ impl Work {
         let busy = busy_lanes(connection, &planned, &registry)?;
         let chains = assign(&mut planned, &registry.subscriptions, busy, room);
         let sequences = sequences(connection, &planned, &registry)?;
-        let lease_until = now + self.lease;
+        let (lease, lease_until) = (Uuid::new_v4(), now + self.lease);
         let rows = rows(&planned, &events, &registry, sequences, now, lease_until);
 
         if !events.is_empty() {
             event_insert(connection, DEFAULT_SOURCE, &events, now)?;
         }
         if !rows.is_empty() {
-            delivery_insert(connection, &rows, self.instance, now)?;
+            delivery_insert(connection, &rows, lease, now)?;
         }
         if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
             return Err(PublishError::Overtaken);
@@ -234,8 +240,11 @@ impl Work {
                 &rows,
                 &events,
                 &registry,
+                Lease {
+                    id: lease,
+                    ends: started + self.lease,
+                },
                 chains,
-                started + self.lease,
             ),
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
         })
@@ -289,7 +298,8 @@ fn rows(
         .iter()
         .map(|delivery| {
             let event = &events[delivery.event];
-            let subscription_id = registry.id(delivery.subscription);
+            let registered = &registry.subscriptions[delivery.subscription as usize].subscription;
+            let subscription_id = registered.id;
             let sequence = sequences.entry(subscription_id).or_default();
             *sequence += 1;
             NewDelivery {
@@ -300,7 +310,8 @@ fn rows(
                 lane: delivery.lane,
                 lane_previous: delivery.lane_previous,
                 sequence: *sequence,
-                due_at: (delivery.birth == Birth::Due).then_some(now),
+                due_at: (delivery.birth == Birth::Due)
+                    .then(|| now + registered.spec.retry.first_wait()),
                 is_parked: delivery.birth == Birth::Parked,
                 lease_until: matches!(delivery.birth, Birth::Claimed(_)).then_some(lease_until),
             }
@@ -314,8 +325,8 @@ fn into_chains(
     rows: &[NewDelivery],
     events: &[Event],
     registry: &Registry,
+    lease: Lease,
     count: usize,
-    lease_ends: Instant,
 ) -> Vec<Chain> {
     let mut chains: Vec<Option<Chain>> = (0..count).map(|_| None).collect();
     for (delivery, row) in planned.iter().zip(rows) {
@@ -324,10 +335,11 @@ fn into_chains(
         };
         let registered = &registry.subscriptions[delivery.subscription as usize];
         let chain =
-            chains[number].get_or_insert_with(|| Chain::new(Arc::clone(registered), lease_ends));
+            chains[number].get_or_insert_with(|| Chain::new(Arc::clone(registered), lease.ends));
         chain.push(Claimed {
             id: row.id,
             event_id: row.event_id,
+            lease: lease.id,
             lane: row.lane,
             lane_previous: row.lane_previous,
             sequence: row.sequence,

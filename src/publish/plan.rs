@@ -106,10 +106,8 @@ pub fn assign(
         busy.into_iter().map(|lane| (lane, None)).collect();
     let mut chains = 0;
     for delivery in planned {
-        let is_active = subscriptions[delivery.subscription as usize]
-            .subscription
-            .state
-            == State::Active;
+        let subscription = &subscriptions[delivery.subscription as usize].subscription;
+        let is_active = subscription.state == State::Active;
         let lanes: Vec<LaneOf> = delivery
             .lanes()
             .map(|lane| (delivery.subscription, lane))
@@ -117,7 +115,7 @@ pub fn assign(
         let mut ahead = lanes.iter().filter_map(|lane| tails.get(lane));
         delivery.birth = match (ahead.next(), lanes.len()) {
             (None, _) if !is_active => Birth::Parked,
-            (None, _) if room > 0 => {
+            (None, _) if room > 0 && subscription.spec.retry.first_wait().is_zero() => {
                 chains += 1;
                 Birth::Claimed(chains - 1)
             }

@@ -70,11 +70,11 @@ pub struct NewDelivery {
     pub lease_until: Option<DateTime<Utc>>,
 }
 
-/// Writes deliveries; those with a lease are `holder`'s.
+/// Writes deliveries; those with a lease are held by the claim `lease`.
 pub fn delivery_insert(
     connection: &mut PgConnection,
     deliveries: &[NewDelivery],
-    holder: Uuid,
+    lease: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), diesel::result::Error> {
     fn column<'a, T>(deliveries: &'a [NewDelivery], of: impl Fn(&'a NewDelivery) -> T) -> Vec<T> {
@@ -91,7 +91,7 @@ pub fn delivery_insert(
              event_id, position, lane, lane_previous, sequence, due_at, parked, lease_until)",
     )
     .bind::<Timestamptz, _>(now)
-    .bind::<SqlUuid, _>(holder)
+    .bind::<SqlUuid, _>(lease)
     .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.id))
     .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.subscription_id))
     .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.event_id))
@@ -106,7 +106,8 @@ pub fn delivery_insert(
     .map(|_| ())
 }
 
-/// Takes the next `counts` numbers of each subscription; gives the last number before them.
+/// Takes the next `counts` numbers of each subscription; gives the last number before them. In the
+/// order of ids: two instances that publish the same batch meet here, and one of them must go on.
 pub fn sequence_take(
     connection: &mut PgConnection,
     counts: &HashMap<Uuid, i64>,
@@ -120,8 +121,12 @@ pub fn sequence_take(
     }
     let (ids, counts): (Vec<Uuid>, Vec<i64>) = counts.iter().map(|(id, n)| (*id, *n)).unzip();
     let rows: Vec<Row> = sql_query(
-        "update rowcall.subscription_sequence s set assigned = s.assigned + t.count \
-         from unnest($1, $2) as t (id, count) where s.subscription_id = t.id \
+        "with taken as ( \
+             select s.subscription_id, t.count from rowcall.subscription_sequence s \
+             join unnest($1, $2) as t (id, count) on t.id = s.subscription_id \
+             order by s.subscription_id for no key update of s) \
+         update rowcall.subscription_sequence s set assigned = s.assigned + t.count \
+         from taken t where s.subscription_id = t.subscription_id \
          returning s.subscription_id, s.assigned - t.count as before",
     )
     .bind::<Array<SqlUuid>, _>(ids)

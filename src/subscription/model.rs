@@ -129,6 +129,14 @@ pub struct RetrySpec {
     pub schedule: Vec<Duration>,
 }
 
+impl RetrySpec {
+    /// The wait before the first attempt.
+    #[must_use]
+    pub fn first_wait(&self) -> Duration {
+        self.schedule.first().copied().unwrap_or_default()
+    }
+}
+
 impl Default for RetrySpec {
     fn default() -> Self {
         Self {

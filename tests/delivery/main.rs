@@ -3,5 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod flow;
+mod retry;
+mod shop;
 #[path = "../support/mod.rs"]
 mod support;

@@ -41,6 +41,8 @@ pub struct Options {
     pub kind: Kind,
     pub limits: Limits,
     pub safety_poll: bool,
+    /// The private networks that its sinks may reach.
+    pub allow_nets: &'static [&'static str],
 }
 
 impl Default for Options {
@@ -49,6 +51,7 @@ impl Default for Options {
             kind: Kind::Standard,
             limits: Limits::for_testing(),
             safety_poll: true,
+            allow_nets: &["127.0.0.0/8"],
         }
     }
 }
@@ -92,24 +95,21 @@ impl TestApp {
             limits: self.limits.clone(),
             ..Options::default()
         };
+        self.sibling_with(options).await
+    }
+
+    pub async fn sibling_with(&self, options: Options) -> Self {
         Self::on(Arc::clone(&self.database), self.clock.clone(), options).await
     }
 
     async fn on(database: Arc<TestDatabase>, clock: Clock, options: Options) -> Self {
-        let settings = Settings {
-            database_url: SecretString::from(database.url.clone()),
-            secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
-            admin_key: Some(SecretString::from(ADMIN_KEY)),
-            allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
-            limits: options.limits.clone(),
-            safety_poll: options.safety_poll,
-        };
-        let instance = Instance::build(settings, clock.clone()).await.unwrap();
+        let limits = options.limits.clone();
+        let instance = build(&database, clock.clone(), options).await;
         Self {
             database,
             clock,
             instance,
-            limits: options.limits,
+            limits,
         }
     }
 
@@ -220,6 +220,23 @@ impl TestApp {
         }
         left
     }
+}
+
+/// Builds an instance on a database that is there.
+pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> Instance {
+    let settings = Settings {
+        database_url: SecretString::from(database.url.clone()),
+        secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
+        admin_key: Some(SecretString::from(ADMIN_KEY)),
+        allow_nets: options
+            .allow_nets
+            .iter()
+            .map(|net| net.parse().unwrap())
+            .collect(),
+        limits: options.limits,
+        safety_poll: options.safety_poll,
+    };
+    Instance::build(settings, clock).await.unwrap()
 }
 
 impl Drop for TestApp {

@@ -59,6 +59,23 @@ pub enum Answer {
     Reset,
     /// A 302 to this place.
     Redirect(String),
+    /// This status, when the gate is open.
+    Held(Gate, u16),
+}
+
+/// Holds answers back until it is opened; clones are one gate.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(watch::Sender<bool>);
+
+impl Gate {
+    pub fn open(&self) {
+        self.0.send_replace(true);
+    }
+
+    async fn passed(&self) {
+        // Never closed: `self` is a sender.
+        let _ = self.0.subscribe().wait_for(|open| *open).await;
+    }
 }
 
 impl Answer {
@@ -124,6 +141,8 @@ struct State {
     ledger: Mutex<Vec<Received>>,
     received: watch::Sender<usize>,
     connections: AtomicUsize,
+    under_way: AtomicUsize,
+    under_way_most: AtomicUsize,
 }
 
 /// A running receiver; it stops, with all its connections, when it is dropped.
@@ -197,6 +216,11 @@ impl Receiver {
         self.state.connections.load(Ordering::SeqCst)
     }
 
+    /// How many requests waited for their answers at the same time, at most.
+    pub fn under_way_most(&self) -> usize {
+        self.state.under_way_most.load(Ordering::SeqCst)
+    }
+
     /// Waits until `count` requests are in the ledger and returns the ledger; fails the test if
     /// they have not come after `at_most`.
     pub async fn wait_for(&self, count: usize, at_most: Duration) -> Vec<Received> {
@@ -243,6 +267,23 @@ impl State {
     }
 }
 
+/// A request from its receipt to the end of its answer.
+struct UnderWay<'a>(&'a State);
+
+impl<'a> UnderWay<'a> {
+    fn begin(state: &'a State) -> Self {
+        let count = state.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        state.under_way_most.fetch_max(count, Ordering::SeqCst);
+        Self(state)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -278,6 +319,7 @@ where
     let mut stream = BufReader::new(stream);
     while let Some(request) = http::read_request(&mut stream, connection).await? {
         let answer = state.enter(request);
+        let _under_way = UnderWay::begin(state);
         let stays_open = http::write_answer(&mut stream, answer).await?;
         if !stays_open {
             return Ok(());

@@ -131,6 +131,10 @@ where
             return Ok(false);
         }
         Answer::Reset => return Ok(false),
+        Answer::Held(gate, status) => {
+            gate.passed().await;
+            write_whole(stream, status, &[], b"").await?;
+        }
         Answer::Redirect(to) => {
             write_whole(stream, 302, &[("location".to_owned(), to)], b"").await?;
         }

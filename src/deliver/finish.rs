@@ -1,5 +1,4 @@
-//! What a result makes of its delivery: written only by the holder of the lease, together with the
-//! attempt and the release of what waits behind it.
+//! Finishing: what became of claimed deliveries, written by whoever still holds their leases.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,69 +9,80 @@ use super::{
     chain::Claimed,
     retry::Next,
     send::{Done, Tried},
-    store::{Finish, NewAttempt, attempt_insert, delivery_finish, lane_release, lease_held},
+    store::{
+        Finish, NewAttempt, attempt_insert, delivery_finish, lane_head_lock, lane_release,
+        lease_held,
+    },
 };
 use crate::{
     db::{Connection, DbError},
-    observe::metrics::{ATTEMPT_SECONDS, ATTEMPTS},
     registry::registry_raise,
     subscription::state::subscription_disable,
 };
 
-/// Writes results in one transaction: attempts, deliveries, and what waits behind them. Returns how
-/// many deliveries became due at once.
-pub(super) fn results_write(
+/// What a finishing transaction did.
+pub(super) struct Finished {
+    /// Deliveries that are due now because of it.
+    pub(super) due: usize,
+    /// When the first of those that are to be tried again is due.
+    pub(super) next_at: Option<DateTime<Utc>>,
+}
+
+/// Writes results in one transaction: attempts, deliveries, and what waits behind them.
+pub(super) fn finish(
     connection: &mut Connection,
     results: &[Done],
     instance: Uuid,
     now: DateTime<Utc>,
-) -> Result<usize, DbError> {
-    let disabled: HashMap<Uuid, &str> = results.iter().filter_map(Done::disables).collect();
-    if !disabled.is_empty() {
+) -> Result<Finished, DbError> {
+    if results.iter().any(|done| done.disables().is_some()) {
         // The registry's lock comes before those of deliveries, here as in publishing.
         registry_raise(connection)?;
     }
-    let ids: Vec<Uuid> = results.iter().map(|done| done.delivery().id).collect();
-    let held: HashSet<Uuid> = lease_held(connection, &ids, instance)?
-        .into_iter()
-        .collect();
-    if held.len() < ids.len() {
-        let lost = ids.len() - held.len();
+    let leases: Vec<(Uuid, Uuid)> = results.iter().map(Done::lease).collect();
+    let held: HashSet<(Uuid, Uuid)> = lease_held(connection, &leases)?.into_iter().collect();
+    if held.len() < leases.len() {
+        let lost = leases.len() - held.len();
         tracing::warn!(
             lost,
             "results came after their leases had ended; they are not written"
         );
     }
-    let held_results = || {
-        results
-            .iter()
-            .filter(|done| held.contains(&done.delivery().id))
-    };
-    let attempts: Vec<NewAttempt> = held_results().filter_map(Done::attempt).collect();
+    let results: Vec<&Done> = results
+        .iter()
+        .filter(|done| held.contains(&done.lease()))
+        .collect();
+    let attempts: Vec<NewAttempt> = results.iter().filter_map(|done| done.attempt()).collect();
     attempt_insert(connection, &attempts, instance)?;
-    let finished: Vec<Finish> = held_results().map(|done| done.finish(now)).collect();
+    let finished: Vec<Finish> = results.iter().map(|done| done.finish(now)).collect();
     delivery_finish(connection, &finished, now)?;
+    let disabled: HashMap<Uuid, &str> = results.iter().filter_map(|done| done.disables()).collect();
     for (subscription_id, reason) in disabled {
         subscription_disable(connection, subscription_id, reason, now)?;
     }
-    let lanes: HashSet<(Uuid, i64)> = held_results().flat_map(Done::lanes).collect();
-    let released = lane_release(connection, &lanes.into_iter().collect::<Vec<_>>(), now)?;
-    let returned = finished
-        .iter()
-        .filter(|finish| finish.due_at.is_some_and(|due| due <= now));
-    Ok(released + returned.count())
+    let settled = lanes(&results, |done| done.is_settled());
+    let returned = lanes(&results, |done| matches!(done, Done::Returned { .. }));
+    lane_head_lock(connection, &settled)?;
+    let released = lane_release(connection, &[settled, returned].concat(), now)?;
+    let due_at = || finished.iter().filter_map(|finish| finish.due_at);
+    Ok(Finished {
+        due: released + due_at().filter(|due| *due <= now).count(),
+        next_at: due_at().min(),
+    })
 }
 
-pub(super) fn results_count(results: &[Done]) {
-    for done in results {
-        let Done::Tried(tried) = done else { continue };
-        metrics::counter!(ATTEMPTS, "outcome" => tried.outcome()).increment(1);
-        metrics::histogram!(ATTEMPT_SECONDS).record(tried.duration.as_secs_f64());
-    }
+fn lanes(results: &[&Done], is_wanted: impl Fn(&Done) -> bool) -> Vec<(Uuid, i64)> {
+    let lanes: HashSet<(Uuid, i64)> = results
+        .iter()
+        .filter(|done| is_wanted(done))
+        .flat_map(|done| done.lanes())
+        .collect();
+    lanes.into_iter().collect()
 }
 
 impl Tried {
-    fn outcome(&self) -> &'static str {
+    /// As attempts and metrics have it.
+    pub(super) fn outcome(&self) -> &'static str {
         match self.next {
             Next::Delivered => "delivered",
             Next::Retry { .. } | Next::Disabled => "retry",
@@ -87,6 +97,16 @@ impl Done {
             Self::Tried(tried) => &tried.delivery,
             Self::Returned { delivery, .. } => delivery,
         }
+    }
+
+    /// The delivery, and the claim under which this became of it.
+    fn lease(&self) -> (Uuid, Uuid) {
+        let delivery = self.delivery();
+        (delivery.id, delivery.lease)
+    }
+
+    fn is_settled(&self) -> bool {
+        matches!(self, Self::Tried(tried) if tried.next.is_settled())
     }
 
     fn subscription_id(&self) -> Uuid {

@@ -1,0 +1,204 @@
+//! The retry schedule, and what ends it.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use crate::{
+    shop::{
+        ORDERS, api, attempts, deliveries, mirrored_to, path_of, rows, step_to_due, subscribe,
+        subscription,
+    },
+    support::{
+        app::{Options, TestApp},
+        receiver::{Answer, Receiver},
+    },
+};
+
+const SCHEDULE: &str = r#"retry = { schedule = ["0s", "5s", "5m", "30m"] }"#;
+
+#[tokio::test]
+async fn the_schedule_is_followed_to_the_moment_and_then_the_delivery_is_dead() {
+    // GIVEN a receiver that is out of order
+    let receiver = Receiver::start().await;
+    receiver.answer_with(|_| Answer::Status(503));
+    let mut app = mirrored_to(&receiver, SCHEDULE).await;
+    app.sql("insert into orders values (1)");
+    app.run_until_idle().await;
+    for (seconds, sent) in [(5, 2), (300, 3), (1800, 4)] {
+        // WHEN the next attempt is not yet due THEN there is none
+        app.advance(TimeDelta::seconds(seconds) - TimeDelta::milliseconds(1))
+            .await;
+        assert_eq!(receiver.received().len(), sent - 1);
+        // WHEN it is due THEN there is one, at most a tenth later than the schedule says
+        let wait = step_to_due(&app) + TimeDelta::seconds(seconds) - TimeDelta::milliseconds(1);
+        app.run_until_idle().await;
+        assert_eq!(receiver.received().len(), sent);
+        assert!(
+            wait >= TimeDelta::seconds(seconds) && wait * 10 <= TimeDelta::seconds(seconds * 11),
+            "attempt {sent} came after {wait}"
+        );
+    }
+    // THEN the last failure ends it: dead, kept, and each attempt written down
+    assert_eq!(deliveries(&app), ["dead/4"]);
+    assert_eq!(
+        attempts(&app),
+        ["1 retry 503", "2 retry 503", "3 retry 503", "4 dead 503"]
+    );
+    let details = app.texts("select distinct detail from rowcall.attempt where duration_ms >= 0");
+    assert_eq!(details.len(), 1);
+    assert!(details[0].contains("answered 503"), "{details:?}");
+    app.advance(TimeDelta::days(3)).await;
+    assert_eq!(receiver.received().len(), 4);
+    // AND the object's next change goes its way
+    receiver.answer_with(|_| Answer::Status(204));
+    app.sql("update orders set revision = 2");
+    app.run_until_idle().await;
+    assert_eq!(deliveries(&app), ["dead/4", "delivered/1"]);
+    assert_eq!(attempts(&app)[4], "1 delivered 204");
+    assert_eq!(
+        app.count("select count(*) from rowcall.attempt where detail is null"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn the_first_entry_is_the_wait_before_the_first_attempt() {
+    let receiver = Receiver::start().await;
+    let mut app = mirrored_to(&receiver, r#"retry = { schedule = ["30s", "1m"] }"#).await;
+    app.sql("insert into orders values (1)");
+    app.run_until_idle().await;
+    assert_eq!(receiver.received().len(), 0);
+    app.advance(TimeDelta::milliseconds(29_999)).await;
+    assert_eq!(receiver.received().len(), 0);
+    app.advance(TimeDelta::milliseconds(1)).await;
+    assert_eq!(deliveries(&app), ["delivered/1"]);
+}
+
+#[tokio::test]
+async fn retry_after_is_honoured_within_bounds() {
+    let day = TimeDelta::days(1);
+    for (header, least) in [
+        ("120", TimeDelta::seconds(120)),
+        ("Mon, 02 Mar 2026 09:10:00 GMT", TimeDelta::minutes(10)),
+        // Less patience than the schedule has, and nonsense, are no wish.
+        ("1", TimeDelta::seconds(5)),
+        ("-7", TimeDelta::seconds(5)),
+        // Absurd ones are cut to a day.
+        ("99999999999999999999", day),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", day),
+    ] {
+        // GIVEN a receiver that asks to be left alone
+        let receiver = Receiver::start().await;
+        receiver.script([Answer::with_header(429, "retry-after", header)]);
+        let mut app = mirrored_to(&receiver, SCHEDULE).await;
+        app.sql("insert into orders values (1)");
+        app.run_until_idle().await;
+        // WHEN it is tried again THEN that is when it asked for
+        let wait = step_to_due(&app);
+        assert!(wait >= least && wait <= least * 11 / 10, "{header}: {wait}");
+        app.run_until_idle().await;
+        assert_eq!(deliveries(&app), ["delivered/2"], "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_a_failure_and_is_not_followed() {
+    let (receiver, elsewhere) = (Receiver::start().await, Receiver::start().await);
+    receiver.script([Answer::Redirect(elsewhere.url().to_owned())]);
+    let mut app = mirrored_to(&receiver, SCHEDULE).await;
+    app.sql("insert into orders values (1)");
+    app.run_until_idle().await;
+    assert_eq!(attempts(&app), ["1 retry 302"]);
+    app.advance(TimeDelta::seconds(6)).await;
+    assert_eq!(deliveries(&app), ["delivered/2"]);
+    assert_eq!(elsewhere.received().len(), 0);
+}
+
+#[tokio::test]
+async fn an_address_that_may_not_be_reached_is_final() {
+    // GIVEN an instance that may reach no private address, and a name that turns out to be one
+    let receiver = Receiver::start().await;
+    let options = Options {
+        allow_nets: &[],
+        ..Options::default()
+    };
+    let mut app = TestApp::start_with(ORDERS, options).await;
+    let url = format!("http://localhost:{}/hook", receiver.port());
+    subscribe(&app, &[subscription("mirror", &url, SCHEDULE)]).await;
+    // WHEN two changes are owed to it
+    app.sql("insert into orders values (1)");
+    app.sql("update orders set revision = 2");
+    app.run_until_idle().await;
+    // THEN each is dead after one attempt that says why
+    assert_eq!(deliveries(&app), ["dead/1", "dead/1"]);
+    let details = app.texts("select detail from rowcall.attempt where status is null");
+    assert!(
+        details.len() == 2 && details[0].contains("loopback"),
+        "{details:?}"
+    );
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn what_the_operator_can_mend_is_tried_by_the_schedule() {
+    // GIVEN a subscription whose address this instance may no longer reach
+    let receiver = Receiver::start().await;
+    let app = mirrored_to(&receiver, SCHEDULE).await;
+    let options = Options {
+        allow_nets: &[],
+        ..Options::default()
+    };
+    let mut strict = app.sibling_with(options).await;
+    drop(app);
+    strict.sql("insert into orders values (1)");
+    strict.run_until_idle().await;
+    assert_eq!(attempts(&strict), ["1 retry"]);
+    // WHEN it may again THEN the delivery is made
+    let mut app = strict.sibling().await;
+    drop(strict);
+    app.advance(TimeDelta::seconds(6)).await;
+    assert_eq!(deliveries(&app), ["delivered/2"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_is_gone_disables_its_subscription_until_it_is_resumed() {
+    // GIVEN three changes of an object and one of another
+    let receiver = Receiver::start().await;
+    receiver.answer_with(|_| Answer::Status(410));
+    let mut app = mirrored_to(&receiver, SCHEDULE).await;
+    app.sql("insert into orders values (1); update orders set revision = 2");
+    // WHEN the receiver answers that it is gone
+    app.run_until_idle().await;
+    app.sql("update orders set revision = 3; insert into orders values (9)");
+    app.run_until_idle().await;
+    // THEN the subscription is disabled with a reason, and nothing is sent, and nothing is lost
+    let shown = api(&app, "GET", &path_of(&app, "mirror"), &json!(null)).await;
+    assert_eq!(shown["state"], "disabled");
+    assert!(
+        shown["state_reason"].as_str().unwrap().contains("410"),
+        "{shown}"
+    );
+    assert_eq!(attempts(&app), ["1 retry 410"]);
+    app.advance(TimeDelta::days(2)).await;
+    assert_eq!(receiver.received().len(), 1);
+    assert_eq!(
+        deliveries(&app),
+        ["pending/1", "pending/0", "pending/0", "pending/0"]
+    );
+    // WHEN its owner resumes it THEN all are delivered, in order
+    receiver.answer_with(|_| Answer::Status(200));
+    let change = json!({"state": "active"});
+    let shown = api(&app, "PATCH", &path_of(&app, "mirror"), &change).await;
+    assert_eq!(
+        (&shown["state"], shown.get("state_reason")),
+        (&json!("active"), None)
+    );
+    app.run_until_idle().await;
+    assert_eq!(
+        deliveries(&app),
+        ["delivered/2", "delivered/1", "delivered/1", "delivered/1"]
+    );
+    let mut sent = rows(&receiver.received()[1..]);
+    sent.retain(|row| row != "9:1");
+    assert_eq!(sent, ["1:1", "1:2", "1:3"]);
+}
