@@ -3,7 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod flow;
+mod interleavings;
+mod isolation;
+mod lease;
+mod order;
+mod publisher;
+mod races;
+mod repeats;
 mod retry;
 mod shop;
+mod states;
+mod stopping;
 #[path = "../support/mod.rs"]
 mod support;

@@ -87,12 +87,7 @@ pub(crate) fn attempts(app: &TestApp) -> Vec<String> {
     )
 }
 
-/// Runs the stages once each, and no more.
-pub(crate) async fn run_once(app: &mut TestApp) {
-    publish(app).await;
-    deliver(app).await;
-}
-
+/// Runs a stage once, and no more.
 pub(crate) async fn publish(app: &mut TestApp) {
     app.instance
         .publish

@@ -1,0 +1,388 @@
+//! The races of the design, step by step: two sessions, one of which waits for the other.
+//!
+//! A delivery that is written as waiting, or given back, while what stands before it is settled: if
+//! neither transaction saw the other, it would wait for ever.
+
+use std::{collections::HashSet, thread::JoinHandle};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel::{
+    PgConnection, QueryableByName, RunQueryDsl as _, connection::SimpleConnection as _, sql_query,
+    sql_types::Integer,
+};
+use rowcall::{
+    deliver::store::{
+        Finish, delivery_claim, delivery_finish, lane_head_lock, lane_release, lease_held,
+        lease_rescue,
+    },
+    publish::store::lane_busy,
+};
+use uuid::Uuid;
+
+use crate::support::postgres::TestDatabase;
+
+/// A database with deliveries of one subscription, each named by its position.
+struct Repository {
+    database: TestDatabase,
+    subscription: Uuid,
+    lease: Uuid,
+    now: DateTime<Utc>,
+}
+
+/// A session in a transaction.
+struct Session {
+    connection: PgConnection,
+    process: i32,
+}
+
+impl Repository {
+    fn new() -> Self {
+        let repository = Self {
+            database: TestDatabase::create(),
+            subscription: Uuid::from_u128(7),
+            lease: Uuid::from_u128(8),
+            now: "2026-03-02T09:00:00Z".parse().unwrap(),
+        };
+        repository.execute(&format!(
+            "insert into rowcall.subscription (id, name, state, mode, origin, definition, created_at, updated_at) \
+             values ('{}', 'mirror', 'active', 'synchronous', 'api', '{{}}', now(), now())",
+            repository.subscription
+        ));
+        repository
+    }
+
+    fn execute(&self, sql: &str) {
+        self.database
+            .connect()
+            .batch_execute(sql)
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Writes a delivery at `position` of these lanes: `sending`, `due` or `blocked`.
+    fn delivery(&self, position: u128, lane: i64, previous: Option<i64>, state: &str) {
+        self.execute(&self.insert(position, lane, previous, state));
+    }
+
+    fn insert(&self, position: u128, lane: i64, previous: Option<i64>, state: &str) -> String {
+        let (id, now, lease) = (Uuid::from_u128(position), self.now, self.lease);
+        let previous = previous.map_or("null".to_owned(), |lane| lane.to_string());
+        let rest = match state {
+            "sending" => format!(
+                "'sending', null, '{lease}', '{}'",
+                now + TimeDelta::seconds(10)
+            ),
+            "due" => format!("'pending', '{now}', null, null"),
+            _ => "'pending', null, null, null".to_owned(),
+        };
+        format!(
+            "insert into rowcall.delivery (id, subscription_id, event_id, position, lane, lane_previous, \
+             sequence, created_at, state, due_at, lease_holder, lease_until) values ('{id}', '{}', '{id}', \
+             {position}, {lane}, {previous}, {position}, '{now}', {rest})",
+            self.subscription
+        )
+    }
+
+    fn begin(&self) -> Session {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = Integer)]
+            process: i32,
+        }
+        let mut connection = self.database.connect();
+        connection
+            .batch_execute("set deadlock_timeout = '10ms'; begin")
+            .unwrap();
+        let row: Row = sql_query("select pg_backend_pid() as process")
+            .get_result(&mut connection)
+            .unwrap();
+        Session {
+            connection,
+            process: row.process,
+        }
+    }
+
+    /// Runs `act` in a thread and returns when the session waits for a lock.
+    fn waiting<T: Send + 'static>(
+        &self,
+        session: Session,
+        act: impl FnOnce(&mut PgConnection) -> T + Send + 'static,
+    ) -> JoinHandle<(T, Session)> {
+        let process = session.process;
+        let handle = std::thread::spawn(move || {
+            let mut session = session;
+            (act(&mut session.connection), session)
+        });
+        let mut observer = self.database.connect();
+        loop {
+            let waits = sql_query(format!(
+                "select 1 where cardinality(pg_blocking_pids({process})) > 0"
+            ))
+            .execute(&mut observer)
+            .unwrap();
+            if waits == 1 {
+                return handle;
+            }
+            assert!(!handle.is_finished(), "it did not wait");
+        }
+    }
+
+    /// `pending` with a time, `blocked`, or the state.
+    fn state(&self, position: u128) -> String {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            state: String,
+        }
+        let row: Row = sql_query(format!(
+            "select case when state = 'pending' and due_at is null then 'blocked' \
+             when state = 'pending' then 'due' else state end as state \
+             from rowcall.delivery where id = '{}'",
+            Uuid::from_u128(position)
+        ))
+        .get_result(&mut self.database.connect())
+        .unwrap();
+        row.state
+    }
+
+    fn lanes(&self, lanes: &[i64]) -> Vec<(Uuid, i64)> {
+        lanes
+            .iter()
+            .map(|lane| (self.subscription, *lane))
+            .collect()
+    }
+
+    fn busy(&self, lanes: &[i64]) -> impl FnOnce(&mut PgConnection) -> HashSet<i64> + Send + use<> {
+        let lanes: HashSet<(Uuid, i64)> = self.lanes(lanes).into_iter().collect();
+        move |connection| {
+            let busy = lane_busy(connection, &lanes).unwrap();
+            busy.into_iter().map(|(_, lane)| lane).collect()
+        }
+    }
+
+    /// The first half of finishing: deliveries that this lease held are delivered.
+    fn settle(&self, positions: &[u128]) -> impl FnOnce(&mut PgConnection) -> usize + Send + use<> {
+        let (lease, now) = (self.lease, self.now);
+        let leases: Vec<(Uuid, Uuid)> = positions
+            .iter()
+            .map(|position| (Uuid::from_u128(*position), lease))
+            .collect();
+        move |connection| {
+            let finished: Vec<Finish> = lease_held(connection, &leases)
+                .unwrap()
+                .into_iter()
+                .map(|(id, _)| Finish {
+                    id,
+                    state: "delivered",
+                    due_at: None,
+                    is_parked: false,
+                    attempts: 1,
+                })
+                .collect();
+            delivery_finish(connection, &finished, now).unwrap()
+        }
+    }
+
+    /// The second half: what waits behind them is released.
+    fn release(&self, lanes: &[i64]) -> impl FnOnce(&mut PgConnection) -> usize + Send + use<> {
+        let (lanes, now) = (self.lanes(lanes), self.now);
+        move |connection| {
+            lane_head_lock(connection, &lanes).unwrap();
+            lane_release(connection, &lanes, now).unwrap()
+        }
+    }
+
+    fn rescue(&self) -> impl FnOnce(&mut PgConnection) -> usize + Send + use<> {
+        let later = self.now + TimeDelta::seconds(11);
+        move |connection| lease_rescue(connection, later).unwrap()
+    }
+}
+
+impl Session {
+    fn run<T>(&mut self, act: impl FnOnce(&mut PgConnection) -> T) -> T {
+        act(&mut self.connection)
+    }
+
+    fn commit(mut self) {
+        self.connection.batch_execute("commit").unwrap();
+    }
+}
+
+#[test]
+fn publishing_waits_for_whoever_settles_and_then_finds_the_lane_free() {
+    // GIVEN a delivery that is being settled
+    let repository = Repository::new();
+    repository.delivery(1, 10, None, "sending");
+    let mut finisher = repository.begin();
+    assert_eq!(finisher.run(repository.settle(&[1])), 1);
+    // WHEN publishing asks whether its lane is busy THEN it waits
+    let publisher = repository.waiting(repository.begin(), repository.busy(&[10]));
+    finisher.run(repository.release(&[10]));
+    finisher.commit();
+    // THEN it is not: what is published now may be sent at once
+    assert_eq!(publisher.join().unwrap().0, HashSet::new());
+}
+
+#[test]
+fn whoever_settles_waits_for_publishing_and_then_releases_what_it_wrote() {
+    // GIVEN publishing that found a lane busy
+    let repository = Repository::new();
+    repository.delivery(1, 10, None, "sending");
+    let mut publisher = repository.begin();
+    assert_eq!(publisher.run(repository.busy(&[10])), HashSet::from([10]));
+    // WHEN the delivery before is settled at this moment THEN that waits
+    let finisher = repository.waiting(repository.begin(), repository.settle(&[1]));
+    publisher
+        .connection
+        .batch_execute(&repository.insert(2, 10, None, "blocked"))
+        .unwrap();
+    publisher.commit();
+    // THEN it sees what was published, and releases it
+    let (settled, mut finisher) = finisher.join().unwrap();
+    assert_eq!((settled, finisher.run(repository.release(&[10]))), (1, 1));
+    finisher.commit();
+    assert_eq!(repository.state(2), "due");
+}
+
+#[test]
+fn publishing_holds_up_neither_claims_nor_releases() {
+    // GIVEN two lanes with something under way and something behind it, and a third that is due
+    let repository = Repository::new();
+    repository.delivery(1, 10, None, "blocked");
+    repository.delivery(2, 20, None, "sending");
+    repository.delivery(3, 30, None, "due");
+    repository.execute("update rowcall.delivery set position = 100 where position = 1");
+    repository.delivery(4, 10, None, "sending");
+    let mut finisher = repository.begin();
+    finisher.run(repository.settle(&[4, 2]));
+    // WHEN publishing has locked the last of one lane and waits for the other
+    let publisher = repository.waiting(repository.begin(), repository.busy(&[10, 20, 30]));
+    // THEN the first is released all the same (no circle), and what is due can be claimed
+    assert_eq!(finisher.run(repository.release(&[10, 20])), 1);
+    let mut claimer = repository.begin();
+    let until = repository.now + TimeDelta::seconds(10);
+    let (claim, now) = (Uuid::from_u128(9), repository.now);
+    let claimed =
+        claimer.run(|connection| delivery_claim(connection, claim, 9, until, now).unwrap());
+    assert_eq!(claimed.claimed.len(), 1);
+    claimer.commit();
+    finisher.commit();
+    assert_eq!(publisher.join().unwrap().0, HashSet::from([10, 30]));
+    assert_eq!(
+        (repository.state(1), repository.state(3)),
+        ("due".into(), "sending".into())
+    );
+}
+
+#[test]
+fn a_change_of_the_key_is_released_by_the_later_of_two_that_settle_at_once() {
+    for order in [[1, 2], [2, 1]] {
+        // GIVEN a change of the key that waits in two lanes
+        let repository = Repository::new();
+        repository.delivery(1, 10, None, "sending");
+        repository.delivery(2, 20, None, "sending");
+        repository.delivery(3, 20, Some(10), "blocked");
+        let lane = |position: u128| [position as i64 * 10];
+        // WHEN both that it waits for are settled, and neither is committed when the other looks
+        let (mut first, mut second) = (repository.begin(), repository.begin());
+        first.run(repository.settle(&order[..1]));
+        second.run(repository.settle(&order[1..]));
+        assert_eq!(first.run(repository.release(&lane(order[0]))), 0);
+        let second = repository.waiting(second, repository.release(&lane(order[1])));
+        first.commit();
+        // THEN the second sees the first
+        let (released, second) = second.join().unwrap();
+        assert_eq!(released, 1);
+        second.commit();
+        assert_eq!(repository.state(3), "due");
+    }
+}
+
+#[test]
+fn whoever_settles_waits_for_a_rescue_of_what_follows() {
+    // GIVEN a chain whose lease has ended, of which the first is being settled
+    let repository = Repository::new();
+    repository.delivery(1, 10, None, "sending");
+    repository.delivery(2, 10, None, "sending");
+    let mut finisher = repository.begin();
+    finisher.run(repository.settle(&[1]));
+    // WHEN another instance takes back the second at this moment THEN it does not wait
+    let mut rescuer = repository.begin();
+    assert_eq!(rescuer.run(repository.rescue()), 1);
+    // AND the finisher does, and releases it
+    let finisher = repository.waiting(finisher, repository.release(&[10]));
+    rescuer.commit();
+    let (released, finisher) = finisher.join().unwrap();
+    assert_eq!(released, 1);
+    finisher.commit();
+    assert_eq!(repository.state(2), "due");
+}
+
+#[test]
+fn a_rescue_leaves_what_a_finisher_looks_at_and_finds_it_later() {
+    let repository = Repository::new();
+    repository.delivery(1, 10, None, "sending");
+    repository.delivery(2, 10, None, "sending");
+    let mut finisher = repository.begin();
+    finisher.run(repository.settle(&[1]));
+    assert_eq!(finisher.run(repository.release(&[10])), 0);
+    let mut rescuer = repository.begin();
+    assert_eq!(rescuer.run(repository.rescue()), 0);
+    rescuer.commit();
+    finisher.commit();
+    let mut rescuer = repository.begin();
+    assert_eq!(rescuer.run(repository.rescue()), 1);
+    rescuer.commit();
+    assert_eq!(repository.state(2), "due");
+}
+
+#[test]
+fn a_lease_that_was_taken_back_holds_nothing() {
+    let repository = Repository::new();
+    repository.delivery(1, 10, None, "sending");
+    let mut rescuer = repository.begin();
+    rescuer.run(repository.rescue());
+    // WHEN a result comes while the lease is being taken back
+    let finisher = repository.waiting(repository.begin(), repository.settle(&[1]));
+    rescuer.commit();
+    // THEN it is not written
+    assert_eq!(finisher.join().unwrap().0, 0);
+    assert_eq!(repository.state(1), "due");
+}
+
+#[test]
+fn a_claim_takes_what_follows_its_head_up_to_what_it_cannot_take() {
+    // GIVEN a lane whose second is still another claim's, and one whose third is a change of the key
+    let repository = Repository::new();
+    for (position, lane, previous, state) in [
+        (1, 10, None, "due"),
+        (2, 10, None, "sending"),
+        (3, 10, None, "blocked"),
+        (4, 20, None, "due"),
+        (5, 20, None, "blocked"),
+        (6, 30, Some(20), "blocked"),
+        (7, 20, None, "blocked"),
+        (8, 40, None, "due"),
+        (9, 40, None, "blocked"),
+        (10, 40, Some(50), "blocked"),
+        (11, 40, None, "blocked"),
+    ] {
+        repository.delivery(position, lane, previous, state);
+    }
+    // WHEN all that is due is claimed THEN nothing overtakes
+    let mut session = repository.begin();
+    let until = repository.now + TimeDelta::seconds(10);
+    let found = session.run(|connection| {
+        delivery_claim(connection, Uuid::from_u128(9), 100, until, repository.now).unwrap()
+    });
+    let mut positions: Vec<i64> = found.claimed.iter().map(|row| row.position).collect();
+    positions.sort_unstable();
+    assert_eq!(positions, [1, 4, 5, 8, 9]);
+    session.connection.batch_execute("rollback; begin").unwrap();
+    // WHEN there is room for less THEN it is the first of a lane that are taken
+    let found = session.run(|connection| {
+        delivery_claim(connection, Uuid::from_u128(9), 4, until, repository.now).unwrap()
+    });
+    let mut positions: Vec<i64> = found.claimed.iter().map(|row| row.position).collect();
+    positions.sort_unstable();
+    assert_eq!(positions, [1, 4, 5, 8]);
+}
