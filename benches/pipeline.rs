@@ -72,7 +72,8 @@ fn prepare(cluster: &Cluster) -> String {
             .batch_execute(&format!(
                 "create table public.{table} (id integer primary key, status text, customer integer, \
                      total numeric(12, 2), note text, placed_at timestamptz, region text);
-                 insert into public.{table} select i, 'new', i % 1000, i, repeat('n', 100), now(), 'EU'
+                 insert into public.{table} \
+                     select i, 'new', i % 1000, i, repeat('n', 100), now(), 'EU' \
                      from generate_series(1, {ROWS}) i;
                  vacuum analyze public.{table}"
             ))
