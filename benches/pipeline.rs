@@ -70,11 +70,10 @@ fn prepare(cluster: &Cluster) -> String {
     for table in ["plain", "captured", "notifying"] {
         connection
             .batch_execute(&format!(
-                "create table public.{table} (id integer primary key, status text,
-                     customer integer, total numeric(12, 2), note text,
-                     placed_at timestamptz, region text);
-                 insert into public.{table}
-                     select i, 'new', i % 1000, i, repeat('n', 100), now(), 'EU'
+                "create table public.{table} (id integer primary key, status text, customer integer, \
+                     total numeric(12, 2), note text, placed_at timestamptz, region text);
+                 insert into public.{table} \
+                     select i, 'new', i % 1000, i, repeat('n', 100), now(), 'EU' \
                      from generate_series(1, {ROWS}) i;
                  vacuum analyze public.{table}"
             ))

@@ -64,6 +64,7 @@ pub mod registry;
 pub mod upkeep;
 
 pub mod account;
+
 pub mod api;
 
 pub mod auth;

@@ -181,10 +181,8 @@ async fn savepoints_functions_and_old_snapshots_ring_too() {
     let running = Running::start(ROWS).await;
     let mut looker = running.database.connect();
     let statements = [
-        "begin isolation level repeatable read; select 1 from rows; \
-         update rows set v = 'a' where id = 1; commit",
-        "begin isolation level serializable; select 1 from rows; \
-         update rows set v = 'b' where id = 1; commit",
+        "begin isolation level repeatable read; select 1 from rows; update rows set v = 'a' where id = 1; commit",
+        "begin isolation level serializable; select 1 from rows; update rows set v = 'b' where id = 1; commit",
         "begin; savepoint a; update rows set v = 'x' where id = 1; rollback to a; \
          update rows set v = 'c' where id = 1; commit",
         "begin; update rows set v = 'd' where id = 1; savepoint a; delete from rows where id = 2; \

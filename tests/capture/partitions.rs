@@ -52,8 +52,10 @@ async fn a_partition_that_is_attached_later_is_captured() {
     app.apply(&rows_metadata("").replace("[\"id\"]", "[\"id\", \"region\"]"))
         .await;
     let mut hand = ByHand::new(&app, 100);
-    app.sql("create table rows_c (like rows including all)");
-    app.sql("alter table rows attach partition rows_c for values in ('c')");
+    app.sql(
+        "create table rows_c (like rows including all); \
+         alter table rows attach partition rows_c for values in ('c')",
+    );
     app.sql("insert into rows values (1, 'x', 'c'); insert into rows_c values (2, 'y', 'c')");
     assert_eq!(hand.read_all().len(), 2);
     // Its TRUNCATE is, after the next upkeep.
