@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod flow;
+mod gaps;
 mod interleavings;
 mod isolation;
 mod lease;
+mod matching;
 mod order;
+mod plans;
 mod publisher;
 mod races;
 mod repeats;
