@@ -154,8 +154,8 @@ async fn a_transaction_left_open_over_the_falling_asleep_is_not_lost() {
 async fn single_commits_at_the_edge_of_sleep_are_all_noticed() {
     // GIVEN F7: each commit falls at another moment of the reader's falling asleep. A campaign sets
     // ROWCALL_TEST_COMMITS to a million.
-    let commits: usize =
-        std::env::var("ROWCALL_TEST_COMMITS").map_or(2_000, |text| text.parse().unwrap());
+    let commits: usize = std::env::var_os("ROWCALL_TEST_COMMITS")
+        .map_or(2_000, |text| text.to_str().unwrap().parse().unwrap());
     let running = Running::start(ROWS).await;
     let mut writer = running.database.connect();
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;

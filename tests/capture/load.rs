@@ -73,10 +73,8 @@ fn listener(url: &str) -> PgConnection {
 
 fn heard(listener: &mut PgConnection) -> usize {
     run(listener, "select 1");
-    listener
-        .notifications_iter()
-        .map(|notification| notification.unwrap())
-        .count()
+    let notifications: Result<Vec<_>, _> = listener.notifications_iter().collect();
+    notifications.unwrap().len()
 }
 
 /// Takes the doorbell's lock for share and keeps it, if the reader does not hold it.

@@ -121,7 +121,8 @@ fn files_and_lines_are_short() {
         }
         let is_sql = file.path.ends_with(".sql");
         for (place, line) in file.lines() {
-            let has_text = is_sql || line.contains('"') || line.ends_with('\\');
+            // rustfmt sees to code; what it leaves longer is a text.
+            let has_text = is_sql || !line.trim_start().starts_with("//");
             let max = if has_text {
                 COLUMNS_OF_TEXT_MAX
             } else {
