@@ -76,29 +76,17 @@ pub async fn run(args: DemoArgs, flags: Flags) -> miette::Result<()> {
         .into_diagnostic()?;
     let ledger = Arc::new(Ledger::default());
     let mut house = House::start(listen, flags.pg_bin, &ledger).await?;
-    view.line(&house.how_to(listen)).into_diagnostic()?;
-
-    let mut meter = Meter::start();
-    let writers = Writers::start(&house.url, args.rate, &ledger);
-    let mut running = Running {
+    let how_to = house.how_to(listen);
+    let running = Running {
         view: &mut view,
-        meter: &mut meter,
+        meter: Meter::start(),
         house: &mut house,
         ledger: &ledger,
     };
-    let watched = running.watch(&writers, args.run_for, shutdown).await;
-    let written = writers.stop().await;
-    let drained = match watched.and(written) {
-        Ok(()) => running.drain().await,
-        Err(error) => Err(error),
-    };
-    view.finish();
-    let report = match drained {
-        Ok(()) => report(&house, &ledger).await,
-        Err(error) => Err(error),
-    };
+    let judged = running.see_through(&how_to, &args, shutdown).await;
+    // Also when something failed: nothing may be left behind.
     house.stop().await?;
-    let report = report?;
+    let report = judged?;
     let text = report.text();
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())
@@ -111,25 +99,40 @@ pub async fn run(args: DemoArgs, flags: Flags) -> miette::Result<()> {
     }
 }
 
-async fn report(house: &House, ledger: &Ledger) -> miette::Result<Report> {
-    let attempts = house.attempts().await?;
-    Ok(Report {
-        account: house.account().await?,
-        tally: ledger.tally(),
-        verdict: ledger.verdict(&attempts),
-        latency: ledger.latency().1,
-    })
-}
-
-/// What there is to watch.
+/// A demo under way.
 struct Running<'a> {
     view: &'a mut View,
-    meter: &'a mut Meter,
+    meter: Meter,
     house: &'a mut House,
-    ledger: &'a Ledger,
+    ledger: &'a Arc<Ledger>,
 }
 
 impl Running<'_> {
+    /// Writes until it is time to stop, lets everything arrive, and judges.
+    async fn see_through(
+        mut self,
+        how_to: &str,
+        args: &DemoArgs,
+        shutdown: watch::Receiver<bool>,
+    ) -> miette::Result<Report> {
+        self.view.line(how_to).into_diagnostic()?;
+        let writers = Writers::start(&self.house.url, args.rate, self.ledger);
+        let watched = self.watch(&writers, args.run_for, shutdown).await;
+        // First of all the writers stop, whatever happened.
+        writers.stop().await.and(watched)?;
+        self.drain().await?;
+        let events = self.house.events_published().await?;
+        let last = self.meter.frame(self.ledger, events, "done".to_owned());
+        self.view.finish(&last);
+        let attempts = self.house.attempts().await?;
+        Ok(Report {
+            account: self.house.account().await?,
+            tally: self.ledger.tally(),
+            verdict: self.ledger.verdict(&attempts),
+            latency: self.ledger.latency().1,
+        })
+    }
+
     /// Shows how it goes until the time is up, a signal comes, or a part fails.
     async fn watch(
         &mut self,

@@ -82,9 +82,10 @@ impl View {
         }
     }
 
-    /// Leaves the last block on the terminal.
-    pub(super) fn finish(&self) {
+    /// Leaves a last block on the terminal.
+    pub(super) fn finish(&self, frame: &Frame) {
         if let Some(block) = &self.block {
+            block.set_message(frame.block());
             block.abandon();
         }
     }
