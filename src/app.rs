@@ -175,6 +175,10 @@ impl Instance {
         roles: &[Role],
         mut shutdown: watch::Receiver<bool>,
     ) {
+        if !roles.contains(&Role::Deliver) {
+            // Nobody would write the results of what publishing hands to the senders.
+            self.outbox.close();
+        }
         let (stop_deliver, deliver_stopped) = watch::channel(false);
         let (mut front, mut back) = (JoinSet::new(), JoinSet::new());
         if let Some(listener) = listener {

@@ -116,10 +116,17 @@ impl Outbox {
         (Self(Arc::new(inner)), results)
     }
 
-    /// Reserves half of what is free, so that publishing and claiming never shut each other out.
+    /// Reserves half of what is free, so that publishing and claiming never shut each other out. Nothing
+    /// once it is closed: what nobody here sends is left to others from the start.
     #[must_use]
     pub fn reserve(&self) -> Room {
         let mut places = 0;
+        if self.queue().is_closed {
+            return Room {
+                outbox: self.clone(),
+                places,
+            };
+        }
         let _ = self
             .0
             .in_memory

@@ -108,12 +108,11 @@ fn claim_followers(
     fn column<T>(heads: &[(i64, &ClaimedRow)], of: impl Fn(&ClaimedRow) -> T) -> Vec<T> {
         heads.iter().map(|(_, head)| of(head)).collect()
     }
-    let lanes: Vec<i64> = heads.iter().map(|(lane, _)| *lane).collect();
     sql_query(include_str!("claim_followers.sql"))
         .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
         .bind::<BigInt, _>(FOLLOWERS_MAX)
-        .bind::<Array<BigInt>, _>(lanes)
+        .bind::<Array<BigInt>, _>(heads.iter().map(|(lane, _)| *lane).collect::<Vec<_>>())
         .bind::<Array<SqlUuid>, _>(column(&heads, |head| head.subscription_id))
         .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))
         .bind::<BigInt, _>(limit as i64)
@@ -174,7 +173,7 @@ pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result
 
 /// Locks those of `leases` (delivery, claim) that still hold; the others are somebody else's now.
 ///
-/// FOR UPDATE is what settling needs: it is the one lock that publishing's FOR KEY SHARE stops.
+/// FOR UPDATE: the one lock that publishing's FOR KEY SHARE stops, so whatever settles takes it.
 pub fn lease_held(
     connection: &mut PgConnection,
     leases: &[(Uuid, Uuid)],
