@@ -167,18 +167,14 @@ impl Instance {
         })
     }
 
-    /// Runs the parts that `roles` name until `shutdown` turns true, then stops them in the order of
-    /// the flow: no more requests, no more publishing, then delivering drains.
+    /// Runs the parts that `roles` name until `shutdown` turns true, then stops them in the order
+    /// of the flow: no more requests, no more publishing, then delivering drains.
     pub async fn run(
         self,
         listener: Option<TcpListener>,
         roles: &[Role],
         mut shutdown: watch::Receiver<bool>,
     ) {
-        if !roles.contains(&Role::Deliver) {
-            // Nobody would write the results of what publishing hands to the senders.
-            self.outbox.close();
-        }
         let (stop_deliver, deliver_stopped) = watch::channel(false);
         let (mut front, mut back) = (JoinSet::new(), JoinSet::new());
         if let Some(listener) = listener {
@@ -191,6 +187,10 @@ impl Instance {
             readiness.check_add(name, need, reported);
             health
         };
+        if !roles.contains(&Role::Deliver) {
+            // Nobody here would write results, so what this instance publishes is left for others.
+            self.outbox.close();
+        }
         if roles.contains(&Role::Publish) {
             let health = start(self.publish.name(), Need::Necessary);
             front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));

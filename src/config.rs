@@ -108,7 +108,8 @@ pub struct Limits {
     pub connections_max: u32,
     /// Changes that one publishing transaction takes.
     pub changes_per_batch_max: usize,
-    /// The largest before and after image together, in bytes; a larger change is published as a gap.
+    /// The largest before and after image together, in bytes; a larger change is published as a
+    /// gap.
     pub value_bytes_max: u32,
     /// How long a sleeping reader trusts the doorbell before it looks by itself.
     pub safety_poll_ms: u64,
@@ -254,9 +255,25 @@ impl File {
         })?;
         toml::from_str(&text).map_err(|error| ConfigError::Parse {
             path: path.to_owned(),
-            detail: error.to_string(),
+            detail: place_and_message(&text, &error),
         })
     }
+}
+
+/// Where and what, without the line itself: it may hold a secret.
+fn place_and_message(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.matches('\n').count() + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    format!("line {line}, column {column}: {}", error.message())
 }
 
 impl Limits {
@@ -364,55 +381,4 @@ fn invalid(text: impl Into<String>) -> ConfigError {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn defaults_and_test_limits_hold_their_relations() {
-        Limits::default().validate().unwrap();
-        Limits::for_testing().validate().unwrap();
-    }
-
-    #[test]
-    fn a_lease_shorter_than_two_requests_is_refused() {
-        let limits = Limits {
-            lease_ms: 20_000,
-            ..Limits::default()
-        };
-        let text = limits.validate().unwrap_err().to_string();
-        assert!(text.contains("limits.lease_ms"), "{text}");
-    }
-
-    #[test]
-    fn an_unknown_setting_is_an_error_with_its_place() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("rowcall.toml");
-        std::fs::write(
-            &path,
-            "listen = \"127.0.0.1:1\"\n[limits]\nsender_max = 3\n",
-        )
-        .unwrap();
-        let flags = Flags {
-            config: Some(path),
-            ..Flags::default()
-        };
-        let text = Config::load(flags).unwrap_err().to_string();
-        assert!(
-            text.contains("line 3") && text.contains("sender_max"),
-            "{text}"
-        );
-    }
-
-    #[test]
-    fn without_a_database_the_error_says_how_to_name_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("rowcall.toml");
-        std::fs::write(&path, "").unwrap();
-        let error = Config::load(Flags {
-            config: Some(path),
-            ..Flags::default()
-        })
-        .unwrap_err();
-        assert!(matches!(error, ConfigError::NoDatabase));
-    }
-}
+mod tests;

@@ -1,7 +1,10 @@
-//! Postgres behind one type: a pool, a bound on how many wait for it, and one transaction a closure.
+//! Postgres behind one type: a pool, a bound on how many wait for it, and one transaction a
+//! closure.
 //!
 //! Diesel and r2d2 block, so each use is one closure on a blocking thread. The semaphore stands
 //! before the thread: when the pool is used up, tasks wait, not threads.
+
+mod url;
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
@@ -17,10 +20,13 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use r2d2::Pool;
 use tokio::sync::Semaphore;
 
+pub(crate) use self::url::with_settings;
+
 /// The repository's schema, version by version.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
-/// The advisory lock under which the schema and the triggers are changed: two-key form, class "rowc".
+/// The advisory lock under which the schema and the triggers are changed: two-key form, class
+/// "rowc".
 pub const DDL_LOCK: (i32, i32) = (0x726f_7763, 1);
 
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.
@@ -61,9 +67,16 @@ pub enum DbError {
         "nothing was changed by the migration that failed; mend its cause and run `rowcall migrate`"
     ))]
     Migration(#[source] Box<dyn StdError + Send + Sync>),
+    /// Rowcall's tables are not there.
+    #[error("the database has no repository of this version: {detail}")]
+    #[diagnostic(help("run `rowcall migrate` first; `rowcall serve` does it when it starts"))]
+    NotMigrated {
+        /// In Postgres' words.
+        detail: String,
+    },
     /// A statement failed.
     #[error("a statement failed")]
-    Query(#[from] diesel::result::Error),
+    Query(#[source] diesel::result::Error),
     /// The repository holds what this version of Rowcall does not write.
     #[error("{what} in the repository can't be read")]
     #[diagnostic(help(
@@ -81,7 +94,43 @@ pub enum DbError {
     Panicked,
 }
 
+impl From<QueryError> for DbError {
+    /// Tells what an operator can mend from what failed otherwise. Diesel keeps neither apart, so
+    /// they are told by their text.
+    fn from(error: QueryError) -> Self {
+        let QueryError::DatabaseError(_, information) = &error else {
+            return Self::Query(error);
+        };
+        let detail = information.message().to_owned();
+        if detail.starts_with("permission denied for") && detail.contains("rowcall") {
+            let help = "use the user that ran `rowcall migrate`, or, as an administrator, GRANT that \
+                        user TO this one";
+            Self::Privilege {
+                detail,
+                help: help.to_owned(),
+            }
+        } else if detail.starts_with("relation \"rowcall.") && detail.ends_with("does not exist") {
+            Self::NotMigrated { detail }
+        } else {
+            Self::Query(error)
+        }
+    }
+}
+
 impl DbError {
+    /// Why no connection could be made, without what a URL that can't be read is quoted with: it
+    /// may hold the password.
+    fn connect(error: impl StdError + Send + Sync + 'static) -> Self {
+        let text = error.to_string();
+        let names_server_only =
+            text.contains("connection to server") || text.contains("could not translate host name");
+        if names_server_only || !text.contains('"') {
+            return Self::Connect(Box::new(error));
+        }
+        let begin = text.split('"').next().unwrap_or_default().trim_end();
+        Self::Connect(format!("{begin} ... (the URL is not shown)").into())
+    }
+
     /// Whether the same request may succeed a moment later: the database is away or busy, as
     /// opposed to a fault of Rowcall's own or of the set-up.
     #[must_use]
@@ -133,18 +182,19 @@ impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
 }
 
 impl Database {
-    /// Prepares a pool of at most `connections_max`; connections are made when they are first needed.
+    /// Prepares a pool of at most `connections_max`; connections are made when they are first
+    /// needed.
     #[must_use]
     pub fn new(url: &str, connections_max: u32) -> Self {
         let pool = Pool::builder()
             .max_size(connections_max)
             .min_idle(Some(0))
             .connection_timeout(CONNECT_TIMEOUT)
-            // A broken connection shows itself at its first statement, and the stage repeats its run;
-            // r2d2's own check would cost a round trip each time.
+            // A broken connection shows itself at its first statement, and the stage repeats its
+            // run; r2d2's own check would cost a round trip each time.
             .test_on_check_out(false)
             .connection_customizer(Box::new(Session))
-            .build_unchecked(ConnectionManager::new(url));
+            .build_unchecked(ConnectionManager::new(with_settings(url)));
         Self {
             pool,
             permits: Arc::new(Semaphore::new(connections_max as usize)),
@@ -181,9 +231,7 @@ impl Database {
             .map_err(|_| DbError::Panicked)?;
         let pool = self.pool.clone();
         let task = tokio::task::spawn_blocking(move || {
-            let mut connection = pool
-                .get()
-                .map_err(|error| DbError::Connect(Box::new(error)))?;
+            let mut connection = pool.get().map_err(DbError::connect)?;
             work(&mut connection)
         });
         task.await.map_err(|_| DbError::Panicked)?
@@ -194,10 +242,22 @@ impl Database {
 ///
 /// Blocks; fails with [`DbError::Connect`].
 pub fn connect(url: &str) -> Result<PgConnection, DbError> {
-    let mut connection =
-        PgConnection::establish(url).map_err(|error| DbError::Connect(Box::new(error)))?;
+    let mut connection = PgConnection::establish(&with_settings(url)).map_err(DbError::connect)?;
     connection.batch_execute(SESSION)?;
     Ok(connection)
+}
+
+/// Creates the database `name` in the server of `url`, if it is not there. Blocks. `name` is ours:
+/// it is not quoted.
+pub fn database_ensure(url: &str, name: &str) -> Result<(), DbError> {
+    let mut connection = connect(url)?;
+    let known = diesel::sql_query("select 1 from pg_catalog.pg_database where datname = $1")
+        .bind::<Text, _>(name)
+        .execute(&mut connection)?;
+    if known == 0 {
+        connection.batch_execute(&format!("create database {name}"))?;
+    }
+    Ok(())
 }
 
 #[derive(QueryableByName)]
@@ -212,6 +272,8 @@ struct Server {
     role: String,
     #[diesel(sql_type = Bool)]
     has_schema: bool,
+    #[diesel(sql_type = Bool)]
+    may_create: bool,
 }
 
 /// Brings the schema to this program's version; does nothing if it is there. Blocks.
@@ -220,21 +282,33 @@ struct Server {
 /// start at once, one migrates and the others wait and find it done.
 pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     let mut connection = connect(url)?;
+    let (class, object) = DDL_LOCK;
+    // Before the look at the schema, or two programs would both make it. The session ends with this
+    // function, and the lock with it.
+    connection.batch_execute(&format!(
+        "set statement_timeout = 0; select pg_advisory_lock({class}, {object})"
+    ))?;
     let server: Server = diesel::sql_query(
         "select current_setting('server_version') as version, \
          current_setting('server_version_num')::integer >= 150000 as supported, \
          current_database()::text as database, current_user::text as role, \
-         to_regnamespace('rowcall') is not null as has_schema",
+         to_regnamespace('rowcall') is not null as has_schema, \
+         coalesce(has_schema_privilege(to_regnamespace('rowcall'), 'CREATE') \
+             and has_schema_privilege(to_regnamespace('rowcall'), 'USAGE'), true) as may_create",
     )
     .get_result(&mut connection)?;
     if !server.supported {
         return Err(DbError::TooOld(server.version));
     }
-    let (class, object) = DDL_LOCK;
-    // The session ends with this function, and the lock with it.
-    connection.batch_execute(&format!(
-        "set statement_timeout = 0; select pg_advisory_lock({class}, {object})"
-    ))?;
+    if !server.may_create {
+        return Err(DbError::Privilege {
+            detail: "the schema rowcall is another user's".to_owned(),
+            help: format!(
+                "use the user that it belongs to, or, as an administrator, GRANT that user TO \"{}\"",
+                server.role
+            ),
+        });
+    }
     if !server.has_schema {
         connection
             .batch_execute("create schema rowcall; revoke all on schema rowcall from public")

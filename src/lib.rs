@@ -1,21 +1,84 @@
 //! Rowcall: a Postgres-backed notification service.
+//!
+//! Services write rows as they always did. Rowcall captures each change inside the writer's
+//! transaction, makes an event of it after the commit, and sends it to every webhook that has
+//! subscribed.
+//!
+//! ```text
+//! writer's transaction            publish                         deliver                 sink
+//! row change -> trigger -> change table -> events, deliveries -> claim, send, record -> webhook
+//!                     \- doorbell, only while the reader sleeps
+//! ```
+//!
+//! Everything between the arrows is a table of the schema `rowcall`, so that any part may die at
+//! any moment. The parts are stages of one shape, [`stage::Stage`]: `run_once(now)` does a bounded
+//! piece of work and is harmless when repeated. A nudge only makes a stage look sooner.
+//!
+//! # What always holds
+//!
+//! 1. Nothing committed is lost, and nothing rolled back is sent: the cursor is a snapshot, and it
+//!    moves in the transaction that writes the events.
+//! 2. An event has the same id and body on every attempt.
+//! 3. Per subscription and object, first receipts come in the order of the changes: a delivery is
+//!    claimed only when those before it in its lane are settled.
+//! 4. A writer's statement never fails, and never waits, because of Rowcall; only a commit that
+//!    wakes a sleeping reader notifies.
+//! 5. No transaction is open during a send, and a delivery is finished only by the holder of its
+//!    lease.
+//! 6. A lost notification costs time only.
+//! 7. A poisoned row or receiver does not stop its neighbours.
+//! 8. Everything that grows or waits has a named limit.
+//! 9. Secrets, and masked and excluded columns, are in no log, error or event.
+//!
+//! docs/ARCHITECTURE.md names the tests that show each, walks a change through the files, draws the
+//! states of a delivery, and says what is deliberately absent.
+//!
+//! # The modules, in reading order
+//!
+//! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
+//! a change: [`capture`], [`publish`], [`deliver`], [`sink`]. Then what decides who is told of
+//! what: [`catalog`], [`subscription`], and [`registry`], which is both at run time. [`upkeep`] is
+//! what hurries nobody; [`account`] tells what became of every change. Around them: [`api`] and
+//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+
+// Apart from each other, or rustfmt would sort them.
+
+pub mod app;
+
+pub mod stage;
+
+pub mod capture;
+
+pub mod publish;
+
+pub mod deliver;
+
+pub mod sink;
+
+pub mod catalog;
+
+pub mod subscription;
+
+pub mod registry;
+
+pub mod upkeep;
+
+pub mod account;
 
 pub mod api;
-pub mod app;
+
 pub mod auth;
-pub mod capture;
-pub mod catalog;
-pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod db;
-pub mod deliver;
-pub mod nearest;
+
 pub mod observe;
+
+pub mod config;
+
+pub mod db;
+
+pub mod clock;
+
+pub mod cli;
+
 pub mod private_postgres;
-pub mod publish;
-pub mod registry;
-pub mod sink;
-pub mod stage;
-pub mod subscription;
-pub mod upkeep;
+
+pub mod nearest;

@@ -3,7 +3,8 @@
 /// How much of the longer name may differ before a suggestion would only confuse: a third.
 const DIFFERENCE_MAX: f64 = 0.34;
 
-/// The candidate nearest to `name`, if one is near enough to be what was meant. Case does not count.
+/// The candidate nearest to `name`, if one is near enough to be what was meant. Case does not
+/// count.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = name.to_lowercase();
     candidates

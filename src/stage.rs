@@ -1,4 +1,5 @@
-//! The one loop. A stage does a bounded piece of work when asked and says whether there may be more.
+//! The one loop. A stage does a bounded piece of work when asked and says whether there may be
+//! more.
 //!
 //! A nudge only makes a stage look sooner; what there is to do is read from Postgres each time. So
 //! running a stage twice, or losing a nudge, is harmless.
@@ -159,7 +160,7 @@ mod tests {
 
         async fn rest(&mut self, _: DateTime<Utc>) {
             self.rested.send_modify(|count| *count += 1);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

@@ -12,8 +12,11 @@ begin
             null;
         end;
     end if;
-    -- Creating a function that the role owns asks for membership; a superuser has it already.
-    if not pg_catalog.pg_has_role(current_user, 'rowcall_capture', 'member') then
+    -- Creating a function that the role owns asks for SET ROLE; a superuser may do so already. From
+    -- PostgreSQL 16 on, who creates a role is its member and yet may not.
+    if not pg_catalog.pg_has_role(current_user, 'rowcall_capture',
+            case when pg_catalog.current_setting('server_version_num')::integer < 160000
+                then 'member' else 'set' end) then
         execute pg_catalog.format('grant rowcall_capture to %I', current_user);
     end if;
 end

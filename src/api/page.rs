@@ -1,7 +1,7 @@
 //! Lists in pages: a bounded `limit` and an opaque cursor.
 //!
-//! All lists are ordered by id, oldest first; the cursor is the last id of a page, so a page costs the
-//! same however far it lies in the list.
+//! All lists are ordered by id, oldest first; the cursor is the last id of a page, so a page costs
+//! the same however far it lies in the list.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;

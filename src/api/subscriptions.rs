@@ -263,7 +263,8 @@ pub(super) async fn delete(
     State(state): State<ApiState>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    // A body means nothing here (RFC 9110, section 9.3.5); it is read so that the connection lives on.
+    // A body means nothing here (RFC 9110, section 9.3.5); it is read so that the connection lives
+    // on.
     drop(body);
     let owner = caller.owner_for(Action::WriteSubscriptions)?;
     let now = state.clock.now();

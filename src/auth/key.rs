@@ -167,7 +167,8 @@ fn check_digits(id: &str, secret: &str) -> String {
 
 /// `length` characters of `alphabet`, each equally likely.
 fn draw(alphabet: &[u8], length: usize) -> Result<String, getrandom::Error> {
-    // Bytes at or above the largest multiple of the alphabet's size would favour its first characters.
+    // Bytes at or above the largest multiple of the alphabet's size would favour its first
+    // characters.
     let fair = 256 - 256 % alphabet.len();
     let mut text = String::with_capacity(length);
     while text.len() < length {

@@ -1,14 +1,13 @@
-//! The snapshot cursor: what was committed since the last batch, exactly once, in the order of capture.
+//! The snapshot cursor: what was committed since the last batch, exactly once, in the order of
+//! capture.
 //!
-//! A batch is what is visible in one snapshot and not in an earlier one. It is the same whenever it is
-//! read, so it may be published in several transactions and read again after a crash.
-
-use diesel::PgConnection;
+//! A batch is what is visible in one snapshot and not in an earlier one. It is the same whenever it
+//! is read, so it may be published in several transactions and read again after a crash.
 
 use super::store::{
     ChangeRow, Cursor, changes_declare, changes_fetch, changes_read, cursor_get, snapshot_now,
 };
-use crate::db::{DbError, connect};
+use crate::db::{Connection, DbError, QueryError, connect};
 
 /// Why no batch could be read.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +34,8 @@ pub enum ReadError {
     },
 }
 
-impl From<diesel::result::Error> for ReadError {
-    fn from(error: diesel::result::Error) -> Self {
+impl From<QueryError> for ReadError {
+    fn from(error: QueryError) -> Self {
         Self::Database(error.into())
     }
 }
@@ -62,7 +61,7 @@ pub struct Reader {
 
 /// A batch that is too large for one transaction: its own session, which keeps it sorted.
 struct LargeBatch {
-    connection: PgConnection,
+    connection: Connection,
     snapshot: String,
     /// The last change handed out.
     seq: i64,
@@ -83,9 +82,9 @@ impl Reader {
         }
     }
 
-    /// Reads the next changes in the publishing transaction, which must not have written yet: its own
-    /// transaction id would be missing from the snapshot. `None`: there are none.
-    pub fn read(&mut self, connection: &mut PgConnection) -> Result<Option<Batch>, ReadError> {
+    /// Reads the next changes in the publishing transaction, which must not have written yet: its
+    /// own transaction id would be missing from the snapshot. `None`: there are none.
+    pub fn read(&mut self, connection: &mut Connection) -> Result<Option<Batch>, ReadError> {
         let from = cursor_get(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
         match &from.batch_snapshot {
@@ -126,8 +125,9 @@ impl Reader {
         Batch { changes, from, to }
     }
 
-    /// The next chunk of a batch that was begun, and whether it is the last. After a restart, or after
-    /// a transaction that was rolled back, the batch is opened again behind what was published.
+    /// The next chunk of a batch that was begun, and whether it is the last. After a restart, or
+    /// after a transaction that was rolled back, the batch is opened again behind what was
+    /// published.
     fn next_of_large(
         &mut self,
         from: &Cursor,

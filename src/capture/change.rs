@@ -58,8 +58,13 @@ pub struct Change {
 }
 
 impl Change {
-    /// Reads a captured row with the help of its object type. `Err` gives the row back with the reason
-    /// why it is none of that type: a key column that is missing or null, or an image that is no row.
+    /// Reads a captured row with the help of its object type. `Err` gives the row back with the
+    /// reason why it is none of that type: a key column that is missing or null, or an image that
+    /// is no row.
+    #[expect(
+        clippy::result_large_err,
+        reason = "both variants carry the row, which is moved either way"
+    )]
     pub fn read(row: ChangeRow, key: &[String]) -> Result<Self, (ChangeRow, String)> {
         let Some(op) = Op::parse(&row.op) else {
             let reason = format!("unknown operation `{}`", row.op);

@@ -5,17 +5,19 @@
 //! writer notifies. A reader that is awake, or not there, costs the writer nothing but that try.
 //!
 //! Falling asleep must not leave behind a writer that tried K just before it was taken, found the
-//! reader awake, and has yet to commit. Such a writer holds RowExclusiveLock on a leaf of the change
-//! table, taken before it tried K. So the order is: take K; list those holders; then read until a read
-//! that began after all of them had ended finds nothing. (Snapshots can't judge this: on a quiet cluster an open
-//! transaction is not listed in them.) K is only ever tried, never waited for: a waiter in the
-//! lock's queue makes the writers' try fail, and all of them would notify.
+//! reader awake, and has yet to commit. Such a writer holds RowExclusiveLock on a leaf of the
+//! change table, taken before it tried K. So the order is: take K; list those holders; then read
+//! until a read that began after all of them had ended finds nothing. (Snapshots can't judge this:
+//! on a quiet cluster an open transaction is not listed in them.) K is only ever tried, never
+//! waited for: a waiter in the lock's queue makes the writers' try fail, and all of them would
+//! notify.
 
 use std::time::{Duration, Instant};
 
-use diesel::RunQueryDsl;
-
-use super::listen_socket::{ListenError, ListenSocket};
+use super::{
+    listen_socket::{ListenError, ListenSocket},
+    store::doorbell_ring,
+};
 use crate::{
     db::{DDL_LOCK, Database, DbError},
     observe::metrics::READER_SLEEPS,
@@ -83,8 +85,8 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// A doorbell of the repository at `url`. `warn` is told why the reader polls, and `None` when it
-    /// no longer has to.
+    /// A doorbell of the repository at `url`. `warn` is told why the reader polls, and `None` when
+    /// it no longer has to.
     #[must_use]
     pub fn new(
         url: &str,
@@ -154,7 +156,8 @@ impl Doorbell {
         match &mut self.phase {
             Phase::Awake => {
                 if try_lock(session).await? {
-                    // Entered before the holders are listed, so that a failure in between lets go of K.
+                    // Entered before the holders are listed, so that a failure in between lets go
+                    // of K.
                     self.phase = Phase::Falling(Vec::new());
                     let writers = session.query(WRITERS).await?;
                     self.phase = Phase::Falling(writers);
@@ -224,8 +227,8 @@ impl Doorbell {
         self.session = None;
         self.rings = false;
         self.phase = Phase::Awake;
-        // Without a session there is no publish lock; the cursor's revision still lets one publisher
-        // win each batch.
+        // Without a session there is no publish lock; the cursor's revision still lets one
+        // publisher win each batch.
         self.duty = Duty::Publish;
         self.retry_session_at = Instant::now() + RECONNECT_WAIT;
     }
@@ -247,11 +250,7 @@ impl Doorbell {
             return Ok(Err(error));
         }
         self.database
-            .run(|connection| {
-                diesel::sql_query("select pg_catalog.pg_notify('rowcall', '')")
-                    .execute(connection)
-                    .map_err(DbError::from)
-            })
+            .run(|connection| doorbell_ring(connection).map_err(DbError::from))
             .await?;
         let heard = tokio::time::timeout(SELF_TEST_WAIT, session.notified()).await;
         let prepared = match session
@@ -269,8 +268,8 @@ impl Doorbell {
             Ok(Ok(())) => Bell::Rings,
         };
         self.rings = bell == Bell::Rings;
-        // A pooler that swallows notifications does not keep session locks either; there the cursor's
-        // revision decides who publishes.
+        // A pooler that swallows notifications does not keep session locks either; there the
+        // cursor's revision decides who publishes.
         self.duty = if bell == Bell::Unheard {
             Duty::Publish
         } else {

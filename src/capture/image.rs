@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use crate::catalog::object_key::key_text_push;
 
-/// The columns of a row in the table's order, each with its value's JSON text. Duplicate names, which
-/// a row can't have, would be kept.
+/// The columns of a row in the table's order, each with its value's JSON text. Duplicate names,
+/// which a row can't have, would be kept.
 #[derive(Debug)]
 pub struct Image<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 

@@ -1,9 +1,10 @@
 //! One session connection to Postgres whose socket tokio watches: LISTEN without a thread and
 //! without polling.
 //!
-//! Diesel shows neither the socket nor a notification as it arrives, so this speaks to libpq itself.
-//! It is the only place with `unsafe`. Each function of libpq used here needs a live connection or
-//! result, which [`Connection`] and [`Answer`] own from the moment libpq gives them until drop.
+//! Diesel shows neither the socket nor a notification as it arrives, so this speaks to libpq
+//! itself. It is the only place with `unsafe`. Each function of libpq used here needs a live
+//! connection or result, which [`Connection`] and [`Answer`] own from the moment libpq gives them
+//! until drop.
 #![expect(
     unsafe_code,
     reason = "libpq is a C library; each block says why it is sound"
@@ -19,6 +20,8 @@ use std::{
 use pq_sys as pq;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::db::with_settings;
 
 /// How long one statement of the session may take before the session is given up: the statements
 /// sent here take no locks to wait for.
@@ -68,14 +71,15 @@ impl AsRawFd for Socket {
 impl ListenSocket {
     /// Connects; runs on a blocking thread, because resolving a name blocks inside libpq.
     pub async fn connect(url: &str) -> Result<Self, ListenError> {
-        let url = CString::new(url)
+        let url = CString::new(with_settings(url))
             .map_err(|_| ListenError::Connect("the URL has a NUL byte".to_owned()))?;
         let connection = tokio::task::spawn_blocking(move || Connection::open(&url))
             .await
             .map_err(|error| ListenError::Connect(error.to_string()))??;
         let socket = connection.socket()?;
         // SAFETY: the descriptor stays open until `connection` is dropped, which is after the
-        // registration: fields are dropped in their order, and on the way out of here `socket` goes first.
+        // registration: fields are dropped in their order, and on the way out of here `socket` goes
+        // first.
         let socket = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }
             .map_err(|error| ListenError::Connect(error.to_string()))?;
         let mut session = Self {

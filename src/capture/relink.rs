@@ -1,12 +1,13 @@
 //! Puts the changes of one transaction to one object into the order in which they happened.
 //!
-//! Capture order is the order in which triggers fired, and the application's own triggers can turn it
-//! around: a trigger of row 1 that updates row 2 is captured before the statement's own change of row 2. But each
-//! change carries the row before and after, so the changes of an object form a chain, and the chain tells the
-//! order: a path that uses every change once (an Eulerian path over row images).
+//! Capture order is the order in which triggers fired, and the application's own triggers can turn
+//! it around: a trigger of row 1 that updates row 2 is captured before the statement's own change
+//! of row 2. But each change carries the row before and after, so the changes of an object form a
+//! chain, and the chain tells the order: a path that uses every change once (an Eulerian path over
+//! row images).
 //!
-//! A row that moved between partitions was captured as a delete in one leaf and a create in another;
-//! it becomes the one update that it was.
+//! A row that moved between partitions was captured as a delete in one leaf and a create in
+//! another; it becomes the one update that it was.
 
 use std::collections::HashMap;
 
@@ -59,8 +60,8 @@ fn groups(changes: &[Change]) -> Vec<Vec<usize>> {
         .collect()
 }
 
-/// The order that makes each change begin with the row that the one before it left; `None` if they are
-/// in such an order already or there is none.
+/// The order that makes each change begin with the row that the one before it left; `None` if they
+/// are in such an order already or there is none.
 fn chain_order(group: &[Change]) -> Option<Vec<usize>> {
     let is_chain = group
         .windows(2)

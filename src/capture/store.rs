@@ -116,7 +116,8 @@ pub fn changes_read(
 }
 
 /// Opens a cursor over the same changes without a limit, which outlives the transaction. Postgres
-/// keeps what it has sorted in a file of its own, so a transaction of ten million changes is sorted once.
+/// keeps what it has sorted in a file of its own, so a transaction of ten million changes is sorted
+/// once.
 pub fn changes_declare(
     connection: &mut PgConnection,
     lower: &str,
@@ -164,6 +165,13 @@ pub fn cursor_advance(
     .bind::<BigInt, _>(changes)
     .execute(connection)
     .map(|rows| rows == 1)
+}
+
+/// Rings the doorbell, as a writer would.
+pub fn doorbell_ring(connection: &mut PgConnection) -> Result<(), diesel::result::Error> {
+    sql_query("select pg_catalog.pg_notify('rowcall', '')")
+        .execute(connection)
+        .map(|_| ())
 }
 
 /// How many changes are committed and not yet published; for the account, not for the hot path.

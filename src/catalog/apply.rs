@@ -131,13 +131,14 @@ pub async fn plan(database: &Database, order: Arc<Order>) -> Result<Plan, ApplyE
 /// # Errors
 ///
 /// See [`ApplyError`]; after any of them nothing was changed.
-pub async fn apply<E>(
+pub async fn apply<I, E>(
     database: &Database,
     order: Arc<Order>,
     now: DateTime<Utc>,
-    install: impl Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E> + Clone + Send + 'static,
+    install: I,
 ) -> Result<Outcome, ApplyError>
 where
+    I: Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E> + Clone + Send + 'static,
     E: Into<ApplyError>,
 {
     let mut attempt = 1;

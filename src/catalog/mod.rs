@@ -1,8 +1,8 @@
 //! The catalogue: which tables are business objects, and which events they have.
 //!
-//! [`load`] reads a folder of TOML files (of [`document`]s) and keeps the [`place`] of everything that
-//! was written. [`shape`] is what the real tables look like, [`store`] what runs. [`validate`] and
-//! [`plan`] are pure: the first compares the folder with the tables, the second with what runs.
+//! [`load`] reads a folder of TOML files (of [`document`]s) and keeps the [`place`] of everything
+//! that was written. [`shape`] is what the real tables look like, [`store`] what runs. [`validate`]
+//! and [`plan`] are pure: the first compares the folder with the tables, the second with what runs.
 //! [`examine`] puts these together, and [`apply`] does the whole under the registry's lock, in one
 //! transaction, as a new version. A folder with a [`problem`] changes nothing.
 

@@ -147,7 +147,8 @@ pub fn name_matches(pattern: &str, name: &str) -> bool {
         return rest.is_empty();
     };
     let middle: Vec<&str> = parts.collect();
-    // The parts between stars are taken at their first place; what follows the last star must end the name.
+    // The parts between stars are taken at their first place; what follows the last star must end
+    // the name.
     for part in &middle[..middle.len() - 1] {
         match rest.find(part) {
             Some(at) => rest = &rest[at + part.len()..],

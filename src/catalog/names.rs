@@ -34,7 +34,8 @@ pub fn name_fault(name: &str) -> Option<String> {
 }
 
 /// What [`name_fault`] expects, for a help text.
-pub const NAME_HELP: &str = "names are lower-case letters, digits, `_` and `-`, begin with a letter, and are joined by dots";
+pub const NAME_HELP: &str = "names are lower-case letters, digits, `_` and `-`, begin with a \
+    letter, and are joined by dots";
 
 fn is_part(part: &str) -> bool {
     let mut bytes = part.bytes();

@@ -12,8 +12,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Appends one key value, given as the JSON that Postgres made of it, to a key's text. Returns false
-/// for null: an object without a key value is no object.
+/// Appends one key value, given as the JSON that Postgres made of it, to a key's text. Returns
+/// false for null: an object without a key value is no object.
 pub fn key_text_push(text: &mut String, is_first: bool, value: &RawValue) -> bool {
     let json = value.get();
     if json == "null" {

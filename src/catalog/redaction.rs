@@ -3,8 +3,8 @@
 //! It works on the text and not on the parsed file, because the line that can't be parsed may be
 //! the one with the secret. Every byte keeps its place, so that spans stay right.
 
-/// Replaces what is, or looks like, a secret by `*`: the value of `secret = "..."`, every `whsec_...`,
-/// and the user name and password of a URL.
+/// Replaces what is, or looks like, a secret by `*`: the value of `secret = "..."`, every
+/// `whsec_...`, and the user name and password of a URL.
 pub(super) fn redacted(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
     blank_literals(text, &mut bytes);

@@ -290,7 +290,8 @@ fn identifier(name: &str) -> String {
     let plain = name.bytes().enumerate().all(|(at, byte)| {
         byte.is_ascii_lowercase() || byte == b'_' || at > 0 && byte.is_ascii_digit()
     });
-    // A plain name may still be a keyword; quotes would be right then too, but these are for people.
+    // A plain name may still be a keyword; quotes would be right then too, but these are for
+    // people.
     if plain && !KEYWORDS.contains(&name) {
         name.to_owned()
     } else {

@@ -7,13 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use diesel::{RunQueryDsl as _, connection::SimpleConnection as _};
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
     config::Config,
-    db::{DbError, connect, migrate},
+    db::{DbError, database_ensure, migrate},
     private_postgres::{Cluster, ClusterOptions},
     subscription::secret::SecretKey,
 };
@@ -23,8 +22,8 @@ const DATABASE: &str = "rowcall";
 /// Where a private cluster's secret key is kept, beside its data.
 const KEY_FILE: &str = "secret.key";
 
-/// Starts the private Postgres if the configuration asks for one, and fills in its URL and its secret
-/// key. The cluster runs as long as the second value lives.
+/// Starts the private Postgres if the configuration asks for one, and fills in its URL and its
+/// secret key. The cluster runs as long as the second value lives.
 ///
 /// # Errors
 ///
@@ -63,7 +62,7 @@ fn start(directory: &Path, pg_bin: Option<PathBuf>, has_key: bool) -> miette::Re
     options.pg_bin = pg_bin;
     // The cluster first: it refuses a directory that holds anything but its own.
     let cluster = Cluster::start(options)?;
-    create_database(&cluster.url("postgres"))?;
+    database_ensure(&cluster.url("postgres"), DATABASE)?;
     let key = if has_key {
         None
     } else {
@@ -71,18 +70,6 @@ fn start(directory: &Path, pg_bin: Option<PathBuf>, has_key: bool) -> miette::Re
     };
     let url = SecretString::from(cluster.url(DATABASE));
     Ok((cluster, url, key))
-}
-
-fn create_database(url: &str) -> Result<(), DbError> {
-    let mut connection = connect(url)?;
-    let known = diesel::sql_query(format!(
-        "select 1 from pg_catalog.pg_database where datname = '{DATABASE}'"
-    ))
-    .execute(&mut connection)?;
-    if known == 0 {
-        connection.batch_execute(&format!("create database {DATABASE}"))?;
-    }
-    Ok(())
 }
 
 /// The key in the file; a new one if there is no file.

@@ -1,6 +1,7 @@
 //! The command line: one file a sub-command.
 
 pub mod database;
+pub mod demo;
 pub mod key;
 pub mod metadata;
 pub mod migrate;
@@ -24,6 +25,8 @@ pub struct Cli {
 enum Command {
     /// Serves: captures, publishes, delivers, and answers the API
     Serve(serve::ServeArgs),
+    /// Shows it all at work: private Postgres, sample shop, writers, receivers, and the account
+    Demo(demo::DemoArgs),
     /// Brings the repository's schema to this version
     Migrate,
     /// Shows or applies a folder of metadata
@@ -39,8 +42,15 @@ impl Cli {
     ///
     /// What went wrong, for people: what, where, and what to do.
     pub async fn run(self) -> miette::Result<()> {
+        let command = match self.command {
+            // It brings its own database, so the settings need not name one.
+            Command::Demo(args) => return demo::run(args, self.flags).await,
+            command => command,
+        };
         let config = Config::load(self.flags)?;
-        match self.command {
+        match command {
+            // Has returned already.
+            Command::Demo(_) => Ok(()),
             Command::Serve(args) => serve::run(args, config).await,
             Command::Migrate => migrate::run(config).await,
             Command::Metadata(args) => {

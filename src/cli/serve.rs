@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use miette::{IntoDiagnostic as _, WrapErr as _, miette};
+use miette::{IntoDiagnostic as _, miette};
 use secrecy::ExposeSecret as _;
 use tokio::{net::TcpListener, signal::unix::SignalKind, sync::watch};
 
@@ -41,6 +41,8 @@ pub struct ServeArgs {
 pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
     logging::install();
     let (config, cluster) = resolve(config).await?;
+    // Before anything is changed.
+    let secret_key = secret_key(&config)?;
     for version in migrated(&config).await? {
         tracing::info!(version, "migrated");
     }
@@ -54,7 +56,7 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
     }
     let settings = Settings {
         database_url: url,
-        secret_key: secret_key(&config)?,
+        secret_key,
         admin_key: config.admin_key.clone(),
         allow_nets: config.allow_nets.clone(),
         limits: config.limits.clone(),
@@ -101,10 +103,14 @@ pub fn secret_key(config: &Config) -> miette::Result<SecretKey> {
 }
 
 async fn listen(config: &Config) -> miette::Result<TcpListener> {
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .into_diagnostic()
-        .wrap_err_with(|| format!("the API can't listen on {}; is it in use?", config.listen))?;
+    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
+        miette!(
+            help = "name an address of this machine with a free port: --listen 127.0.0.1:8081, or \
+                    ROWCALL_LISTEN",
+            "the API can't listen on {}: {error}",
+            config.listen
+        )
+    })?;
     tracing::info!(address = %listener.local_addr().into_diagnostic()?, "the API listens");
     Ok(listener)
 }

@@ -1,12 +1,12 @@
 //! Delivering: what is owed is claimed with a lease, sent, and finished by the holder of the lease.
 //!
-//! Players: `claim` takes what is due; [`outbox`] holds what is claimed and runs the senders; [`send`]
-//! sends a [`chain`] of one lane; [`retry`] decides what follows an attempt; `finish` writes what became
-//! of it; [`store`] is the SQL.
+//! Players: `claim` takes what is due; [`outbox`] holds what is claimed and runs the senders;
+//! [`send`] sends a [`chain`] of one lane; [`retry`] decides what follows an attempt; `finish`
+//! writes what became of it; [`store`] is the SQL.
 //!
-//! Guaranteed: no transaction is open during a send; an attempt and what it made of its delivery are written
-//! together; whoever lost the lease writes nothing; per lane, a delivery is first sent when the ones before it
-//! are settled.
+//! Guaranteed: no transaction is open during a send; an attempt and what it made of its delivery
+//! are written together; whoever lost the lease writes nothing; per lane, a delivery is first sent
+//! when the ones before it are settled.
 
 pub mod chain;
 mod claim;
@@ -66,8 +66,8 @@ pub struct Deliver {
 }
 
 impl Deliver {
-    /// The stage of one instance; `results` is where `outbox` tells what became of deliveries and `nudge`
-    /// what it rings then. `wake` is rung by others, when something became due.
+    /// The stage of one instance; `results` is where `outbox` tells what became of deliveries and
+    /// `nudge` what it rings then. `wake` is rung by others, when something became due.
     #[must_use]
     #[expect(
         clippy::too_many_arguments,
@@ -146,14 +146,15 @@ impl Deliver {
                 .is_none_or(|looked| looked.elapsed() >= self.poll)
     }
 
-    /// Claims what there is room for. `started` goes with `now`: counted from it, a lease ends in memory
-    /// before it ends in the repository.
+    /// Claims what there is room for. `started` goes with `now`: counted from it, a lease ends in
+    /// memory before it ends in the repository.
     async fn claim(&mut self, now: DateTime<Utc>, started: Instant) -> Result<usize, DbError> {
         let mut room = self.outbox.reserve();
         // Until it is known better, there is more.
         self.has_more = true;
         if room.is_empty() {
-            // The next result makes room, and rings; the time of what is due must not keep us awake.
+            // The next result makes room, and rings; the time of what is due must not keep us
+            // awake.
             self.next_at = None;
             return Ok(0);
         }
@@ -174,7 +175,8 @@ impl Deliver {
             self.outbox.push(chain, &mut room);
         }
         if !inactive.is_empty() {
-            // Not in the claiming transaction: the registry's lock comes before those of deliveries.
+            // Not in the claiming transaction: the registry's lock comes before those of
+            // deliveries.
             self.database
                 .transaction(move |connection| {
                     Ok::<_, DbError>(delivery_set_aside(connection, &inactive)?)

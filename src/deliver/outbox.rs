@@ -1,7 +1,7 @@
 //! What is claimed and waits for a sender, in memory, bounded in all and per host.
 //!
-//! Publishing and claiming put chains in; senders take them, at most so many at once and so many per
-//! host, one host after the other. So a receiver that hangs fills its own share only.
+//! Publishing and claiming put chains in; senders take them, at most so many at once and so many
+//! per host, one host after the other. So a receiver that hangs fills its own share only.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -116,8 +116,8 @@ impl Outbox {
         (Self(Arc::new(inner)), results)
     }
 
-    /// Reserves half of what is free, so that publishing and claiming never shut each other out. Nothing
-    /// once it is closed: what nobody here sends is left to others from the start.
+    /// Reserves half of what is free, so that publishing and claiming never shut each other out.
+    /// Nothing, once it is closed.
     #[must_use]
     pub fn reserve(&self) -> Room {
         let mut places = 0;
@@ -193,8 +193,8 @@ impl Outbox {
         self.queue().senders
     }
 
-    /// Starts nothing more and returns what waits. Requests under way go on, and what waits behind them in
-    /// their chains is returned.
+    /// Starts nothing more and returns what waits. Requests under way go on, and what waits behind
+    /// them in their chains is returned.
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
@@ -259,7 +259,8 @@ impl Outbox {
     }
 }
 
-/// A sender at work. Its turn ends with it, also if a sink panics; the leases return the deliveries then.
+/// A sender at work. Its turn ends with it, also if a sink panics; the leases return the deliveries
+/// then.
 struct Sender<'a> {
     outbox: &'a Outbox,
     host: String,

@@ -53,8 +53,9 @@ pub struct Tried {
     pub next: Next,
 }
 
-/// Sends the chain's deliveries in order and tells what became of each. It stops at the first that is
-/// not settled, when the lease might end before an answer would, and when it is to; the rest is returned.
+/// Sends the chain's deliveries in order and tells what became of each. It stops at the first that
+/// is not settled, when the lease might end before an answer would, and when it is to; the rest is
+/// returned.
 pub async fn send_chain(
     mut chain: Chain,
     clock: &Clock,

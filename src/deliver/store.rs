@@ -58,7 +58,8 @@ pub struct ClaimedRows {
     pub is_full: bool,
 }
 
-/// Claims up to `limit` due deliveries as claim number `lease`: heads of lanes, and what follows them.
+/// Claims up to `limit` due deliveries as claim number `lease`: heads of lanes, and what follows
+/// them.
 pub fn delivery_claim(
     connection: &mut PgConnection,
     lease: Uuid,
@@ -108,19 +109,20 @@ fn claim_followers(
     fn column<T>(heads: &[(i64, &ClaimedRow)], of: impl Fn(&ClaimedRow) -> T) -> Vec<T> {
         heads.iter().map(|(_, head)| of(head)).collect()
     }
+    let lanes: Vec<i64> = heads.iter().map(|(lane, _)| *lane).collect();
     sql_query(include_str!("claim_followers.sql"))
         .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
         .bind::<BigInt, _>(FOLLOWERS_MAX)
-        .bind::<Array<BigInt>, _>(heads.iter().map(|(lane, _)| *lane).collect::<Vec<_>>())
+        .bind::<Array<BigInt>, _>(lanes)
         .bind::<Array<SqlUuid>, _>(column(&heads, |head| head.subscription_id))
         .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))
         .bind::<BigInt, _>(limit as i64)
         .load(connection)
 }
 
-/// Takes what is due (`ids`) to subscriptions that are not active out of the claims' sight. Run it in a
-/// transaction of its own.
+/// Takes what is due (`ids`) to subscriptions that are not active out of the claims' sight. Run it
+/// in a transaction of its own.
 pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> Result<usize> {
     // A subscription that is resumed at this moment is active before the look below, or its owner
     // finds what was parked: the lock puts the two in an order.
@@ -136,8 +138,8 @@ pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> Result
 
 /// Takes back expired leases. Returns how many.
 ///
-/// It skips what is locked and waits for nobody, so that those who settle deliveries can wait for it:
-/// see [`lane_head_lock`].
+/// It skips what is locked and waits for nobody, so that those who settle deliveries can wait for
+/// it: see [`lane_head_lock`].
 pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<usize> {
     #[derive(QueryableByName)]
     struct Row {
@@ -173,7 +175,7 @@ pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result
 
 /// Locks those of `leases` (delivery, claim) that still hold; the others are somebody else's now.
 ///
-/// FOR UPDATE: the one lock that publishing's FOR KEY SHARE stops, so whatever settles takes it.
+/// FOR UPDATE is what settling needs: it is the one lock that publishing's FOR KEY SHARE stops.
 pub fn lease_held(
     connection: &mut PgConnection,
     leases: &[(Uuid, Uuid)],
@@ -281,13 +283,13 @@ pub fn attempt_insert(
     .execute(connection)
 }
 
-/// Locks what has come to stand first in these lanes, after something in them was settled and before they
-/// are released.
+/// Locks what has come to stand first in these lanes, after something in them was settled and
+/// before they are released.
 ///
-/// Two kinds of transaction work on such a delivery at the same moment, and neither sees the other's
-/// uncommitted part: whoever settles the last one before it in its other lane, if it is a change of the key;
-/// and whoever takes back its expired lease. Each would leave its release to the other. With the
-/// lock, this transaction waits for the other and then sees all.
+/// Two kinds of transaction work on such a delivery at the same moment, and neither sees the
+/// other's uncommitted part: whoever settles the last one before it in its other lane, if it is a
+/// change of the key; and whoever takes back its expired lease. Each would leave its release to the
+/// other. With the lock, this transaction waits for the other and then sees all.
 pub fn lane_head_lock(connection: &mut PgConnection, lanes: &[(Uuid, i64)]) -> Result<usize> {
     if lanes.is_empty() {
         return Ok(0);

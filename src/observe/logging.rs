@@ -7,10 +7,15 @@ use tracing_subscriber::EnvFilter;
 /// Begins to log; `ROWCALL_LOG` filters, such as `info,rowcall::deliver=debug`. Does nothing the
 /// second time.
 pub fn install() {
+    install_at("info");
+}
+
+/// As [`install`], with what is logged unless `ROWCALL_LOG` says otherwise.
+pub fn install_at(default: &str) {
     let filter = EnvFilter::builder()
         .with_env_var("ROWCALL_LOG")
         .try_from_env()
-        .unwrap_or_else(|_| EnvFilter::new("info"));
+        .unwrap_or_else(|_| EnvFilter::new(default));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -1,8 +1,9 @@
 //! Whether Rowcall can work, put together from what its parts tell.
 //!
-//! A part adds a check and keeps its sending half (see [`crate::stage::Health`]), or sets and clears
-//! a warning by name. Only a failed check of a part that is necessary makes Rowcall not ready: an
-//! instance that publishes but can't reach a receiver must not be taken out of service for it.
+//! A part adds a check and keeps its sending half (see [`crate::stage::Health`]), or sets and
+//! clears a warning by name. Only a failed check of a part that is necessary makes Rowcall not
+//! ready: an instance that publishes but can't reach a receiver must not be taken out of service
+//! for it.
 
 use std::{
     collections::BTreeMap,
@@ -67,7 +68,8 @@ impl Report {
 }
 
 impl Readiness {
-    /// Adds a part, or replaces the one of that name. A part whose sender is gone keeps its last word.
+    /// Adds a part, or replaces the one of that name. A part whose sender is gone keeps its last
+    /// word.
     pub fn check_add(
         &self,
         name: &'static str,

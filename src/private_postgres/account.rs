@@ -92,7 +92,8 @@ impl Account {
             .filter(|parent| !parent.as_os_str().is_empty())
         {
             let found = fs::metadata(parent)?;
-            // As the kernel does: the first class that fits decides, even if a later one allows more.
+            // As the kernel does: the first class that fits decides, even if a later one allows
+            // more.
             let may_enter = if found.uid() == self.uid {
                 0o100
             } else if found.gid() == self.gid {

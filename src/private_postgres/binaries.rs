@@ -90,8 +90,8 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// The newest usable installation on this machine. `pg_bin` is the value of `PG_BIN`: when it is
-    /// given, it is the only place looked at, so that an older version can be asked for.
+    /// The newest usable installation on this machine. `pg_bin` is the value of `PG_BIN`: when it
+    /// is given, it is the only place looked at, so that an older version can be asked for.
     ///
     /// # Errors
     /// [`PrivatePostgresError::NoBinaries`], which tells every place and what is wrong with it.

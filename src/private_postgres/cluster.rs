@@ -27,8 +27,8 @@ pub struct ClusterOptions {
     /// Settings of the server, `("max_connections", "200")`. They win over the defaults; those that
     /// would open the server to the network have no effect.
     pub settings: Vec<(String, String)>,
-    /// Whether committed rows survive a crash of the machine. Without it tests run faster; a crash of
-    /// Postgres or Rowcall alone loses nothing either way.
+    /// Whether committed rows survive a crash of the machine. Without it tests run faster; a crash
+    /// of Postgres or Rowcall alone loses nothing either way.
     pub durable: bool,
     /// Whether the directory is removed when the cluster stops.
     pub temporary: bool,
@@ -69,7 +69,13 @@ impl ClusterOptions {
     }
 
     fn all_settings(&self) -> Vec<String> {
-        let mut all = vec!["timezone=UTC".to_owned(), "log_timezone=UTC".to_owned()];
+        let mut all = vec![
+            "timezone=UTC".to_owned(),
+            "log_timezone=UTC".to_owned(),
+            // The role is called as Rowcall's schema is: by the default, "$user" first, what people
+            // create in this cluster without naming a schema would land among Rowcall's tables.
+            "search_path=public".to_owned(),
+        ];
         if !self.durable {
             all.extend(["fsync=off", "full_page_writes=off"].map(str::to_owned));
         }
@@ -102,8 +108,8 @@ impl Cluster {
     /// Starts a cluster, making it first where there is none. A server that runs in the directory
     /// already, left by someone who owns it no longer, is joined.
     ///
-    /// Blocks: about 50 ms for an existing cluster, 1 s for a new one, up to 2 minutes when a server
-    /// has much to recover.
+    /// Blocks: about 50 ms for an existing cluster, 1 s for a new one, up to 2 minutes when a
+    /// server has much to recover.
     ///
     /// # Errors
     /// [`PrivatePostgresError`]; nothing is left running then.

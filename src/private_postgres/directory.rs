@@ -82,8 +82,8 @@ impl ClusterDirectory {
         account.own(path)
     }
 
-    /// A command that runs as the server's account, apart from our terminal: Ctrl-C reaches Rowcall,
-    /// which then stops the server in order.
+    /// A command that runs as the server's account, apart from our terminal: Ctrl-C reaches
+    /// Rowcall, which then stops the server in order.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         // Postgres insists on a working directory it can enter; ours may be closed to its account.

@@ -18,9 +18,9 @@ const SHELL: &str = "/bin/sh";
 /// Stops what it was last told to watch, at the end of its input; ends at once when told `done`.
 ///
 /// A process id is told only while the process is our child and not yet waited for, so it cannot
-/// have become another program's. The server is asked for an immediate stop (SIGQUIT), 10 s later it
-/// is killed. A dead server may stay a zombie where nobody collects those, hence the second test, for
-/// the file that a stopping server removes.
+/// have become another program's. The server is asked for an immediate stop (SIGQUIT), 10 s later
+/// it is killed. A dead server may stay a zombie where nobody collects those, hence the second
+/// test, for the file that a stopping server removes.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 pid_file=$1

@@ -1,7 +1,7 @@
 //! One owner a directory: an advisory lock on a file in it, which also says who holds it.
 //!
-//! The guardian holds the same lock, through a copy of the descriptor. So the directory is free only
-//! when a dead owner's server has been stopped, and a successor waits for exactly that.
+//! The guardian holds the same lock, through a copy of the descriptor. So the directory is free
+//! only when a dead owner's server has been stopped, and a successor waits for exactly that.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -29,7 +29,8 @@ pub(super) struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes the lock. Waits while a dead owner's guardian still holds it, never for a living owner.
+    /// Takes the lock. Waits while a dead owner's guardian still holds it, never for a living
+    /// owner.
     pub(super) fn take(directory: &Path) -> Result<Self> {
         let path = directory.join(LOCK_FILE);
         let taken = poll_until(RELEASE_LIMIT, || {

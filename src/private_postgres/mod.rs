@@ -1,4 +1,5 @@
-//! The private Postgres: a server of Rowcall's own, for the demo, for `--embedded DIR` and for tests.
+//! The private Postgres: a server of Rowcall's own, for the demo, for `--embedded DIR` and for
+//! tests.
 //!
 //! Players: [`Binaries`] are the installed programs of one PostgreSQL version; a [`Cluster`] is one
 //! running server with its directory; the *guardian* is a small shell that outlives Rowcall and
@@ -7,8 +8,8 @@
 //! What is guaranteed:
 //! - The server listens on a Unix socket only, in a directory that only its own account may enter.
 //! - One directory has one owner: a lock on a file in it says who.
-//! - After [`Cluster::stop`] no process, socket, lock or (for a temporary cluster) file is left; after
-//!   a SIGKILL of Rowcall the guardian brings about the same, within seconds.
+//! - After [`Cluster::stop`] no process, socket, lock or (for a temporary cluster) file is left;
+//!   after a SIGKILL of Rowcall the guardian brings about the same, within seconds.
 //! - A directory that Rowcall did not make, and that is not empty, is never touched.
 //!
 //! Layout of a cluster directory: `data/` (the server's), `data.new/` (while initdb works),

@@ -44,7 +44,8 @@ impl Default for Ids {
     }
 }
 
-/// The events of `rows`, in the order in which each object changed. `position` is the last one given.
+/// The events of `rows`, in the order in which each object changed. `position` is the last one
+/// given.
 ///
 /// A change of an object type that the catalogue no longer has yields no event, and a TRUNCATE
 /// yields none yet: it is no object's.

@@ -1,7 +1,8 @@
-//! Publishing: changes become events, and events become deliveries, in one transaction with the cursor.
+//! Publishing: changes become events, and events become deliveries, in one transaction with the
+//! cursor.
 //!
-//! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`] decides
-//! who is owed what and how each delivery is born, [`store`] writes it.
+//! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
+//! decides who is owed what and how each delivery is born, [`store`] writes it.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
@@ -32,7 +33,7 @@ use crate::{
         store::cursor_advance,
     },
     config::Limits,
-    db::{Connection, Database, DbError},
+    db::{Connection, Database, DbError, QueryError},
     deliver::{
         chain::{Chain, Claimed},
         outbox::Outbox,
@@ -62,8 +63,8 @@ pub enum PublishError {
     Overtaken,
 }
 
-impl From<diesel::result::Error> for PublishError {
-    fn from(error: diesel::result::Error) -> Self {
+impl From<QueryError> for PublishError {
+    fn from(error: QueryError) -> Self {
         Self::Database(error.into())
     }
 }
@@ -104,8 +105,8 @@ struct Published {
 }
 
 impl Publish {
-    /// The stage of one instance. `url` is the repository's, for a second session while a large batch
-    /// is read.
+    /// The stage of one instance. `url` is the repository's, for a second session while a large
+    /// batch is read.
     #[must_use]
     pub fn new(
         database: Database,
@@ -141,7 +142,8 @@ impl Stage for Publish {
     }
 
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, PublishError> {
-        // Goes with `now`: counted from here, a lease ends in memory before it ends in the repository.
+        // Goes with `now`: counted from here, a lease ends in memory before it ends in the
+        // repository.
         let started = Instant::now();
         if self.doorbell.duty().await? == Duty::Standby {
             return Ok(Progress::Idle);
@@ -200,7 +202,8 @@ impl Work {
             mut to,
         } = batch;
         let count = changes.len();
-        // Asked for after the snapshot, so every subscription whose 201 came before a change is in it.
+        // Asked for after the snapshot, so every subscription whose 201 came before a change is in
+        // it.
         let revision = registry_share(connection)?;
         let registry = self.registry.at(connection, revision)?;
         let events = detect::detect(

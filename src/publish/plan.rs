@@ -1,8 +1,9 @@
 //! Decides in which state each new delivery is born. Pure.
 //!
-//! A lane is the order of one object for one subscription. Its first unsettled delivery is its head;
-//! the others wait. A head may be born claimed, with the deliveries of this batch that follow it in its lane as
-//! one chain, and be handed to this instance's senders without another look at the database.
+//! A lane is the order of one object for one subscription. Its first unsettled delivery is its
+//! head; the others wait. A head may be born claimed, with the deliveries of this batch that follow
+//! it in its lane as one chain, and be handed to this instance's senders without another look at
+//! the database.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -99,7 +100,8 @@ pub fn assign(
     busy: HashSet<LaneOf>,
     mut room: usize,
 ) -> usize {
-    // What stands last in each lane of this batch: a chain that can go on, or something to wait for.
+    // What stands last in each lane of this batch: a chain that can go on, or something to wait
+    // for.
     let mut tails: HashMap<LaneOf, Option<usize>> =
         busy.into_iter().map(|lane| (lane, None)).collect();
     let mut chains = 0;
@@ -118,7 +120,8 @@ pub fn assign(
                 Birth::Claimed(chains - 1)
             }
             (None, _) => Birth::Due,
-            // Only a delivery of one lane goes on in a chain: of two lanes, one would be another chain's.
+            // Only a delivery of one lane goes on in a chain: of two lanes, one would be another
+            // chain's.
             (Some(Some(chain)), 1) if room > 0 => Birth::Claimed(*chain),
             (Some(_), _) => Birth::Blocked,
         };

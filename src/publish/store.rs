@@ -106,8 +106,8 @@ pub fn delivery_insert(
     .map(|_| ())
 }
 
-/// Takes the next `counts` numbers of each subscription; gives the last number before them. In the order of
-/// ids: two instances that publish the same batch meet here, and one of them must go on.
+/// Takes the next `counts` numbers of each subscription; gives the last number before them. In the
+/// order of ids: two instances that publish the same batch meet here, and one of them must go on.
 pub fn sequence_take(
     connection: &mut PgConnection,
     counts: &HashMap<Uuid, i64>,
@@ -138,10 +138,10 @@ pub fn sequence_take(
         .collect())
 }
 
-/// Which of these lanes have unsettled deliveries. Of each such lane one delivery stays locked until
-/// the transaction ends: whoever settles it must then see what this transaction writes behind it, and
-/// will release it. Without the lock, a delivery written as waiting and a predecessor settled at
-/// the same moment would not see each other, and the delivery would wait for ever.
+/// Which of these lanes have unsettled deliveries. Of each such lane one delivery stays locked
+/// until the transaction ends: whoever settles it must then see what this transaction writes behind
+/// it, and will release it. Without the lock, a delivery written as waiting and a predecessor
+/// settled at the same moment would not see each other, and the delivery would wait for ever.
 pub fn lane_busy(
     connection: &mut PgConnection,
     lanes: &HashSet<(Uuid, i64)>,
@@ -160,8 +160,8 @@ pub fn lane_busy(
             .bind::<Array<BigInt>, _>(&numbers)
             .load(connection)?;
         let locked: HashSet<usize> = locked.iter().map(|row| row.place as usize - 1).collect();
-        // A lane whose last delivery was settled while we waited for its lock may hold others: looked
-        // at once more. It is free only if a later look finds nothing.
+        // A lane whose last delivery was settled while we waited for its lock may hold others:
+        // looked at once more. It is free only if a later look finds nothing.
         let unsettled: Vec<Row> = sql_query(include_str!("lane_unsettled.sql"))
             .bind::<Array<SqlUuid>, _>(&ids)
             .bind::<Array<BigInt>, _>(&numbers)

@@ -63,8 +63,8 @@ impl Index {
         Self { by_object_type }
     }
 
-    /// The subscriptions of an event in ascending order, each once. A change of the key is for those of
-    /// the old key, too.
+    /// The subscriptions of an event in ascending order, each once. A change of the key is for
+    /// those of the old key, too.
     pub fn find(
         &self,
         object_type: &str,

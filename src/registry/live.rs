@@ -1,4 +1,5 @@
-//! The catalogue and the registration list as one batch sees them, with everything made ready for use.
+//! The catalogue and the registration list as one batch sees them, with everything made ready for
+//! use.
 
 use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
 

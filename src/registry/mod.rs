@@ -1,8 +1,8 @@
 //! The catalogue and the registration list at run time, and the one row that orders their edits.
 //!
 //! An edit of the catalogue or of the registration list locks that row for update and raises its
-//! revision; publishing locks it for share. So a batch sees all of an edit or nothing of it, and the
-//! revision tells whoever keeps a copy of the metadata whether it is still good.
+//! revision; publishing locks it for share. So a batch sees all of an edit or nothing of it, and
+//! the revision tells whoever keeps a copy of the metadata whether it is still good.
 
 pub mod index;
 pub mod live;

@@ -125,7 +125,8 @@ fn describe_tls(error: &rustls::Error, host: &str, trusts_nobody: bool) -> Strin
         return format!("the TLS handshake with {host} failed: {error}");
     };
     match problem {
-        // A wrong signature is an authority of a known name with another key: made again, or forged.
+        // A wrong signature is an authority of a known name with another key: made again, or
+        // forged.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
             "the certificate of {host} comes from no trusted authority; if it is your own, add \
              the authority to this machine or set SSL_CERT_FILE"

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 use url::Url;
 use uuid::Uuid;
 
-/// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and reliability").
-/// Entry n is the wait before attempt n.
+/// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and
+/// reliability"). Entry n is the wait before attempt n.
 pub const SCHEDULE_DEFAULT: [Duration; 10] = [
     Duration::ZERO,
     Duration::from_secs(5),
@@ -88,7 +88,8 @@ pub enum SinkSpec {
     Webhook {
         /// `http` or `https`, without user name and password.
         url: Url,
-        /// Generated if left out. Never kept here: it is taken out before a specification is stored.
+        /// Generated if left out. Never kept here: it is taken out before a specification is
+        /// stored.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<SecretSpec>,
     },

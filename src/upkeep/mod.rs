@@ -1,14 +1,14 @@
 //! Upkeep: what has to be done now and then, and hurries nobody.
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, and the
-//! deliveries of deleted subscriptions. Each is a transaction of its own; one that fails does not stop
-//! the others and is tried again.
+//! deliveries of deleted subscriptions, and old idempotency keys. Each is a transaction of its own;
+//! one that fails does not stop the others and is tried again.
 
 mod store;
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use self::store::delivery_cancel_deleted;
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     },
     catalog::model::Catalog,
     config::Limits,
-    db::{Connection, Database, DbError},
+    db::{Connection, Database, DbError, QueryError},
     stage::{Nudge, Progress, Stage, chain},
 };
 
@@ -27,6 +27,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Deliveries of deleted subscriptions that one transaction cancels.
 const CANCELLED_MAX: i64 = 5_000;
+
+/// How long an `Idempotency-Key` is remembered.
+const IDEMPOTENCY_KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// Why a piece of upkeep failed.
 #[derive(Debug, thiserror::Error)]
@@ -39,8 +42,8 @@ pub enum UpkeepError {
     Install(#[from] InstallError),
 }
 
-impl From<diesel::result::Error> for UpkeepError {
-    fn from(error: diesel::result::Error) -> Self {
+impl From<QueryError> for UpkeepError {
+    fn from(error: QueryError) -> Self {
         Self::Database(error.into())
     }
 }
@@ -82,6 +85,13 @@ impl Upkeep {
             .await
     }
 
+    async fn forgetting(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        let before = now - IDEMPOTENCY_KEPT;
+        self.database
+            .transaction(move |connection| Ok(store::idempotency_prune(connection, before)?))
+            .await
+    }
+
     async fn cancellations(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         self.database
             .transaction(move |connection| {
@@ -103,6 +113,7 @@ impl Stage for Upkeep {
             self.triggers(now).await,
             self.retention(now).await,
             self.cancellations(now).await,
+            self.forgetting(now).await,
         ];
         let (mut worked, mut failure) = (0, None);
         for result in done {

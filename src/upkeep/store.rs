@@ -28,3 +28,13 @@ pub(super) fn delivery_cancel_deleted(
     .bind::<BigInt, _>(limit)
     .execute(connection)
 }
+
+/// Forgets what requests with an `Idempotency-Key` made before `before`. Returns how many.
+pub(super) fn idempotency_prune(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> QueryResult<usize> {
+    sql_query("delete from rowcall.idempotency where created_at < $1")
+        .bind::<Timestamptz, _>(before)
+        .execute(connection)
+}

@@ -1,5 +1,6 @@
-//! Writers, two instances, a third publisher and failing receivers at once: whatever the interleaving,
-//! every committed change is received, in the order of its object, and nothing is left behind.
+//! Writers, two instances, a third publisher and failing receivers at once: whatever the
+//! interleaving, every committed change is received, in the order of its object, and nothing is
+//! left behind.
 
 use std::{
     collections::HashMap,
@@ -51,8 +52,8 @@ impl Random {
     }
 }
 
-/// Checks the first receipts against the rows: each event begins with what the one before it left under
-/// its key, and under its former key, and in the end there is what the table has.
+/// Checks the first receipts against the rows: each event begins with what the one before it left
+/// under its key, and under its former key, and in the end there is what the table has.
 pub(crate) fn assert_order(app: &TestApp, received: &[Received]) {
     let mut bodies: HashMap<&str, &[u8]> = HashMap::new();
     let mut rows: HashMap<String, Value> = HashMap::new();
@@ -145,7 +146,8 @@ async fn work(app: &mut TestApp, publisher: Option<&mut Publish>, stop: &AtomicB
     }
 }
 
-/// Runs both instances until every delivery is settled; a delivery that nobody will ever touch again fails.
+/// Runs both instances until every delivery is settled; a delivery that nobody will ever touch
+/// again fails.
 async fn drain(apps: [&mut TestApp; 2]) {
     let end = Instant::now() + Duration::from_secs(30);
     let [one, two] = apps;

@@ -50,7 +50,8 @@ async fn what_a_lost_instance_had_claimed_is_rescued_after_its_lease() {
         deliveries(&other),
         ["sending/0", "sending/0", "sending/0", "sending/0"]
     );
-    // WHEN its lease has ended THEN another instance sends them, in order, the first with the same id
+    // WHEN its lease has ended THEN another instance sends them, in order, the first with the same
+    // id
     other.advance(LEASE).await;
     assert_eq!(
         deliveries(&other),

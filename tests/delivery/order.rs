@@ -76,8 +76,8 @@ async fn what_waits_behind_a_dead_delivery_goes_on() {
 
 #[tokio::test]
 async fn a_long_chain_keeps_its_order_through_failures_in_its_middle() {
-    // GIVEN a receiver that fails every seventh request, and an object that changes 300 times in one
-    // transaction and 50 times in as many
+    // GIVEN a receiver that fails every seventh request, and an object that changes 300 times in
+    // one transaction and 50 times in as many
     let receiver = Receiver::start().await;
     let mut count = 0;
     receiver.answer_with(move |_| {
@@ -173,7 +173,8 @@ async fn a_change_of_the_key_waits_for_both_keys_and_both_wait_for_it() {
         ["1:1", "2:2", "2:2"],
         "an event of 2, its repeat, and its deletion"
     );
-    // WHEN the other is free, too, but the change of the key is refused THEN later events of both wait
+    // WHEN the other is free, too, but the change of the key is refused THEN later events of both
+    // wait
     receiver.answer_with(refused(&["2:3"]));
     app.advance(TimeDelta::seconds(6)).await;
     assert_eq!(rows(&receiver.received()[5..]), ["1:1", "2:3"]);

@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use crate::support::postgres::TestDatabase;
 
-/// Ten subscriptions: 60,000 settled deliveries, 4,000 waiting behind 1,000 that are due or sending.
+/// Ten subscriptions: 60,000 settled deliveries, 4,000 waiting behind 1,000 that are due or
+/// sending.
 const ROWS: &str = "
     insert into rowcall.subscription (id, name, state, mode, origin, definition, created_at, updated_at)
     select md5(s::text)::uuid, 's' || s, 'active', 'synchronous', 'api', '{}', now(), now()

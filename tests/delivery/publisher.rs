@@ -1,4 +1,5 @@
-//! A second publisher that does not know of the first: as behind a pooler that keeps no session locks.
+//! A second publisher that does not know of the first: as behind a pooler that keeps no session
+//! locks.
 
 use std::sync::Arc;
 

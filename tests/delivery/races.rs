@@ -156,7 +156,8 @@ fn a_lease_that_was_taken_back_holds_nothing() {
 
 #[test]
 fn a_claim_takes_what_follows_its_head_up_to_what_it_cannot_take() {
-    // GIVEN a lane whose second is still another claim's, and one whose third is a change of the key
+    // GIVEN a lane whose second is still another claim's, and one whose third is a change of the
+    // key
     let repository = Repository::new();
     for (position, lane, previous, state) in [
         (1, 10, None, "due"),

@@ -1,4 +1,5 @@
-//! What the tests of deliveries share: a table whose rows count their writes, and words for what came of it.
+//! What the tests of deliveries share: a table whose rows count their writes, and words for what
+//! came of it.
 
 use axum::{
     body::{Body, to_bytes},

@@ -52,6 +52,18 @@ fn rows_outlive_a_stop_and_a_drop() {
 }
 
 #[test]
+fn what_people_create_lands_beside_rowcalls_schema_not_in_it() {
+    // GIVEN a cluster with Rowcall's schema, which is called as the cluster's role is
+    let database = TestDatabase::create();
+    assert_eq!(number(&database.url, "(current_user = 'rowcall')::int"), 1);
+    // WHEN a table is created without naming a schema
+    execute(&database.url, "create table orders (id integer)");
+    // THEN it is the application's
+    let found = "(to_regclass('public.orders') is not null)::int";
+    assert_eq!(number(&database.url, found), 1);
+}
+
+#[test]
 fn a_temporary_cluster_removes_its_directory() {
     let cluster = Cluster::start(ClusterOptions::temporary()).unwrap();
     let directory = cluster.directory().to_owned();

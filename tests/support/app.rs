@@ -1,5 +1,5 @@
-//! One instance of Rowcall under a test's hands: its own database, a clock that the test moves, stages
-//! that the test runs.
+//! One instance of Rowcall under a test's hands: its own database, a clock that the test moves,
+//! stages that the test runs.
 
 #![allow(
     dead_code,
@@ -103,24 +103,13 @@ impl TestApp {
     }
 
     async fn on(database: Arc<TestDatabase>, clock: Clock, options: Options) -> Self {
-        let settings = Settings {
-            database_url: SecretString::from(database.url.clone()),
-            secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
-            admin_key: Some(SecretString::from(ADMIN_KEY)),
-            allow_nets: options
-                .allow_nets
-                .iter()
-                .map(|net| net.parse().unwrap())
-                .collect(),
-            limits: options.limits.clone(),
-            safety_poll: options.safety_poll,
-        };
-        let instance = Instance::build(settings, clock.clone()).await.unwrap();
+        let limits = options.limits.clone();
+        let instance = build(&database, clock.clone(), options).await;
         Self {
             database,
             clock,
             instance,
-            limits: options.limits,
+            limits,
         }
     }
 
@@ -231,6 +220,23 @@ impl TestApp {
         }
         left
     }
+}
+
+/// Builds an instance on a database that is there.
+pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> Instance {
+    let settings = Settings {
+        database_url: SecretString::from(database.url.clone()),
+        secret_key: SecretKey::parse(SECRET_KEY).unwrap(),
+        admin_key: Some(SecretString::from(ADMIN_KEY)),
+        allow_nets: options
+            .allow_nets
+            .iter()
+            .map(|net| net.parse().unwrap())
+            .collect(),
+        limits: options.limits,
+        safety_poll: options.safety_poll,
+    };
+    Instance::build(settings, clock).await.unwrap()
 }
 
 impl Drop for TestApp {

@@ -39,7 +39,8 @@ pub enum Rendering {
     Json,
     /// Anything else: it may depend on every setting.
     Any,
-    /// A cast to json that somebody defined would run, and could raise, inside the writer's statement.
+    /// A cast to json that somebody defined would run, and could raise, inside the writer's
+    /// statement.
     UserCast,
 }
 
@@ -128,8 +129,9 @@ impl Function<'_> {
         sql
     }
 
-    /// The same row must become the same text in every session, or a change that came back would not
-    /// be seen as such. Each pin costs the writer about half a microsecond a row, so only what the columns need.
+    /// The same row must become the same text in every session, or a change that came back would
+    /// not be seen as such. Each pin costs the writer about half a microsecond a row, so only what
+    /// the columns need.
     fn settings(&self) -> String {
         let needs = |wanted: &[Rendering]| {
             self.columns
@@ -192,8 +194,8 @@ impl Function<'_> {
         )
     }
 
-    /// Whether making the image could raise: parsing a json column's text, naming columns, or running a
-    /// cast that somebody defined.
+    /// Whether making the image could raise: parsing a json column's text, naming columns, or
+    /// running a cast that somebody defined.
     fn is_guarded(&self) -> bool {
         let has = |rendering| {
             self.columns

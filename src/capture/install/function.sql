@@ -1,5 +1,5 @@
--- The trigger function of one object type. Names in double braces are filled in by function.rs when the object type is installed
--- and whenever its leaf, its columns or its metadata change.
+-- The trigger function of one object type. Names in double braces are filled in by function.rs when the object type is
+-- installed and whenever its leaf, its columns or its metadata change.
 --
 -- It runs inside the writer's statement: it must not fail, must not wait, and names no column of the table, so
 -- that the writer's own DDL never breaks it. It is owned by rowcall_capture, which may insert into the leaves

@@ -1,14 +1,13 @@
 //! Puts the triggers on the tables of the catalogue, and takes them off again.
 //!
-//! Everything here may be repeated: what is right already is not touched, so that neither a lock nor
-//! a new plan reaches the writers without need. A change of the catalogue, a new leaf of the change
-//! table and a new partition all end in the same [`reconcile`].
+//! Everything here may be repeated: what is right already is not touched, so that neither a lock
+//! nor a new plan reaches the writers without need. A change of the catalogue, a new leaf of the
+//! change table and a new partition all end in the same [`reconcile`].
 
 pub mod function;
 pub mod store;
 
 use chrono::{DateTime, Utc};
-use diesel::PgConnection;
 
 use self::{
     function::{Function, identifier},
@@ -19,7 +18,10 @@ use self::{
     },
 };
 use super::rotation;
-use crate::catalog::model::{Catalog, ObjectType};
+use crate::{
+    catalog::model::{Catalog, ObjectType},
+    db::{Connection, QueryError},
+};
 
 /// How long a trigger's creation may wait for a table's lock, and make the writers behind it wait.
 pub const LOCK_TIMEOUT_MS: u32 = 2_000;
@@ -53,14 +55,14 @@ pub enum InstallError {
     },
     /// A statement failed.
     #[error("the triggers could not be installed")]
-    Database(#[from] diesel::result::Error),
+    Database(#[from] QueryError),
 }
 
 /// Makes the triggers and their functions what the catalogue asks for, in the caller's transaction.
 ///
 /// `value_bytes_max` is the limit of that name: a larger image becomes a gap.
 pub fn reconcile(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     catalog: &Catalog,
     value_bytes_max: u32,
     now: DateTime<Utc>,
@@ -112,13 +114,13 @@ pub fn reconcile(
 }
 
 fn install(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     target: &Target,
     object_type: &ObjectType,
     rotation: i32,
     bell: Option<(i32, i32)>,
     value_bytes_max: u32,
-) -> Result<(), diesel::result::Error> {
+) -> Result<(), QueryError> {
     let columns = columns_read(connection, target.relation)?;
     let function = Function {
         target: target.id,
@@ -151,7 +153,7 @@ fn install(
 /// Takes the triggers off a table. Who does not own it can't drop them; then their function does
 /// nothing any more, and the owner is told what to run.
 fn uninstall(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     target: &Target,
     now: DateTime<Utc>,
 ) -> Result<(), InstallError> {
@@ -174,11 +176,7 @@ fn uninstall(
     Ok(())
 }
 
-fn explain(
-    error: diesel::result::Error,
-    object_type: &str,
-    definition: &ObjectType,
-) -> InstallError {
+fn explain(error: QueryError, object_type: &str, definition: &ObjectType) -> InstallError {
     let (object_type, table) = (object_type.to_owned(), definition.table.to_string());
     let text = error.to_string();
     if text.contains("lock timeout") {
@@ -195,8 +193,8 @@ fn explain(
 }
 
 impl store::Relation {
-    /// Row triggers on a table of its own and on every inheritance child; a partition has a clone of its
-    /// root's. TRUNCATE triggers are not cloned, so everything has its own.
+    /// Row triggers on a table of its own and on every inheritance child; a partition has a clone
+    /// of its root's. TRUNCATE triggers are not cloned, so everything has its own.
     fn triggers(&self) -> impl Iterator<Item = Trigger> + use<> {
         let row = (!self.is_partition).then_some(Trigger::Row);
         row.into_iter().chain([Trigger::Truncate])

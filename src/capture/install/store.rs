@@ -42,7 +42,8 @@ pub struct Relation {
     pub is_partition: bool,
 }
 
-/// One of the two triggers. A space sorts before every letter, so they fire before the application's.
+/// One of the two triggers. A space sorts before every letter, so they fire before the
+/// application's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// After each row.
@@ -293,7 +294,8 @@ pub fn function_retire(
     function_write(connection, name, &empty)
 }
 
-/// The triggers that call the function, with the tables they are on; clones on partitions are left out.
+/// The triggers that call the function, with the tables they are on; clones on partitions are left
+/// out.
 pub fn triggers_read(
     connection: &mut PgConnection,
     function: &str,

@@ -9,12 +9,12 @@ pub mod store;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::PgConnection;
 
 use self::store::{
     leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_lock, rotation_close,
     rotation_current, rotation_open, rotations_expired,
 };
+use crate::db::{Connection, QueryError};
 
 /// How long a DROP may wait for the leaf's lock, and make writers behind it wait, before it is left
 /// for the next time.
@@ -22,22 +22,22 @@ pub(crate) const LOCK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The number of the leaf that is written; opens the first if there is none.
 pub fn current_or_first(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     now: DateTime<Utc>,
-) -> Result<i32, diesel::result::Error> {
+) -> Result<i32, QueryError> {
     match rotation_current(connection)? {
         Some(current) => Ok(current.number),
         None => open(connection, 1, now),
     }
 }
 
-/// Opens the next leaf if the current one is older than `age`. The functions must be written anew in
-/// the same transaction. `None`: it is not due.
+/// Opens the next leaf if the current one is older than `age`. The functions must be written anew
+/// in the same transaction. `None`: it is not due.
 pub fn open_next_if_due(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     age: Duration,
     now: DateTime<Utc>,
-) -> Result<Option<i32>, diesel::result::Error> {
+) -> Result<Option<i32>, QueryError> {
     match rotation_current(connection)? {
         Some(current) if now - current.opened_at >= time_delta(age) => {
             rotation_close(connection, current.number, now)?;
@@ -47,24 +47,20 @@ pub fn open_next_if_due(
     }
 }
 
-fn open(
-    connection: &mut PgConnection,
-    number: i32,
-    now: DateTime<Utc>,
-) -> Result<i32, diesel::result::Error> {
+fn open(connection: &mut Connection, number: i32, now: DateTime<Utc>) -> Result<i32, QueryError> {
     leaf_create(connection, number)?;
     leaf_attach(connection, number)?;
     rotation_open(connection, number, now)?;
     Ok(number)
 }
 
-/// Drops the oldest leaf that was closed longer than `retention` ago, was read to its end, and is in
-/// nobody's use. Tells how many were dropped: 0 or 1.
+/// Drops the oldest leaf that was closed longer than `retention` ago, was read to its end, and is
+/// in nobody's use. Tells how many were dropped: 0 or 1.
 pub fn drop_one_expired(
-    connection: &mut PgConnection,
+    connection: &mut Connection,
     retention: Duration,
     now: DateTime<Utc>,
-) -> Result<usize, diesel::result::Error> {
+) -> Result<usize, QueryError> {
     for number in rotations_expired(connection, now - time_delta(retention))? {
         // Locked before the look, or a late writer could commit between the look and the drop.
         leaf_lock(connection, number, LOCK_TIMEOUT)?;

@@ -1,0 +1,231 @@
+//! `make bench`: what capture costs the writers, as ratios within one run, and how fast a backlog
+//! drains.
+//!
+//! Writers: pgbench updates single rows of three equal tables in turn: one that nobody captures,
+//! one that Rowcall captures (and does not read meanwhile), and one whose trigger notifies at every
+//! commit, as a comparison. Drain: the changes that were captured are delivered to one webhook
+//! receiver in this process.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that can't run has nothing to report"
+)]
+#![expect(clippy::print_stdout, reason = "the report")]
+
+use std::{
+    io::Write as _,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{Router, extract::State, routing::post};
+use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
+use rowcall::{
+    app::{Instance, Role, Settings},
+    capture::install::reconcile,
+    catalog::{apply::apply, examine::Order, load::Folder},
+    clock::Clock,
+    config::Limits,
+    db::{Connection, Database, migrate},
+    private_postgres::{Cluster, ClusterOptions},
+    sink::AddressGuard,
+    subscription::secret::SecretKey,
+};
+use secrecy::SecretString;
+use tokio::{net::TcpListener, sync::watch};
+
+const ROUNDS: usize = 3;
+const SECONDS: u32 = 4;
+const ROWS: u32 = 100_000;
+const DATABASE: &str = "bench";
+
+fn main() {
+    let mut options = ClusterOptions::temporary();
+    // As in production: a commit is durable.
+    options.durable = true;
+    let cluster = Cluster::start(options.with_setting("shared_buffers", "512MB")).unwrap();
+    let url = prepare(&cluster);
+    for clients in [8, 32] {
+        report_writers(&cluster, clients);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(report_drain(&url));
+}
+
+fn prepare(cluster: &Cluster) -> String {
+    PgConnection::establish(&cluster.url("postgres"))
+        .unwrap()
+        .batch_execute(&format!("create database {DATABASE}"))
+        .unwrap();
+    let url = cluster.url(DATABASE);
+    migrate(&url).unwrap();
+    let mut connection = PgConnection::establish(&url).unwrap();
+    for table in ["plain", "captured", "notifying"] {
+        connection
+            .batch_execute(&format!(
+                "create table public.{table} (id integer primary key, status text, customer integer, \
+                     total numeric(12, 2), note text, placed_at timestamptz, region text);
+                 insert into public.{table} \
+                     select i, 'new', i % 1000, i, repeat('n', 100), now(), 'EU' \
+                     from generate_series(1, {ROWS}) i;
+                 vacuum analyze public.{table}"
+            ))
+            .unwrap();
+    }
+    connection
+        .batch_execute(
+            "create function public.ring() returns trigger language plpgsql as \
+                 $$ begin perform pg_notify('bench', ''); return null; end $$;
+             create trigger ring after update on public.notifying for each row \
+                 execute function public.ring()",
+        )
+        .unwrap();
+    url
+}
+
+/// Rates of the three tables, in alternating rounds; medians and ratios.
+fn report_writers(cluster: &Cluster, clients: u32) {
+    let tables = ["plain", "captured", "notifying"];
+    let mut rates: Vec<Vec<f64>> = vec![Vec::new(); tables.len()];
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(apply_metadata(
+        &cluster.url(DATABASE),
+        "http://127.0.0.1:9/",
+    ));
+    for _ in 0..ROUNDS {
+        for (table, rates) in tables.iter().zip(&mut rates) {
+            rates.push(pgbench(cluster, table, clients));
+        }
+    }
+    let medians: Vec<f64> = rates.into_iter().map(median).collect();
+    println!("single-row UPDATE, {clients} clients, {ROUNDS} rounds of {SECONDS} s, medians");
+    for (table, rate) in tables.iter().zip(&medians) {
+        println!(
+            "  {table:<10} {rate:>8.0} commits/s   {:>5.2} of plain",
+            rate / medians[0]
+        );
+    }
+}
+
+fn pgbench(cluster: &Cluster, table: &str, clients: u32) -> f64 {
+    let mut script = tempfile::NamedTempFile::new().unwrap();
+    writeln!(
+        script,
+        "\\set id random(1, {ROWS})\nupdate public.{table} set total = total + 1 where id = :id;"
+    )
+    .unwrap();
+    let output = Command::new(cluster.bin("pgbench"))
+        .args(["-n", "-M", "prepared", "-j", "2", "-U", "rowcall"])
+        .args(["-c", &clients.to_string(), "-T", &SECONDS.to_string()])
+        .arg("-h")
+        .arg(cluster.socket_dir())
+        .arg("-f")
+        .arg(script.path())
+        .arg(DATABASE)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let rate = text.lines().find_map(|line| line.strip_prefix("tps = "));
+    let rate = rate
+        .and_then(|rest| rest.split(' ').next())
+        .and_then(|text| text.parse().ok());
+    rate.unwrap_or_else(|| panic!("{text}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+async fn apply_metadata(url: &str, receiver: &str) {
+    let toml = format!(
+        "[namespace.bench]\n[object_type.\"bench.row\"]\ntable = \"public.captured\"\nkey = [\"id\"]\n\
+         [subscription.drain]\nobject_types = [\"bench.row\"]\nmode = \"synchronous\"\n\
+         sink = {{ kind = \"webhook\", url = \"{receiver}\" }}"
+    );
+    let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    let order = Order::new(
+        Folder::of_text("bench.toml", &toml),
+        guard,
+        Some(Arc::new(key())),
+    );
+    let value_bytes_max = Limits::default().value_bytes_max;
+    let install = move |connection: &mut Connection, catalog: &_, now| {
+        reconcile(connection, catalog, value_bytes_max, now)
+    };
+    apply(
+        &Database::new(url, 1),
+        Arc::new(order),
+        Clock::System.now(),
+        install,
+    )
+    .await
+    .unwrap();
+}
+
+fn key() -> SecretKey {
+    SecretKey::parse(&"5a".repeat(32)).unwrap()
+}
+
+/// What the rounds captured is published and delivered from a standing start.
+async fn report_drain(url: &str) {
+    let received = Arc::new(AtomicUsize::new(0));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new()
+        .route(
+            "/",
+            post(
+                async |State(count): State<Arc<AtomicUsize>>, _: axum::body::Bytes| {
+                    count.fetch_add(1, Ordering::Relaxed);
+                },
+            ),
+        )
+        .with_state(Arc::clone(&received));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    apply_metadata(url, &format!("http://{address}/")).await;
+    let settings = Settings {
+        database_url: SecretString::from(url.to_owned()),
+        secret_key: key(),
+        admin_key: None,
+        allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
+        limits: Limits::default(),
+        safety_poll: true,
+    };
+    let instance = Instance::build(settings, Clock::System).await.unwrap();
+    let (stop, stopped) = watch::channel(false);
+    let started = Instant::now();
+    let run = tokio::spawn(instance.run(None, &[Role::Publish, Role::Deliver], stopped));
+    let total = captured(url);
+    while received.load(Ordering::Relaxed) < total {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let elapsed = started.elapsed().as_secs_f64();
+    println!("drain of {total} captured changes to one webhook receiver in the same process");
+    println!(
+        "  {:>8.0} deliveries/s   {elapsed:.2} s",
+        total as f64 / elapsed
+    );
+    stop.send_replace(true);
+    run.await.unwrap();
+}
+
+fn captured(url: &str) -> usize {
+    use diesel::RunQueryDsl as _;
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = diesel::sql_types::BigInt)]
+        count: i64,
+    }
+    let row: Row = diesel::sql_query("select count(*) from rowcall.change")
+        .get_result(&mut PgConnection::establish(url).unwrap())
+        .unwrap();
+    row.count as usize
+}

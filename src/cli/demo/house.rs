@@ -1,0 +1,243 @@
+//! What the demo runs in: a private Postgres with the shop, Rowcall itself, and the receivers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::Write as _,
+    io::ErrorKind,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use miette::{IntoDiagnostic as _, WrapErr as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use uuid::Uuid;
+
+use super::{
+    ledger::{Ledger, RECEIVERS},
+    receivers::{Receivers, bind},
+    shop::{CUSTOMERS, SKUS},
+    store::{database_create, delivery_attempts, events_published, shop_create, work_left},
+};
+use crate::{
+    account::{Account, account_read},
+    app::{Instance, Role, Settings},
+    capture::install::reconcile,
+    catalog::{
+        apply::{Outcome, apply},
+        examine::Order,
+        load::Folder,
+    },
+    clock::Clock,
+    config::Limits,
+    db::{Connection, Database, DbError, migrate},
+    private_postgres::{Cluster, ClusterOptions},
+    sink::{AddressGuard, Net, SigningSecret},
+    subscription::secret::SecretKey,
+};
+
+const DATABASE: &str = "rowcall";
+/// Short, so that what is refused on purpose is settled when the demo ends.
+const RETRY_SCHEDULE: &str = r#"["0s", "200ms", "1s", "2s", "5s", "10s"]"#;
+/// Where sinks may go: the receivers are on this machine.
+const ALLOWED: &str = "127.0.0.0/8";
+/// Connections of the demo itself, which asks for the account and for what is left to do.
+const CONNECTIONS: u32 = 1;
+/// Characters of the generated admin key.
+const ADMIN_KEY_CHARS: usize = 32;
+
+/// Everything that runs but the writers.
+pub(super) struct House {
+    pub(super) url: SecretString,
+    pub(super) receivers: Receivers,
+    receivers_at: SocketAddr,
+    api_at: SocketAddr,
+    admin_key: SecretString,
+    database: Database,
+    stop: watch::Sender<bool>,
+    running: JoinHandle<()>,
+    cluster: Cluster,
+}
+
+impl House {
+    /// Starts it all.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres can't be started, and whatever else a server may lack.
+    pub(super) async fn start(
+        listen: SocketAddr,
+        pg_bin: Option<PathBuf>,
+        ledger: &Arc<Ledger>,
+    ) -> miette::Result<Self> {
+        let (cluster, url) = tokio::task::spawn_blocking(move || cluster_start(pg_bin))
+            .await
+            .into_diagnostic()??;
+        let (hooks, receivers_at) = bind().await.into_diagnostic()?;
+        let net: Net = ALLOWED.parse().into_diagnostic()?;
+        let limits = Limits::default();
+        let key_text = SecretKey::generate_text().into_diagnostic()?;
+        let secret_key = SecretKey::parse(&key_text).into_diagnostic()?;
+        let admin_key = SecretKey::generate_text().into_diagnostic()?;
+        let admin_key = SecretString::from(&admin_key[..ADMIN_KEY_CHARS]);
+
+        let database = Database::new(url.expose_secret(), CONNECTIONS);
+        let order = Order::new(
+            Folder::of_text("shop.toml", &metadata(receivers_at)),
+            AddressGuard::new(vec![net]),
+            Some(Arc::new(secret_key)),
+        );
+        let secrets = metadata_apply(&database, order, limits.value_bytes_max).await?;
+        let receivers = Receivers::start(hooks, secrets, ledger);
+        let settings = Settings {
+            database_url: url.clone(),
+            secret_key: SecretKey::parse(&key_text).into_diagnostic()?,
+            admin_key: Some(admin_key.clone()),
+            allow_nets: vec![net],
+            limits,
+            safety_poll: true,
+        };
+        let instance = Instance::build(settings, Clock::System).await?;
+        let listener = api_listen(listen).await?;
+        let api_at = listener.local_addr().into_diagnostic()?;
+        let (stop, stopped) = watch::channel(false);
+        let running =
+            tokio::spawn(async move { instance.run(Some(listener), &Role::ALL, stopped).await });
+        Ok(Self {
+            url,
+            receivers,
+            receivers_at,
+            api_at,
+            admin_key,
+            database,
+            stop,
+            running,
+            cluster,
+        })
+    }
+
+    /// Commands to try while it runs, each to be pasted as it is.
+    pub(super) fn how_to(&self, asked_for: SocketAddr) -> String {
+        let commands = include_str!("how_to.txt")
+            .replace("{api}", &self.api_at.to_string())
+            .replace("{receivers}", &self.receivers_at.to_string())
+            .replace("{key}", self.admin_key.expose_secret())
+            .replace("{psql}", &self.cluster.psql_command(DATABASE));
+        if asked_for.port() == 0 || asked_for == self.api_at {
+            return commands;
+        }
+        let moved = format!("{asked_for} is in use, so the API is elsewhere.");
+        format!("{moved}\n{commands}")
+    }
+
+    /// Whether Rowcall ended by itself, which it never should.
+    pub(super) fn has_ended(&self) -> bool {
+        self.running.is_finished()
+    }
+
+    /// How many events were published so far.
+    pub(super) async fn events_published(&self) -> Result<i64, DbError> {
+        self.database.run(|c| Ok(events_published(c)?)).await
+    }
+
+    /// Changes and deliveries that are still to be worked on.
+    pub(super) async fn work_left(&self) -> Result<i64, DbError> {
+        self.database.transaction(|c| Ok(work_left(c)?)).await
+    }
+
+    pub(super) async fn account(&self) -> Result<Account, DbError> {
+        self.database
+            .transaction(|c| Ok(account_read(c, "default")?))
+            .await
+    }
+
+    /// Deliveries that took more than one attempt, by receiver and event.
+    pub(super) async fn attempts(&self) -> Result<HashMap<(usize, Uuid), u32>, DbError> {
+        let by_name = self
+            .database
+            .run(|c| delivery_attempts(c).map_err(DbError::from))
+            .await?;
+        let place = |name: &str| RECEIVERS.iter().position(|(known, _)| *known == name);
+        Ok(by_name
+            .into_iter()
+            .filter_map(|((name, event), attempts)| Some(((place(&name)?, event), attempts)))
+            .collect())
+    }
+
+    /// Stops Rowcall, then the receivers, then Postgres, and removes its directory.
+    pub(super) async fn stop(self) -> miette::Result<()> {
+        self.stop.send_replace(true);
+        self.running.await.into_diagnostic()?;
+        drop((self.receivers, self.database));
+        let cluster = self.cluster;
+        tokio::task::spawn_blocking(move || drop(cluster))
+            .await
+            .into_diagnostic()
+    }
+}
+
+fn cluster_start(pg_bin: Option<PathBuf>) -> miette::Result<(Cluster, SecretString)> {
+    let options = ClusterOptions {
+        // A commit waits for the disk, as in earnest; otherwise the times shown would flatter.
+        durable: true,
+        pg_bin,
+        ..ClusterOptions::temporary()
+    };
+    let cluster = Cluster::start(options)?;
+    database_create(&cluster.url("postgres"), DATABASE)?;
+    let url = cluster.url(DATABASE);
+    migrate(&url)?;
+    shop_create(&url, CUSTOMERS, SKUS)?;
+    Ok((cluster, SecretString::from(url)))
+}
+
+/// The shop's metadata with the receivers' subscriptions.
+fn metadata(receivers: SocketAddr) -> String {
+    let mut text = include_str!("../../../metadata/shop.toml").to_owned();
+    for (name, object_types) in RECEIVERS {
+        let _ = write!(
+            text,
+            "\n[subscription.{name}]\nobject_types = {object_types:?}\nmode = \"synchronous\"\n\
+             sink = {{ kind = \"webhook\", url = \"http://{receivers}/{name}\" }}\n\
+             retry = {{ schedule = {RETRY_SCHEDULE} }}\n"
+        );
+    }
+    text
+}
+
+/// Applies the metadata and returns the secrets that were made for its subscriptions.
+async fn metadata_apply(
+    database: &Database,
+    order: Order,
+    value_bytes_max: u32,
+) -> miette::Result<BTreeMap<String, SigningSecret>> {
+    let install = move |connection: &mut Connection, catalog: &_, now| {
+        reconcile(connection, catalog, value_bytes_max, now)
+    };
+    let outcome = apply(database, Arc::new(order), Clock::System.now(), install).await?;
+    let secrets = match outcome {
+        Outcome::Applied { secrets, .. } => secrets,
+        Outcome::Unchanged { .. } => Vec::new(),
+    };
+    secrets
+        .into_iter()
+        .map(|(name, text)| {
+            let secret = SigningSecret::parse(text.expose_secret()).into_diagnostic()?;
+            Ok((name, secret))
+        })
+        .collect()
+}
+
+/// Listens where it was asked to, or on a free port if that one is in use.
+async fn api_listen(address: SocketAddr) -> miette::Result<TcpListener> {
+    let bound = match TcpListener::bind(address).await {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            TcpListener::bind((address.ip(), 0)).await
+        }
+        bound => bound,
+    };
+    bound
+        .into_diagnostic()
+        .wrap_err_with(|| format!("the API can't listen on {address}"))
+}

@@ -1,0 +1,123 @@
+//! The account at the end, and the judgement.
+
+use std::fmt::Write as _;
+
+use super::{findings::Verdict, latency::Percentiles, ledger::Tally};
+use crate::account::Account;
+
+/// What the end of the demo tells.
+pub(super) struct Report {
+    pub(super) account: Account,
+    pub(super) tally: Tally,
+    pub(super) verdict: Verdict,
+    pub(super) latency: Percentiles,
+}
+
+impl Report {
+    /// Whether the promise was kept: nothing lost, nothing out of order, nothing that was not to
+    /// come.
+    pub(super) fn is_clean(&self) -> bool {
+        self.verdict.lost == 0
+            && self.verdict.faults.iter().all(|(_, count)| *count == 0)
+            && self.account.adds_up()
+    }
+
+    /// The account; its last line is `lost` and how many.
+    pub(super) fn text(&self) -> String {
+        let (account, tally) = (&self.account, &self.tally);
+        let mut text = format!(
+            "\nwritten     {:>8}  changes in {} transactions; {} transactions and {} savepoints rolled back, \
+             {} conflicts\n",
+            tally.changes,
+            tally.transactions,
+            tally.rolled_back,
+            tally.savepoints_rolled_back,
+            tally.conflicts,
+        );
+        for (name, number, meaning) in [
+            ("captured", account.captured, "changes in the change table"),
+            ("published", account.published, "of them"),
+            ("unread", account.unread, "of them"),
+            ("events", account.events, ""),
+            (
+                "matched",
+                account.matched,
+                "pairs of an event and a subscription",
+            ),
+            ("delivered", account.delivered, "of them"),
+            ("pending", account.pending, "of them"),
+            ("dead", account.dead, "of them"),
+            ("cancelled", account.cancelled, "of them"),
+        ] {
+            let line = format!("{name:<11} {number:>8}  {meaning}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        let _ = writeln!(
+            text,
+            "received    {:>8}  in {} requests; {} refused and {} answers lost on purpose, {} sent again, \
+             {} changed by hand\n\
+             commit to receipt     {}",
+            tally.accepted,
+            tally.requests,
+            tally.refused,
+            tally.answers_lost,
+            tally.repeats,
+            tally.by_hand,
+            self.latency
+        );
+        for (fault, count) in &self.verdict.faults {
+            let _ = writeln!(text, "{fault} {count}");
+        }
+        let _ = writeln!(text, "lost {}", self.verdict.lost);
+        text
+    }
+
+    /// What went wrong, with examples; for when it is not clean.
+    pub(super) fn complaint(&self) -> String {
+        let mut text = String::from("the demo did not keep Rowcall's promise");
+        if !self.account.adds_up() {
+            text.push_str("\nthe account does not add up");
+        }
+        for example in &self.verdict.examples {
+            let _ = write!(text, "\n{example}");
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::findings::Fault;
+    use super::*;
+
+    fn report(lost: i64, faults: Vec<(Fault, u64)>) -> Report {
+        Report {
+            account: Account::default(),
+            tally: Tally::default(),
+            verdict: Verdict {
+                lost,
+                faults,
+                examples: vec!["crm: an example".to_owned()],
+            },
+            latency: Percentiles::default(),
+        }
+    }
+
+    #[test]
+    fn the_last_line_is_what_was_lost() {
+        let clean = report(0, vec![(Fault::OutOfOrder, 0)]);
+        assert!(clean.is_clean());
+        assert!(clean.text().ends_with("\nout of order 0\nlost 0\n"));
+    }
+
+    #[test]
+    fn a_loss_a_fault_and_a_wrong_sum_are_complaints() {
+        assert!(!report(1, vec![]).is_clean());
+        assert!(!report(0, vec![(Fault::Unexpected, 1)]).is_clean());
+        let mut wrong = report(0, vec![]);
+        wrong.account.captured = 1;
+        assert!(!wrong.is_clean());
+        assert!(wrong.complaint().contains("does not add up"));
+        assert!(wrong.complaint().contains("crm: an example"));
+    }
+}

@@ -1,0 +1,67 @@
+use super::*;
+
+#[test]
+fn defaults_and_test_limits_hold_their_relations() {
+    Limits::default().validate().unwrap();
+    Limits::for_testing().validate().unwrap();
+}
+
+#[test]
+fn a_lease_shorter_than_two_requests_is_refused() {
+    let limits = Limits {
+        lease_ms: 20_000,
+        ..Limits::default()
+    };
+    let text = limits.validate().unwrap_err().to_string();
+    assert!(text.contains("limits.lease_ms"), "{text}");
+}
+
+#[test]
+fn an_unknown_setting_is_an_error_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rowcall.toml");
+    std::fs::write(
+        &path,
+        "listen = \"127.0.0.1:1\"\n[limits]\nsender_max = 3\n",
+    )
+    .unwrap();
+    let flags = Flags {
+        config: Some(path),
+        ..Flags::default()
+    };
+    let text = Config::load(flags).unwrap_err().to_string();
+    assert!(
+        text.contains("line 3") && text.contains("sender_max"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_line_with_a_secret_is_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rowcall.toml");
+    std::fs::write(&path, "secret_kye = \"hush\"\n").unwrap();
+    let flags = Flags {
+        config: Some(path),
+        ..Flags::default()
+    };
+    let text = Config::load(flags).unwrap_err().to_string();
+    assert!(
+        text.contains("line 1, column 1") && text.contains("secret_kye"),
+        "{text}"
+    );
+    assert!(!text.contains("hush"), "{text}");
+}
+
+#[test]
+fn without_a_database_the_error_says_how_to_name_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rowcall.toml");
+    std::fs::write(&path, "").unwrap();
+    let error = Config::load(Flags {
+        config: Some(path),
+        ..Flags::default()
+    })
+    .unwrap_err();
+    assert!(matches!(error, ConfigError::NoDatabase));
+}

@@ -1,0 +1,15 @@
+//! Capture: every committed change is read exactly once and in order, writers are not disturbed,
+//! and a sleeping reader wakes.
+
+#![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
+
+mod cursor;
+mod doorbell;
+mod images;
+mod load;
+mod partitions;
+mod reading;
+mod rotation;
+#[path = "../support/mod.rs"]
+mod support;
+mod writers;
