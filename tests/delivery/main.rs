@@ -13,6 +13,7 @@ mod plans;
 mod publisher;
 mod races;
 mod repeats;
+mod repository;
 mod retry;
 mod shop;
 mod states;

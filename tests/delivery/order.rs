@@ -1,12 +1,19 @@
 //! The order of an object's events, for one subscription.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
+use diesel::{RunQueryDsl as _, connection::SimpleConnection as _, sql_query};
 
 use crate::{
-    shop::{deliveries, event, mirrored_to, row, rows, subscribe, subscription},
-    support::receiver::{Answer, Received, Receiver},
+    shop::{
+        deliver, deliver_until, deliveries, event, mirrored_to, publish, row, rows, subscribe,
+        subscription,
+    },
+    support::receiver::{Answer, Gate, Received, Receiver},
 };
 
+const SOON: Duration = Duration::from_secs(10);
 const SCHEDULE: &str = r#"retry = { schedule = ["0s", "5s", "5m"] }"#;
 
 /// The revisions of one object, in the order of receipt.
@@ -235,4 +242,54 @@ async fn each_subscription_has_an_order_of_its_own() {
     app.run_until_idle().await;
     assert_eq!(rows(&fast.received()), ["1:1", "1:2"]);
     assert_eq!(rows(&slow.received()), ["1:1"]);
+}
+
+/// Makes every transaction that changes a delivery wait at its commit while this lock is held.
+const GATE_AT_COMMIT: &str = "create function public.gate() returns trigger language plpgsql as \
+    $$ begin perform pg_advisory_xact_lock_shared(1); return null; end $$; \
+    create constraint trigger gate after update on rowcall.delivery deferrable initially deferred \
+    for each row execute function public.gate(); select pg_advisory_lock(1)";
+
+#[tokio::test]
+async fn two_instances_that_settle_both_keys_at_once_release_the_change_of_the_key() {
+    // GIVEN the last events of keys 1 and 2, under way from two instances, and a change of 1 to 2
+    let receiver = Receiver::start().await;
+    let mut one = mirrored_to(&receiver, SCHEDULE).await;
+    let mut two = one.sibling().await;
+    one.sql("insert into orders values (1), (2)");
+    one.run_until_idle().await;
+    let gate = Gate::default();
+    receiver.script([
+        Answer::Status(503),
+        Answer::Held(gate.clone(), 200),
+        Answer::Held(gate.clone(), 200),
+    ]);
+    one.sql("delete from orders where id = 2");
+    one.run_until_idle().await;
+    one.clock.advance(TimeDelta::seconds(6));
+    deliver(&mut two).await;
+    receiver.wait_for(4, SOON).await;
+    one.sql("update orders set revision = 2; update orders set id = 2, revision = 3");
+    publish(&mut one).await;
+    receiver.wait_for(5, SOON).await;
+    // WHEN both are settled, and neither has committed when the other looks what to release
+    let mut gatekeeper = one.connect();
+    gatekeeper.batch_execute(GATE_AT_COMMIT).unwrap();
+    gate.open();
+    let opened = tokio::task::spawn_blocking(move || {
+        let waiting = "select from pg_stat_activity where wait_event_type = 'Lock' \
+            and datname = current_database()";
+        while sql_query(waiting).execute(&mut gatekeeper).unwrap() < 2 {}
+        gatekeeper
+            .batch_execute("select pg_advisory_unlock_all()")
+            .unwrap();
+    });
+    tokio::join!(
+        deliver_until(&mut one, |app| app.instance.outbox.in_memory() == 0),
+        deliver_until(&mut two, |app| app.instance.outbox.in_memory() == 0),
+    );
+    opened.await.unwrap();
+    // THEN the change is not forgotten
+    one.run_until_idle().await;
+    assert_eq!(deliveries(&one).last().unwrap(), "delivered/1");
 }

@@ -90,3 +90,19 @@ async fn a_database_that_fails_while_stopping_costs_no_result() {
     // THEN the result is written all the same
     assert_eq!(deliveries(&other), ["delivered/1"]);
 }
+
+#[tokio::test]
+async fn an_instance_that_does_not_deliver_leaves_what_it_publishes_to_others() {
+    // GIVEN an instance whose outbox is closed from the start, as without the role `deliver`
+    let receiver = Receiver::start().await;
+    let mut publishing = mirrored_to(&receiver, "").await;
+    let mut delivering = publishing.sibling().await;
+    publishing.instance.outbox.close();
+    // WHEN it publishes THEN it claims nothing
+    publishing.sql("insert into orders values (1); update orders set revision = 2");
+    publish(&mut publishing).await;
+    assert_eq!(deliveries(&delivering), ["pending/0", "pending/0"]);
+    // AND another instance delivers at once, each event once
+    delivering.run_until_idle().await;
+    assert_eq!(rows(&receiver.received()), ["1:1", "1:2"]);
+}
