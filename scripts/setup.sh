@@ -48,6 +48,8 @@ missing_packages() {
     { command -v pg_config >/dev/null && c_program_links -lpq; } || echo libpq-dev
     # The server's package has pgbench too; psql comes with it.
     postgres_is_there || echo postgresql
+    # The demo prints commands to try, and a test runs them.
+    command -v curl >/dev/null || echo curl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ "$(uname)" = Darwin ] || echo ca-certificates
     if [ "$purpose" = test ]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv

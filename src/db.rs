@@ -61,6 +61,13 @@ pub enum DbError {
     #[error("the server is PostgreSQL {0}; Rowcall needs 15 or later")]
     #[diagnostic(help("upgrade the server, or use another one"))]
     TooOld(String),
+    /// The database's text may be no text.
+    #[error("the database's encoding is SQL_ASCII, which lets any bytes pass for text")]
+    #[diagnostic(help(
+        "events are UTF-8: use a database that was created with ENCODING 'UTF8', or with another \
+         encoding that Postgres converts to it"
+    ))]
+    Encoding,
     /// The schema could not be brought to this version.
     #[error("the schema could not be migrated")]
     #[diagnostic(help(
@@ -274,6 +281,8 @@ struct Server {
     has_schema: bool,
     #[diesel(sql_type = Bool)]
     may_create: bool,
+    #[diesel(sql_type = Bool)]
+    has_encoding: bool,
 }
 
 /// Brings the schema to this program's version; does nothing if it is there. Blocks.
@@ -291,6 +300,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     let server: Server = diesel::sql_query(
         "select current_setting('server_version') as version, \
          current_setting('server_version_num')::integer >= 150000 as supported, \
+         current_setting('server_encoding') <> 'SQL_ASCII' as has_encoding, \
          current_database()::text as database, current_user::text as role, \
          to_regnamespace('rowcall') is not null as has_schema, \
          coalesce(has_schema_privilege(to_regnamespace('rowcall'), 'CREATE') \
@@ -299,6 +309,9 @@ pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     .get_result(&mut connection)?;
     if !server.supported {
         return Err(DbError::TooOld(server.version));
+    }
+    if !server.has_encoding {
+        return Err(DbError::Encoding);
     }
     if !server.may_create {
         return Err(DbError::Privilege {

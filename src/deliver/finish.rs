@@ -20,6 +20,19 @@ use crate::{
     subscription::state::subscription_disable,
 };
 
+/// How much of an attempt's detail is kept, in characters. Some of it comes from the receiver.
+const DETAIL_CHARS_MAX: usize = 1_000;
+
+/// What of a detail Postgres can hold, bounded: a result that can't be written would hold up all
+/// others.
+fn kept(detail: &str) -> String {
+    detail
+        .chars()
+        .filter(|letter| *letter != '\0')
+        .take(DETAIL_CHARS_MAX)
+        .collect()
+}
+
 /// What a finishing transaction did.
 pub(super) struct Finished {
     /// Deliveries that are due now because of it.
@@ -148,7 +161,7 @@ impl Done {
             duration_ms: i32::try_from(tried.duration.as_millis()).unwrap_or(i32::MAX),
             outcome: tried.outcome(),
             status: tried.status.map(i32::from),
-            detail: tried.detail.clone(),
+            detail: tried.detail.as_deref().map(kept),
         })
     }
 

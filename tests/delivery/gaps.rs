@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     shop::{event, mirrored_to, rows},
-    support::receiver::Receiver,
+    support::{app::TestApp, receiver::Receiver},
 };
 
 #[tokio::test]
@@ -86,4 +86,33 @@ async fn a_renamed_key_column_makes_gaps_and_no_failures() {
     app.sql("alter table orders rename number to id; update orders set revision = 3 where id = 1");
     app.run_until_idle().await;
     assert_eq!(rows(&receiver.received()[3..]), ["1:3"]);
+}
+
+#[tokio::test]
+async fn a_key_too_long_for_an_index_stops_nobody() {
+    // GIVEN a key that Postgres takes because it compresses well, and which is longer than an index
+    // entry may be when it is percent-encoded
+    let receiver = Receiver::start().await;
+    let mut app = TestApp::start("create table public.notes (id text primary key)").await;
+    app.apply(&format!(
+        "[namespace.t]\n[object_type.\"t.note\"]\ntable = \"public.notes\"\nkey = [\"id\"]\n\
+         [subscription.all]\nobject_types = [\"t.note\"]\nmode = \"synchronous\"\n\
+         sink = {{ kind = \"webhook\", url = \"{}\" }}",
+        receiver.url()
+    ))
+    .await;
+    // WHEN
+    app.sql("insert into notes values (repeat('é', 5000)), ('short'), (''), (repeat('x', 5000))");
+    app.run_until_idle().await;
+    // THEN
+    let subjects: Vec<usize> = receiver
+        .received()
+        .iter()
+        .map(|request| event(request)["subject"].as_str().unwrap().len())
+        .collect();
+    assert_eq!(subjects.len(), 4);
+    assert!(
+        subjects.contains(&30_000) && subjects.contains(&0),
+        "{subjects:?}"
+    );
 }

@@ -124,3 +124,18 @@ fn as_role(url: &str, role: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}user={role}")
 }
+
+#[test]
+fn a_database_whose_text_may_be_any_bytes_is_refused() {
+    // GIVEN
+    let cluster = cluster(Kind::Standard);
+    execute(
+        &cluster.url("postgres"),
+        "create database any_bytes encoding 'SQL_ASCII' template template0",
+    );
+    let url = cluster.url("any_bytes");
+    // WHEN
+    let refused = migrate(&url).unwrap_err();
+    // THEN
+    assert!(refused.to_string().contains("SQL_ASCII"), "{refused}");
+}

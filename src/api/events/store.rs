@@ -50,7 +50,7 @@ pub(super) fn event_list(
         "select e.id, e.body from rowcall.event e \
          where ($1 is null or e.id > $1) and ($2 is null or e.id >= $2) \
              and ($3 is null or e.type = $3) and ($4 is null or e.object_type = $4) \
-             and ($5 is null or e.object_key = $5) \
+             and ($5 is null or left(e.object_key, 100) = left($5, 100) and e.object_key = $5) \
              and ($6 is null or e.\"time\" >= $6) and ($7 is null or e.\"time\" < $7) \
              and ($8 is null or exists ( \
                  select from rowcall.delivery d \
