@@ -36,7 +36,7 @@ const RECONNECT_WAIT: Duration = Duration::from_secs(1);
 /// From this rate on, changes come faster than falling asleep pays.
 const STAY_AWAKE_PER_S: f64 = 500.0;
 /// Over how long the rate is taken.
-const RATE_WINDOW_S: f64 = 0.05;
+const RATE_WINDOW_S: f64 = 0.2;
 /// The share of the cluster's notification queue above which no more is asked for: a full one would
 /// fail the writers' commits.
 const QUEUE_USAGE_MAX: f64 = 0.5;
