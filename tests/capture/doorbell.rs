@@ -1,7 +1,10 @@
 //! The doorbell with the safety poll off: a reader that misses a ring sleeps for ever, and the test
 //! fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use diesel::PgConnection;
 use rowcall::{app::Role, clock::Clock, config::Limits};
@@ -101,6 +104,17 @@ fn reader_wants_bell(connection: &mut PgConnection) -> bool {
     row.held == 1
 }
 
+async fn until_reader_wants_bell(connection: &mut PgConnection) {
+    let begun = Instant::now();
+    while !reader_wants_bell(connection) {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "the reader does not fall asleep"
+        );
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_lone_writer_wakes_a_sleeping_reader() {
     let running = Running::start(ROWS).await;
@@ -137,9 +151,7 @@ async fn a_transaction_left_open_over_the_falling_asleep_is_not_lost() {
         );
         // AND the reader goes to sleep, as far as it can
         running.received(2 * round + 1).await;
-        while !reader_wants_bell(&mut looker) {
-            tokio::task::yield_now().await;
-        }
+        until_reader_wants_bell(&mut looker).await;
         for _ in 0..round % 50 {
             run(&mut looker, "select 1");
         }
@@ -191,9 +203,7 @@ async fn savepoints_functions_and_old_snapshots_ring_too() {
          begin delete from rows; raise 'no'; exception when others then null; end; end $$",
     ];
     for (count, statement) in (1..).zip(statements) {
-        while !reader_wants_bell(&mut looker) {
-            tokio::task::yield_now().await;
-        }
+        until_reader_wants_bell(&mut looker).await;
         run(&mut running.database.connect(), statement);
         running.received(count).await;
     }

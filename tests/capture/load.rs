@@ -141,8 +141,12 @@ async fn while_the_reader_is_awake_no_commit_notifies() {
     let table = format!("create table public.rows (id integer primary key, v text); {TABLE}");
     let running = Running::start(&table).await;
     let mut leak = running.database.connect();
-    let mut before = 0;
+    let (mut before, begun) = (0, Instant::now());
     loop {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "the lock was never free"
+        );
         // Only tried: to wait for the lock would be to wait for a reader that nobody wakes.
         run(&mut leak, "update rows set v = 'wake' where id = 1");
         before += 1;
@@ -238,15 +242,22 @@ async fn a_commit_that_finds_the_reader_asleep_notifies_once() {
     ] {
         app.sql(sql);
         // THEN
-        assert_eq!(heard(&mut listener), expected, "{sql}");
+        let (mut count, begun) = (heard(&mut listener), Instant::now());
+        // A notification is told to the other session by a signal, a moment after the commit.
+        while count < expected && begun.elapsed() < Duration::from_secs(10) {
+            count += heard(&mut listener);
+        }
+        assert_eq!(count, expected, "{sql}");
     }
     // AND a reader that is gone is no sleeping reader
+    let begun = Instant::now();
     drop(asleep);
     while app.count(
         "select count(*) from pg_locks where locktype = 'advisory' \
         and classid = 'rowcall.change'::regclass::oid and objid = 1",
     ) > 0
     {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the lock stayed");
         std::thread::yield_now();
     }
     app.sql("update rows set v = 'f' where id = 1");

@@ -110,9 +110,14 @@ impl Drop for TestDatabase {
     }
 }
 
-/// Connects, or fails the test.
+/// Connects, or fails the test. A statement that waits for a minute is a failure and no hang.
 pub fn connect(url: &str) -> PgConnection {
-    PgConnection::establish(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    let mut connection =
+        PgConnection::establish(url).unwrap_or_else(|error| panic!("{url}: {error}"));
+    connection
+        .batch_execute("set statement_timeout = '60s'")
+        .unwrap_or_else(|error| panic!("{url}: {error}"));
+    connection
 }
 
 /// Runs statements on a connection of their own.
