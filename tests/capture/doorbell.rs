@@ -97,7 +97,8 @@ fn reader_wants_bell(connection: &mut PgConnection) -> bool {
     }
     let row: Row = diesel::sql_query(
         "select count(*) as held from pg_locks where locktype = 'advisory' and mode = 'ExclusiveLock' \
-         and granted and classid = 'rowcall.change'::regclass::oid and objid = 1 and objsubid = 2",
+         and granted and classid = 'rowcall.change'::regclass::oid and objid = 1 and objsubid = 2 \
+         and database = (select oid from pg_database where datname = current_database())",
     )
     .get_result(connection)
     .unwrap();

@@ -101,8 +101,9 @@ fn waiting_for_notify(connection: &mut PgConnection) -> i64 {
         waiting: i64,
     }
     let row: Row = diesel::sql_query(
-        "select count(*) as waiting from pg_locks where locktype = 'object' and database = 0 \
-         and classid = 'pg_database'::regclass and objid = 0 and not granted",
+        "select count(*) as waiting from pg_locks l join pg_stat_activity a on a.pid = l.pid \
+         where a.datname = current_database() and l.locktype = 'object' and l.database = 0 \
+         and l.classid = 'pg_database'::regclass and l.objid = 0 and not l.granted",
     )
     .get_result(connection)
     .unwrap();
@@ -254,7 +255,8 @@ async fn a_commit_that_finds_the_reader_asleep_notifies_once() {
     drop(asleep);
     while app.count(
         "select count(*) from pg_locks where locktype = 'advisory' \
-        and classid = 'rowcall.change'::regclass::oid and objid = 1",
+        and classid = 'rowcall.change'::regclass::oid and objid = 1 \
+        and database = (select oid from pg_database where datname = current_database())",
     ) > 0
     {
         assert!(begun.elapsed() < Duration::from_secs(30), "the lock stayed");
