@@ -37,7 +37,7 @@
 //!
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
 //! a change: [`capture`], [`publish`], [`deliver`], [`sink`]. Then what decides who is told of
-//! what: [`catalog`], [`subscription`], and [`registry`], which is both at run time. [`upkeep`] is
+//! what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all at run time. [`upkeep`] is
 //! what hurries nobody; [`account`] tells what became of every change. Around them: [`api`] and
 //! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
@@ -56,6 +56,8 @@ pub mod deliver;
 pub mod sink;
 
 pub mod catalog;
+
+pub mod constraint;
 
 pub mod subscription;
 

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::constraint::model::ConstraintSpec;
+
 /// The event type under which a row change is published that could not be captured whole.
 pub const GAP_EVENT_TYPE: &str = "rowcall.capture.gap";
 
@@ -16,6 +18,53 @@ pub struct Catalog {
     pub namespaces: BTreeMap<String, Namespace>,
     /// By full name: the namespace, a dot, the object.
     pub object_types: BTreeMap<String, ObjectType>,
+    /// Those that are written down, by full name; the standard ones exist without that.
+    pub event_types: BTreeMap<String, EventType>,
+    /// By name.
+    pub constraints: BTreeMap<String, Constraint>,
+}
+
+/// A constraint and the catalogue's version in which it was last changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraint {
+    /// Recorded with every delivery that it holds or suppresses.
+    pub version: i64,
+    /// As it is written.
+    pub spec: ConstraintSpec,
+}
+
+/// A named event: of an object type, by operations and a condition; or, without one, published
+/// through the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventType {
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Whose changes it is found in; without it events of this type come through the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_type: Option<String>,
+    /// The operations that are looked at; all three, if left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<Operation>,
+    /// The condition on the old and the new row; always true, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// The JSON Schema of `data`, for an event type without an object type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<serde_json::Value>,
+}
+
+/// What is done to a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// It is inserted.
+    Create,
+    /// It is updated.
+    Update,
+    /// It is deleted.
+    Delete,
 }
 
 /// A node of the catalogue tree.

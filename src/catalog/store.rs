@@ -8,7 +8,7 @@ use diesel::{
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::model::Catalog;
+use super::model::{Catalog, Constraint};
 use crate::{
     db::{Connection, DbError, QueryError},
     subscription::register::Origin,
@@ -33,6 +33,8 @@ struct ItemRow {
     is_folder: bool,
     #[diesel(sql_type = Text)]
     definition: String,
+    #[diesel(sql_type = BigInt)]
+    version_from: i64,
 }
 
 #[derive(QueryableByName)]
@@ -45,7 +47,8 @@ struct VersionRow {
 pub fn catalog_current(connection: &mut Connection) -> Result<Stored, DbError> {
     let version = catalog_version(connection)?;
     let rows: Vec<ItemRow> = sql_query(
-        "select kind, name, origin = 'folder' as is_folder, definition::text as definition \
+        "select kind, name, origin = 'folder' as is_folder, definition::text as definition, \
+             version_from \
          from rowcall.catalog_item where version_to is null order by kind, name",
     )
     .load(connection)?;
@@ -67,6 +70,17 @@ fn insert(catalog: &mut Catalog, row: &ItemRow) -> Result<(), DbError> {
         "namespace" => {
             let namespace = definition(&row.definition, what)?;
             catalog.namespaces.insert(row.name.clone(), namespace);
+        }
+        "event_type" => {
+            let event_type = definition(&row.definition, what)?;
+            catalog.event_types.insert(row.name.clone(), event_type);
+        }
+        "constraint" => {
+            let constraint = Constraint {
+                version: row.version_from,
+                spec: definition(&row.definition, what)?,
+            };
+            catalog.constraints.insert(row.name.clone(), constraint);
         }
         _ => {
             let object_type = definition(&row.definition, what)?;

@@ -36,9 +36,19 @@ pub struct SubscriptionSpec {
     /// Only these objects of the one object type: column name to value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub object_keys: Vec<BTreeMap<String, Box<RawValue>>>,
+    /// The subscriber's own selection: an expression over the event. Every event, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// When the subscriber is told.
     pub mode: Mode,
-    /// For people and, later, for constraints.
+    /// When a digest leaves; needed by, and only allowed with, the mode `batch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<DigestSchedule>,
+    /// How a digest is condensed; only allowed with the mode `batch`, where it is `keys` if left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condense: Option<Condense>,
+    /// For people and for constraints.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Where it is told.
@@ -57,6 +67,8 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Synchronous => "synchronous",
+            Self::SynchronousDelayed => "synchronous_delayed",
+            Self::Batch => "batch",
         }
     }
 }
@@ -67,6 +79,80 @@ impl Mode {
 pub enum Mode {
     /// From the moment of commit.
     Synchronous,
+    /// When every synchronous subscriber of the event was tried.
+    SynchronousDelayed,
+    /// In a digest, when its window closes.
+    Batch,
+}
+
+/// When the window of a digest closes: whichever of these comes first. At least one is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DigestSchedule {
+    /// Five fields (minute, hour, day of month, month, day of week); a sixth, leading one means
+    /// seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cron: Option<String>,
+    /// The IANA name of the zone in which `cron` is meant, such as `Europe/Berlin`; UTC, if left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// The most events of one digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_items: Option<u32>,
+    /// The longest time from a digest's first event to its close.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_duration"
+    )]
+    pub max_wait: Option<Duration>,
+    /// Whether a window in which nothing happened is told, too. Needs `cron`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub send_empty: bool,
+}
+
+/// What a digest tells of its events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condense {
+    /// Per event type the distinct object keys, each with how often and when first and last.
+    #[default]
+    Keys,
+    /// Per object what all its changes came to: the first before and the last after.
+    NetEffect,
+    /// All events in their order.
+    None,
+}
+
+/// A duration such as `12h`, where there may be none.
+pub(crate) mod optional_duration {
+    use std::time::Duration;
+
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => out.collect_str(&humantime::format_duration(*value)),
+            None => out.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(input)? else {
+            return Ok(None);
+        };
+        humantime::parse_duration(&text).map(Some).map_err(|error| {
+            D::Error::custom(format!(
+                "`{text}` is not a duration such as `30m` or `12h`: {error}"
+            ))
+        })
+    }
 }
 
 /// Whether the events of one object wait for each other.
