@@ -351,6 +351,13 @@ impl Limits {
         }
     }
 
+    /// The longest that a delayed delivery waits for its event's synchronous ones: an attempt, and
+    /// a lease of whoever was to make it and vanished (design section 4).
+    #[must_use]
+    pub fn barrier(&self) -> Duration {
+        self.request_timeout() + self.lease()
+    }
+
     /// `request_timeout_ms` as a duration.
     #[must_use]
     pub fn request_timeout(&self) -> Duration {

@@ -132,9 +132,6 @@ create index delivery_lane on rowcall.delivery (subscription_id, lane, position)
     where state in ('pending', 'held', 'sending');
 create index delivery_lane_previous on rowcall.delivery (subscription_id, lane_previous, position)
     where state in ('pending', 'held', 'sending') and lane_previous is not null;
--- What a delayed delivery waits for: see deliver/barrier.sql.
-create index delivery_untried on rowcall.delivery (event_id)
-    where urgency = 0 and attempts = 0 and state in ('pending', 'held', 'sending');
 
 -- Why a delivery was held, suppressed or withdrawn, each time it was judged so.
 create table rowcall.judgement (

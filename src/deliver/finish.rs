@@ -6,13 +6,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    chain::Claimed,
+    barrier::store::barrier_release,
+    chain::{Claimed, Owed},
+    lane::store::{lane_head_lock, lane_release},
     retry::Next,
     send::{Done, Tried},
-    store::{
-        Finish, NewAttempt, attempt_insert, delivery_finish, lane_head_lock, lane_release,
-        lease_held,
-    },
+    store::{Finish, NewAttempt, attempt_insert, delivery_finish, lease_held},
 };
 use crate::{
     db::{Connection, DbError},
@@ -46,6 +45,7 @@ pub(super) fn finish(
     connection: &mut Connection,
     results: &[Done],
     instance: Uuid,
+    barrier_ends: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Finished, DbError> {
     if results.iter().any(|done| done.disables().is_some()) {
@@ -76,12 +76,28 @@ pub(super) fn finish(
     let settled = lanes(&results, |done| done.is_settled());
     let returned = lanes(&results, |done| matches!(done, Done::Returned { .. }));
     lane_head_lock(connection, &settled)?;
-    let released = lane_release(connection, &[settled, returned].concat(), now)?;
+    let lanes = [settled, returned].concat();
+    let released = lane_release(connection, &lanes, now, barrier_ends)?
+        + barrier_release(connection, &awaited(&results), now)?;
     let due_at = || finished.iter().filter_map(|finish| finish.due_at);
     Ok(Finished {
         due: released + due_at().filter(|due| *due <= now).count(),
         next_at: due_at().min(),
     })
+}
+
+/// The events of which a synchronous delivery was tried for the first time, or can't be now.
+fn awaited(results: &[&Done]) -> Vec<Uuid> {
+    let events: HashSet<Uuid> = results
+        .iter()
+        .map(|done| done.delivery())
+        .filter(|delivery| delivery.is_awaited)
+        .filter_map(|delivery| match delivery.owed {
+            Owed::Event(id) => Some(id),
+            Owed::Part { .. } => None,
+        })
+        .collect();
+    events.into_iter().collect()
 }
 
 fn lanes(results: &[&Done], is_wanted: impl Fn(&Done) -> bool) -> Vec<(Uuid, i64)> {
@@ -173,6 +189,7 @@ impl Done {
             due_at,
             is_parked,
             attempts: 1,
+            hold_until: None,
         };
         match self {
             Self::Tried(Tried { next, .. }) => match next {
@@ -194,6 +211,7 @@ impl Done {
                     due_at,
                     is_parked: false,
                     attempts: 0,
+                    hold_until: None,
                 }
             }
         }

@@ -96,7 +96,7 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
     let outcome = match &chain.subscription.sink {
         Ok(sink) => {
             let message = Message {
-                id: delivery.event_id.to_string(),
+                id: delivery.owed.to_string(),
                 content_type: CONTENT_TYPE,
                 body: Bytes::from(with_sequence(&delivery.body, delivery.sequence)),
                 extra_headers: Vec::new(),
@@ -158,7 +158,7 @@ fn log(
     next: &Next,
     duration: Duration,
 ) {
-    let (delivery, event) = (&delivery.id, &delivery.event_id);
+    let (delivery, event) = (&delivery.id, &delivery.owed);
     match next {
         Next::Delivered => {
             tracing::debug!(subscription, %delivery, %event, attempt, status, ?duration, "delivered");

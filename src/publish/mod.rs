@@ -2,7 +2,8 @@
 //! cursor.
 //!
 //! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
-//! decides who is owed what and how each delivery is born, [`store`] writes it.
+//! decides who is owed what and how each delivery is born, `written` makes rows and chains of that,
+//! [`store`] writes them.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
@@ -11,6 +12,7 @@ pub mod detect;
 pub mod event;
 pub mod plan;
 pub mod store;
+mod written;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,9 +24,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::{
-    event::Event,
     plan::{Birth, Planned, assign, lanes, matched},
-    store::{NewDelivery, delivery_insert, event_insert, lane_busy, sequence_take},
+    store::{delivery_insert, event_insert, lane_busy, sequence_take},
+    written::{Lease, Written},
 };
 use crate::{
     capture::{
@@ -34,10 +36,7 @@ use crate::{
     },
     config::Limits,
     db::{Connection, Database, DbError, QueryError},
-    deliver::{
-        chain::{Chain, Claimed},
-        outbox::Outbox,
-    },
+    deliver::{chain::Chain, outbox::Outbox},
     observe::metrics::{CHANGES_PUBLISHED, DELIVERIES_CREATED, EVENTS_PUBLISHED},
     registry::{
         live::{LiveRegistry, Registry},
@@ -85,13 +84,8 @@ struct Work {
     reader: Reader,
     registry: LiveRegistry,
     lease: Duration,
-}
-
-/// What the deliveries that are born claimed are held by.
-#[derive(Clone, Copy)]
-struct Lease {
-    id: Uuid,
-    ends: Instant,
+    /// The longest that a delayed delivery waits for its event's synchronous ones.
+    barrier: Duration,
 }
 
 /// What a transaction published.
@@ -121,6 +115,7 @@ impl Publish {
             reader,
             registry,
             lease: limits.lease(),
+            barrier: limits.barrier(),
         };
         Self {
             database,
@@ -219,14 +214,23 @@ impl Work {
         let busy = busy_lanes(connection, &planned, &registry)?;
         let chains = assign(&mut planned, &registry.subscriptions, busy, room);
         let sequences = sequences(connection, &planned, &registry)?;
-        let (lease, lease_until) = (Uuid::new_v4(), now + self.lease);
-        let rows = rows(&planned, &events, &registry, sequences, now, lease_until);
+        let lease = Lease {
+            id: Uuid::new_v4(),
+            until: now + self.lease,
+            ends: started + self.lease,
+        };
+        let written = Written {
+            planned: &planned,
+            events: &events,
+            registry: &registry,
+        };
+        let rows = written.rows(sequences, lease.until, now + self.barrier, now);
 
         if !events.is_empty() {
             event_insert(connection, DEFAULT_SOURCE, &events, now)?;
         }
         if !rows.is_empty() {
-            delivery_insert(connection, &rows, lease, now)?;
+            delivery_insert(connection, &rows, lease.id, now)?;
         }
         if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
             return Err(PublishError::Overtaken);
@@ -235,17 +239,7 @@ impl Work {
             changes: count,
             events: events.len(),
             deliveries: rows.len(),
-            chains: into_chains(
-                &planned,
-                &rows,
-                &events,
-                &registry,
-                Lease {
-                    id: lease,
-                    ends: started + self.lease,
-                },
-                chains,
-            ),
+            chains: written.chains(&rows, lease, chains),
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
         })
     }
@@ -275,7 +269,8 @@ fn sequences(
     registry: &Registry,
 ) -> Result<HashMap<Uuid, i64>, PublishError> {
     let mut counts: HashMap<Uuid, i64> = HashMap::new();
-    for delivery in planned {
+    let numbered = |delivery: &&Planned| delivery.birth != Birth::Gathered;
+    for delivery in planned.iter().filter(numbered) {
         *counts
             .entry(registry.id(delivery.subscription))
             .or_default() += 1;
@@ -284,68 +279,4 @@ fn sequences(
         return Ok(HashMap::new());
     }
     Ok(sequence_take(connection, &counts)?)
-}
-
-fn rows(
-    planned: &[Planned],
-    events: &[Event],
-    registry: &Registry,
-    mut sequences: HashMap<Uuid, i64>,
-    now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
-) -> Vec<NewDelivery> {
-    planned
-        .iter()
-        .map(|delivery| {
-            let event = &events[delivery.event];
-            let registered = &registry.subscriptions[delivery.subscription as usize].subscription;
-            let subscription_id = registered.id;
-            let sequence = sequences.entry(subscription_id).or_default();
-            *sequence += 1;
-            NewDelivery {
-                id: delivery.id,
-                subscription_id,
-                event_id: event.id,
-                position: event.position,
-                lane: delivery.lane,
-                lane_previous: delivery.lane_previous,
-                sequence: *sequence,
-                due_at: (delivery.birth == Birth::Due)
-                    .then(|| now + registered.spec.retry.first_wait()),
-                is_parked: delivery.birth == Birth::Parked,
-                lease_until: matches!(delivery.birth, Birth::Claimed(_)).then_some(lease_until),
-            }
-        })
-        .collect()
-}
-
-/// The claimed deliveries, for this instance's senders.
-fn into_chains(
-    planned: &[Planned],
-    rows: &[NewDelivery],
-    events: &[Event],
-    registry: &Registry,
-    lease: Lease,
-    count: usize,
-) -> Vec<Chain> {
-    let mut chains: Vec<Option<Chain>> = (0..count).map(|_| None).collect();
-    for (delivery, row) in planned.iter().zip(rows) {
-        let Birth::Claimed(number) = delivery.birth else {
-            continue;
-        };
-        let registered = &registry.subscriptions[delivery.subscription as usize];
-        let chain =
-            chains[number].get_or_insert_with(|| Chain::new(Arc::clone(registered), lease.ends));
-        chain.push(Claimed {
-            id: row.id,
-            event_id: row.event_id,
-            lease: lease.id,
-            lane: row.lane,
-            lane_previous: row.lane_previous,
-            sequence: row.sequence,
-            attempts: 0,
-            body: Arc::clone(&events[delivery.event].body),
-        });
-    }
-    chains.into_iter().flatten().collect()
 }

@@ -16,19 +16,21 @@ use uuid::Uuid;
 use super::{detect::Ids, event::Event};
 use crate::{
     registry::live::{Registered, Registry},
-    subscription::model::{Ordering, State},
+    subscription::model::{Mode, Ordering, State, Subscription},
 };
 
 /// The order of one object for one subscription: place in the registry, and lane.
 pub type LaneOf = (u32, i64);
 
-/// A delivery to be written.
+/// What an event owes to a subscription.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// UUIDv7.
     pub id: Uuid,
     /// The subscription's place in the registry.
     pub subscription: u32,
+    /// When the subscriber is told.
+    pub mode: Mode,
     /// The event's place in the batch.
     pub event: usize,
     /// The object's lane; `None`: not ordered.
@@ -48,11 +50,16 @@ pub enum Birth {
     Due,
     /// Behind an unsettled delivery of its lane.
     Blocked,
+    /// Behind the synchronous deliveries of its event.
+    Waiting,
     /// Kept until its subscription is active again.
     Parked,
+    /// Not at all: the event is added to the subscription's digest.
+    Gathered,
 }
 
-/// Matches events with subscriptions: the deliveries owed, in the order of the events.
+/// Matches events with subscriptions: what is owed, in the order of the events, and of an event the
+/// synchronous ones first.
 #[must_use]
 pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec<Planned> {
     let ids = Ids::new();
@@ -66,13 +73,16 @@ pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec
         if found.is_empty() {
             continue;
         }
+        let spec = |place: u32| &registry.subscriptions[place as usize].subscription.spec;
+        found.sort_by_key(|place| spec(*place).mode);
         let (lane, lane_previous) = (event.lane(), event.lane_previous());
         for subscription in found.iter().copied() {
-            let registered = &registry.subscriptions[subscription as usize];
-            let ordered = registered.subscription.spec.ordering == Ordering::Key;
+            let spec = spec(subscription);
+            let ordered = spec.ordering == Ordering::Key;
             planned.push(Planned {
                 id: ids.next(now),
                 subscription,
+                mode: spec.mode,
                 event: place,
                 lane: lane.filter(|_| ordered),
                 lane_previous: lane_previous.filter(|_| ordered),
@@ -98,46 +108,87 @@ pub fn assign(
     planned: &mut [Planned],
     subscriptions: &[Arc<Registered>],
     busy: HashSet<LaneOf>,
-    mut room: usize,
+    room: usize,
 ) -> usize {
-    // What stands last in each lane of this batch: a chain that can go on, or something to wait
-    // for.
-    let mut tails: HashMap<LaneOf, Option<usize>> =
-        busy.into_iter().map(|lane| (lane, None)).collect();
-    let mut chains = 0;
+    let mut births = Births {
+        tails: busy.into_iter().map(|lane| (lane, None)).collect(),
+        room,
+        chains: 0,
+        untried: None,
+    };
     for delivery in planned {
         let subscription = &subscriptions[delivery.subscription as usize].subscription;
-        let is_active = subscription.state == State::Active;
+        delivery.birth = births.of(delivery, subscription);
+    }
+    births.chains
+}
+
+/// What stands before the next delivery of a batch.
+struct Births {
+    /// What stands last in each lane: a chain that can go on, or something to wait for.
+    tails: HashMap<LaneOf, Option<usize>>,
+    /// Places that are left in this instance's memory.
+    room: usize,
+    chains: usize,
+    /// The last event with a synchronous delivery that can start.
+    untried: Option<usize>,
+}
+
+impl Births {
+    fn of(&mut self, delivery: &Planned, subscription: &Subscription) -> Birth {
         let lanes: Vec<LaneOf> = delivery
             .lanes()
             .map(|lane| (delivery.subscription, lane))
             .collect();
-        let mut ahead = lanes.iter().filter_map(|lane| tails.get(lane));
-        delivery.birth = match (ahead.next(), lanes.len()) {
-            (None, _) if !is_active => Birth::Parked,
-            (None, _) if room > 0 && subscription.spec.retry.first_wait().is_zero() => {
-                chains += 1;
-                Birth::Claimed(chains - 1)
-            }
-            (None, _) => Birth::Due,
-            // Only a delivery of one lane goes on in a chain: of two lanes, one would be another
-            // chain's.
-            (Some(Some(chain)), 1) if room > 0 => Birth::Claimed(*chain),
-            (Some(_), _) => Birth::Blocked,
-        };
-        let tail = match delivery.birth {
+        let mut ahead = lanes
+            .iter()
+            .filter_map(|lane| self.tails.get(lane).copied());
+        let ahead = (ahead.next(), lanes.len());
+        let birth = self.decide(delivery, subscription, ahead);
+        let tail = match birth {
+            // It is no delivery, and nobody waits for it.
+            Birth::Gathered => return birth,
             Birth::Claimed(chain) => {
-                room -= 1;
+                self.room -= 1;
                 // What follows a change of the key waits for it in both lanes.
                 (lanes.len() == 1).then_some(chain)
             }
             _ => None,
         };
+        let can_start = matches!(birth, Birth::Claimed(_) | Birth::Due);
+        if delivery.mode == Mode::Synchronous && can_start {
+            self.untried = Some(delivery.event);
+        }
         for lane in lanes {
-            tails.insert(lane, tail);
+            self.tails.insert(lane, tail);
+        }
+        birth
+    }
+
+    fn decide(
+        &mut self,
+        delivery: &Planned,
+        subscription: &Subscription,
+        ahead: (Option<Option<usize>>, usize),
+    ) -> Birth {
+        let has_room = self.room > 0;
+        let must_wait =
+            delivery.mode == Mode::SynchronousDelayed && self.untried == Some(delivery.event);
+        match ahead {
+            (None, _) if delivery.mode == Mode::Batch => Birth::Gathered,
+            (None, _) if subscription.state != State::Active => Birth::Parked,
+            (None, _) if must_wait => Birth::Waiting,
+            (None, _) if has_room && subscription.spec.retry.first_wait().is_zero() => {
+                self.chains += 1;
+                Birth::Claimed(self.chains - 1)
+            }
+            (None, _) => Birth::Due,
+            // Only a delivery of one lane goes on in a chain: of two lanes, one would be another
+            // chain's.
+            (Some(Some(chain)), 1) if has_room && !must_wait => Birth::Claimed(chain),
+            (Some(_), _) => Birth::Blocked,
         }
     }
-    chains
 }
 
 impl Planned {

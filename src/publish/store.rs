@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -61,7 +61,9 @@ pub struct NewDelivery {
     /// Its lane before its key changed.
     pub lane_previous: Option<i64>,
     /// Gapless per subscription.
-    pub sequence: i64,
+    pub sequence: Option<i64>,
+    /// See [`Mode::urgency`](crate::subscription::model::Mode::urgency).
+    pub urgency: i16,
     /// When it may be claimed, for one that is not claimed at birth.
     pub due_at: Option<DateTime<Utc>>,
     /// Kept until its subscription is active again.
@@ -82,13 +84,14 @@ pub fn delivery_insert(
     }
     sql_query(
         "insert into rowcall.delivery (created_at, id, subscription_id, event_id, position, lane, \
-             lane_previous, sequence, state, due_at, lease_holder, lease_until) \
+             lane_previous, sequence, urgency, state, due_at, lease_holder, lease_until) \
          select $1, d.id, d.subscription_id, d.event_id, d.position, d.lane, d.lane_previous, \
-             d.sequence, case when d.lease_until is null then 'pending' else 'sending' end, \
+             d.sequence, d.urgency, case when d.lease_until is null then 'pending' else 'sending' end, \
              case when d.parked then 'infinity' else d.due_at end, \
              case when d.lease_until is not null then $2 end, d.lease_until \
-         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as d (id, subscription_id, \
-             event_id, position, lane, lane_previous, sequence, due_at, parked, lease_until)",
+         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as d (id, \
+             subscription_id, event_id, position, lane, lane_previous, sequence, urgency, due_at, \
+             parked, lease_until)",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(lease)
@@ -98,7 +101,8 @@ pub fn delivery_insert(
     .bind::<Array<BigInt>, _>(column(deliveries, |delivery| delivery.position))
     .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane))
     .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane_previous))
-    .bind::<Array<BigInt>, _>(column(deliveries, |delivery| delivery.sequence))
+    .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.sequence))
+    .bind::<Array<SmallInt>, _>(column(deliveries, |delivery| delivery.urgency))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.due_at))
     .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.lease_until))

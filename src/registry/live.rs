@@ -11,7 +11,7 @@ use crate::{
     db::{Connection, DbError},
     sink::{Sink, WebhookClient, WebhookSink},
     subscription::{
-        model::{SinkSpec, Subscription},
+        model::{Mode, SinkSpec, Subscription},
         secret::SecretKey,
         store::{Loaded, subscription_load},
     },
@@ -29,6 +29,8 @@ pub struct Registry {
     pub by_id: HashMap<Uuid, u32>,
     /// Which subscriptions an event is for.
     pub index: Index,
+    /// Whether a subscription is synchronous-delayed.
+    pub has_delayed: bool,
 }
 
 /// An object type whose table is captured.
@@ -122,8 +124,12 @@ impl LiveRegistry {
             .map(|(registered, place)| (registered.subscription.id, place))
             .collect();
         let index = Index::build(&catalog, &subscriptions);
+        let is_delayed = |registered: &Arc<Registered>| {
+            registered.subscription.spec.mode == Mode::SynchronousDelayed
+        };
         Ok(Registry {
             revision,
+            has_delayed: subscriptions.iter().any(is_delayed),
             targets,
             subscriptions,
             by_id,

@@ -6,7 +6,7 @@ use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
     nearest::did_you_mean,
     sink::{AddressGuard, SigningSecret, check_url},
-    subscription::model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    subscription::model::{Mode, SecretSpec, SinkSpec, SubscriptionSpec},
 };
 
 /// The longest name of a subscription, in characters.
@@ -65,6 +65,7 @@ pub fn check(
     check_object_keys(spec, catalog, &mut problems);
     check_labels(spec, &mut problems);
     check_schedule(&spec.retry.schedule, &mut problems);
+    check_first_wait(spec, &mut problems);
     check_sink(&spec.sink, guard, &mut problems);
     problems
 }
@@ -257,6 +258,17 @@ fn check_schedule(schedule: &[Duration], problems: &mut Vec<SpecProblem>) {
                 humantime::format_duration(*wait),
                 humantime::format_duration(SCHEDULE_WAIT_MAX)
             ),
+        ));
+    }
+}
+
+/// A delayed delivery is due when the synchronous ones of its event are tried, and at no other time.
+fn check_first_wait(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
+    if spec.mode == Mode::SynchronousDelayed && !spec.retry.first_wait().is_zero() {
+        problems.push(SpecProblem::new(
+            "/retry/schedule/0",
+            "in the mode `synchronous_delayed` the first attempt is made when the synchronous \
+             subscribers were tried; write \"0s\"",
         ));
     }
 }

@@ -71,10 +71,22 @@ impl Mode {
             Self::Batch => "batch",
         }
     }
+
+    /// How deliveries carry it: the smaller, the sooner.
+    #[must_use]
+    pub fn urgency(self) -> i16 {
+        match self {
+            Self::Synchronous => 0,
+            Self::SynchronousDelayed => 1,
+            Self::Batch => 2,
+        }
+    }
 }
 
 /// When a subscriber is told of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Ordered by urgency: of what can be sent, the first goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// From the moment of commit.

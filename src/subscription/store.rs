@@ -127,8 +127,8 @@ pub(super) fn subscription_set_state(
 pub(super) fn delivery_park(connection: &mut PgConnection, subscription: Uuid) -> QueryResult<()> {
     sql_query(
         "update rowcall.delivery set due_at = 'infinity' where id in ( \
-             select id from rowcall.delivery where subscription_id = $1 and state = 'pending' \
-                 and due_at < 'infinity' for update skip locked)",
+             select id from rowcall.delivery where subscription_id = $1 \
+                 and state in ('pending', 'held') and due_at < 'infinity' for update skip locked)",
     )
     .bind::<SqlUuid, _>(subscription)
     .execute(connection)
@@ -142,8 +142,8 @@ pub(super) fn delivery_unpark(
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
     sql_query(
-        "update rowcall.delivery set due_at = $2 where subscription_id = $1 and state = 'pending' \
-             and due_at = 'infinity'",
+        "update rowcall.delivery set due_at = $2 where subscription_id = $1 \
+             and state in ('pending', 'held') and due_at = 'infinity'",
     )
     .bind::<SqlUuid, _>(subscription)
     .bind::<Timestamptz, _>(now)

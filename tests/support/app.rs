@@ -196,7 +196,7 @@ impl TestApp {
         let now = self.clock.now().to_rfc3339();
         self.count(&format!(
             "select count(*) from rowcall.delivery where state = 'sending' \
-             or (state = 'pending' and due_at <= '{now}')"
+             or (state in ('pending', 'held') and due_at <= '{now}')"
         ))
     }
 
