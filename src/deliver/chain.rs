@@ -4,7 +4,7 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
 use uuid::Uuid;
 
-use crate::registry::live::Registered;
+use crate::registry::registered::Registered;
 
 /// A delivery whose lease this instance holds.
 #[derive(Clone, Debug)]

@@ -18,6 +18,8 @@ pub const EVENTS_PUBLISHED: &str = "rowcall_events_published_total";
 pub const DELIVERIES_CREATED: &str = "rowcall_deliveries_created_total";
 /// Counter: attempts that ended, by `outcome`: delivered, retry or dead.
 pub const ATTEMPTS: &str = "rowcall_attempts_total";
+/// Counter: conditions that could not be judged, by `kind`: event_type, filter or constraint.
+pub const CONDITIONS_FAILED: &str = "rowcall_conditions_failed_total";
 /// Histogram, in seconds: how long attempts took.
 pub const ATTEMPT_SECONDS: &str = "rowcall_attempt_seconds";
 /// Counter: how often the reader fell asleep and asked the writers to ring.

@@ -10,6 +10,7 @@
 
 pub mod detect;
 pub mod event;
+pub mod facts;
 pub mod plan;
 pub mod store;
 mod written;
@@ -24,6 +25,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::{
+    detect::{Circumstances, detect},
     plan::{Birth, Planned, assign, lanes, matched},
     store::{delivery_insert, event_insert, lane_busy, sequence_take},
     written::{Lease, Written},
@@ -201,13 +203,13 @@ impl Work {
         // it.
         let revision = registry_share(connection)?;
         let registry = self.registry.at(connection, revision)?;
-        let events = detect::detect(
-            changes,
-            &registry.targets,
-            DEFAULT_SOURCE,
-            from.position,
+        let around = Circumstances {
+            targets: &registry.targets,
+            source: DEFAULT_SOURCE,
+            position: from.position,
             now,
-        );
+        };
+        let events = detect(changes, around);
         to.position = events.last().map_or(from.position, |event| event.position);
 
         let mut planned = matched(&events, &registry, now);

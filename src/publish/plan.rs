@@ -13,10 +13,14 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{detect::Ids, event::Event};
+use super::{
+    detect::Ids,
+    event::Event,
+    facts::{Recalled, holds},
+};
 use crate::{
-    registry::live::{Registered, Registry},
-    subscription::model::{Mode, Ordering, State, Subscription},
+    registry::{live::Registry, registered::Registered},
+    subscription::model::{Condense, Mode, Ordering, State, Subscription},
 };
 
 /// The order of one object for one subscription: place in the registry, and lane.
@@ -66,10 +70,8 @@ pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec
     let mut planned = Vec::new();
     let mut found = Vec::new();
     for (place, event) in events.iter().enumerate() {
-        let (key, previous) = (event.key.as_deref(), event.previous_key.as_deref());
-        registry
-            .index
-            .find(&event.target.name, event.kind, key, previous, &mut found);
+        registry.index.find(event.query(), &mut found);
+        retain_wanted(event, registry, &mut found);
         if found.is_empty() {
             continue;
         }
@@ -91,6 +93,31 @@ pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec
         }
     }
     planned
+}
+
+/// Keeps those subscriptions whose filter is true of the event. That of a net-effect digest is
+/// judged when its window closes, on what all changes came to.
+fn retain_wanted(event: &Event, registry: &Registry, found: &mut Vec<u32>) {
+    let object_type = event.object_type.as_deref();
+    let filtered = |place: &u32| {
+        let registered = &registry.subscriptions[*place as usize];
+        let spec = &registered.subscription.spec;
+        spec.condense != Some(Condense::NetEffect) && registered.filter(object_type).is_some()
+    };
+    if !found.iter().any(filtered) {
+        return;
+    }
+    let Ok(recalled) = Recalled::parse(&event.body, object_type.is_some()) else {
+        return found.retain(|place| !filtered(place));
+    };
+    let changed = recalled.changed();
+    // As of the change: what is decided of an event does not depend on when it was published.
+    let facts = recalled.facts(&changed, event.time);
+    found.retain(|place| {
+        let registered = &registry.subscriptions[*place as usize];
+        let name = &registered.subscription.name;
+        !filtered(place) || holds(registered.wants(object_type, &facts), "filter", name)
+    });
 }
 
 /// The lanes that the deliveries are in.

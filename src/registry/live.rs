@@ -1,14 +1,20 @@
 //! The catalogue and the registration list as one batch sees them, with everything made ready for
 //! use.
 
-use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use uuid::Uuid;
 
-use super::{index::Index, store::targets_load};
+use super::{
+    filters::Filters, index::Index, registered::Registered, store::targets_load, target::Target,
+};
 use crate::{
-    catalog::model::{Catalog, ObjectType},
+    catalog::{columns::columns_load, model::Catalog},
     db::{Connection, DbError},
+    expr::Scope,
     sink::{Sink, WebhookClient, WebhookSink},
     subscription::{
         model::{Mode, SinkSpec, Subscription},
@@ -33,36 +39,11 @@ pub struct Registry {
     pub has_delayed: bool,
 }
 
-/// An object type whose table is captured.
-#[derive(Debug)]
-pub struct Target {
-    /// The object type's full name.
-    pub name: String,
-    /// The metadata.
-    pub object_type: ObjectType,
-}
-
-/// A subscription with its sink.
-pub struct Registered {
-    /// As it is registered.
-    pub subscription: Subscription,
-    /// Where it is told, or why it can't be.
-    pub sink: Result<Arc<dyn Sink>, String>,
-}
-
 impl Registry {
     /// The id of the subscription at a place of the list.
     #[must_use]
     pub fn id(&self, place: u32) -> Uuid {
         self.subscriptions[place as usize].subscription.id
-    }
-}
-
-impl Registered {
-    /// What requests are counted by, so that one receiver can't take all senders.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.sink.as_ref().map_or("", |sink| sink.host())
     }
 }
 
@@ -104,7 +85,8 @@ impl LiveRegistry {
 
     fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, DbError> {
         let catalog = Catalog::load(connection)?;
-        let targets = targets(connection, &catalog)?;
+        let scopes = scopes(connection, &catalog)?;
+        let targets = targets(connection, &catalog, &scopes)?;
         let list = subscription_load(connection, &self.secret_key)?;
         for (name, reason) in &list.unreadable {
             tracing::error!(
@@ -113,17 +95,24 @@ impl LiveRegistry {
                 "a subscription can't be read; it is sent nothing"
             );
         }
+        let mut filters = Filters::new(&catalog, &scopes);
         let subscriptions: Vec<Arc<Registered>> = list
             .subscriptions
             .into_iter()
-            .map(|loaded| Arc::new(self.registered(loaded)))
+            .map(|loaded| Arc::new(self.registered(loaded, &mut filters)))
             .collect();
         let by_id = subscriptions
             .iter()
             .zip(0..)
             .map(|(registered, place)| (registered.subscription.id, place))
             .collect();
-        let index = Index::build(&catalog, &subscriptions);
+        let mut index = Index::default();
+        for target in targets.values() {
+            index.add_object_type(&target.name, target.event_types(), &subscriptions);
+        }
+        for name in catalog.api_event_types() {
+            index.add_event_type(&name.as_str().into(), &subscriptions);
+        }
         let is_delayed = |registered: &Arc<Registered>| {
             registered.subscription.spec.mode == Mode::SynchronousDelayed
         };
@@ -137,7 +126,7 @@ impl LiveRegistry {
         })
     }
 
-    fn registered(&self, loaded: Loaded) -> Registered {
+    fn registered(&self, loaded: Loaded, filters: &mut Filters<'_>) -> Registered {
         let SinkSpec::Webhook { url, .. } = &loaded.subscription.spec.sink;
         let sink = loaded.secret.and_then(|secret| {
             WebhookSink::new(self.client.clone(), url, secret)
@@ -145,26 +134,41 @@ impl LiveRegistry {
                 .map_err(|refusal| refusal.to_string())
         });
         Registered {
+            filters: filters.of(&loaded.subscription),
             subscription: loaded.subscription,
             sink,
         }
     }
 }
 
+/// What expressions over each object type may name; the empty name is that of events without one.
+type Scopes = BTreeMap<Arc<str>, Scope>;
+
+fn scopes(connection: &mut Connection, catalog: &Catalog) -> Result<Scopes, DbError> {
+    let columns = columns_load(connection, catalog)?;
+    let rows = columns
+        .into_iter()
+        .map(|(name, columns)| (name.into(), Scope::rows(columns)));
+    Ok(rows.chain([("".into(), Scope::api_event())]).collect())
+}
+
 fn targets(
     connection: &mut Connection,
     catalog: &Catalog,
+    scopes: &Scopes,
 ) -> Result<HashMap<i32, Arc<Target>>, DbError> {
     let mut targets = HashMap::new();
     for (id, name) in targets_load(connection)? {
         // Changes that were captured before their object type was taken out yield no events.
-        if let Some(object_type) = catalog.object_types.get(&name) {
-            let target = Target {
-                name,
-                object_type: object_type.clone(),
-            };
-            targets.insert(id, Arc::new(target));
-        }
+        let Some(object_type) = catalog.object_types.get(&name) else {
+            continue;
+        };
+        // Of a table that is gone there may be changes still: they are published, though nothing
+        // can be said of its columns any more.
+        let no_columns = Scope::rows(Vec::new());
+        let scope = scopes.get(name.as_str()).unwrap_or(&no_columns);
+        let target = Target::new(&name, object_type, catalog, scope);
+        targets.insert(id, Arc::new(target));
     }
     Ok(targets)
 }
