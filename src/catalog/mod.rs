@@ -7,6 +7,7 @@
 //! transaction, as a new version. A folder with a [`problem`] changes nothing.
 
 pub mod apply;
+pub mod columns;
 pub mod document;
 mod entry;
 pub mod examine;
