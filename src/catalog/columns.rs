@@ -51,7 +51,7 @@ fn columns_of(object_type: &ObjectType, shape: &TableShape) -> Vec<ScopeColumn> 
         .map(|column| ScopeColumn {
             hidden: hidden(&column.name),
             name: column.name.clone(),
-            sql_type: column.value_type.clone(),
+            sql_type: column.type_name.clone(),
         })
         .collect()
 }

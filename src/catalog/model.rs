@@ -181,6 +181,28 @@ impl Catalog {
             .keys()
             .flat_map(|name| Verb::ALL.map(|verb| verb.event_type(name)))
             .chain([GAP_EVENT_TYPE.to_owned()])
+            .chain(self.event_types.keys().cloned())
+    }
+
+    /// The event types that a change of `object_type` may be: the standard ones, then by name.
+    pub fn event_types_of<'a>(&'a self, object_type: &'a str) -> impl Iterator<Item = String> + 'a {
+        let is_of =
+            move |event_type: &EventType| event_type.object_type.as_deref() == Some(object_type);
+        let written = self.event_types.iter();
+        let written = written.filter(move |(_, event_type)| is_of(event_type));
+        Verb::ALL
+            .map(|verb| verb.event_type(object_type))
+            .into_iter()
+            .chain(written.map(|(name, _)| name.clone()))
+    }
+
+    /// The event types without an object type, whose events come through the API.
+    pub fn api_event_types(&self) -> impl Iterator<Item = &String> {
+        let of_api = |event_type: &EventType| event_type.object_type.is_none();
+        self.event_types
+            .iter()
+            .filter(move |(_, event_type)| of_api(event_type))
+            .map(|(name, _)| name)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     expr::Scope,
     sink::{Sink, WebhookClient, WebhookSink},
     subscription::{
-        model::{Mode, SinkSpec, Subscription},
+        model::{Mode, SinkSpec},
         secret::SecretKey,
         store::{Loaded, subscription_load},
     },

@@ -34,7 +34,12 @@ pub struct Defined {
 impl Target {
     /// The target of an object type. An event type whose condition does not fit the columns any
     /// more is left out, and reported.
-    pub(super) fn new(name: &str, object_type: &ObjectType, catalog: &Catalog, scope: &Scope) -> Self {
+    pub(super) fn new(
+        name: &str,
+        object_type: &ObjectType,
+        catalog: &Catalog,
+        scope: &Scope,
+    ) -> Self {
         let scope = scope.clone().without_subscription();
         let defined = catalog
             .event_types
