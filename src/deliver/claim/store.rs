@@ -105,15 +105,14 @@ pub fn delivery_claim(
     let is_full = heads.len() >= limit;
     let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
         heads.into_iter().partition(|head| head.is_active);
-    let followers = claim_followers(
-        connection,
-        &claimed,
-        lease,
-        limit - claimed.len(),
-        lease_until,
-        now,
-    )?;
-    claimed.extend(followers);
+    // The synchronous ones first: what follows a delayed head must see them being sent.
+    let (immediate, others): (Vec<_>, Vec<_>) =
+        claimed.iter().cloned().partition(|head| head.urgency == 0);
+    for heads in [immediate, others] {
+        let room = limit.saturating_sub(claimed.len());
+        let followers = claim_followers(connection, &heads, lease, room, lease_until, now)?;
+        claimed.extend(followers);
+    }
     Ok(ClaimedRows {
         claimed,
         inactive: inactive.iter().map(|row| row.id).collect(),
