@@ -9,9 +9,10 @@ use super::{index::Index, store::targets_load};
 use crate::{
     catalog::model::{Catalog, ObjectType},
     db::{Connection, DbError},
+    digest::schedule::Schedule,
     sink::{Sink, WebhookClient, WebhookSink},
     subscription::{
-        model::{SinkSpec, Subscription},
+        model::{Mode, SinkSpec, Subscription},
         secret::SecretKey,
         store::{Loaded, subscription_load},
     },
@@ -46,6 +47,8 @@ pub struct Registered {
     pub subscription: Subscription,
     /// Where it is told, or why it can't be.
     pub sink: Result<Arc<dyn Sink>, String>,
+    /// When its digests close, if its mode is `batch`.
+    pub schedule: Option<Schedule>,
 }
 
 impl Registry {
@@ -139,10 +142,28 @@ impl LiveRegistry {
                 .map_err(|refusal| refusal.to_string())
         });
         Registered {
+            schedule: schedule(&loaded.subscription),
             subscription: loaded.subscription,
             sink,
         }
     }
+}
+
+/// The schedule of a batch subscription. It was checked when it was registered; one that can't be
+/// used all the same, for instance because its time zone has gone, is replaced.
+fn schedule(subscription: &Subscription) -> Option<Schedule> {
+    if subscription.spec.mode != Mode::Batch {
+        return None;
+    }
+    let given = subscription.spec.schedule.as_ref();
+    let compiled = given.map(Schedule::compile);
+    Some(compiled.and_then(Result::ok).unwrap_or_else(|| {
+        tracing::error!(
+            subscription = subscription.name,
+            "the schedule can't be used; digests are sent hourly until it is given anew"
+        );
+        Schedule::fallback()
+    }))
 }
 
 fn targets(
