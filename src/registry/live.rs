@@ -14,10 +14,11 @@ use super::{
 use crate::{
     catalog::{columns::columns_load, model::Catalog},
     db::{Connection, DbError},
+    digest::schedule::Schedule,
     expr::Scope,
     sink::{Sink, WebhookClient, WebhookSink},
     subscription::{
-        model::{Mode, SinkSpec},
+        model::{Mode, SinkSpec, Subscription},
         secret::SecretKey,
         store::{Loaded, subscription_load},
     },
@@ -135,6 +136,7 @@ impl LiveRegistry {
         });
         Registered {
             filters: filters.of(&loaded.subscription),
+            schedule: schedule(&loaded.subscription),
             subscription: loaded.subscription,
             sink,
         }
@@ -150,6 +152,23 @@ fn scopes(connection: &mut Connection, catalog: &Catalog) -> Result<Scopes, DbEr
         .into_iter()
         .map(|(name, columns)| (name.into(), Scope::rows(columns)));
     Ok(rows.chain([("".into(), Scope::api_event())]).collect())
+}
+
+/// The schedule of a batch subscription. It was checked when it was registered; one that can't be
+/// used all the same, for instance because its time zone has gone, is replaced.
+fn schedule(subscription: &Subscription) -> Option<Schedule> {
+    if subscription.spec.mode != Mode::Batch {
+        return None;
+    }
+    let given = subscription.spec.schedule.as_ref();
+    let compiled = given.map(Schedule::compile);
+    Some(compiled.and_then(Result::ok).unwrap_or_else(|| {
+        tracing::error!(
+            subscription = subscription.name,
+            "the schedule can't be used; digests are sent hourly until it is given anew"
+        );
+        Schedule::fallback()
+    }))
 }
 
 fn targets(

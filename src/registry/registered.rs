@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
+    digest::schedule::Schedule,
     expr::{Expression, Facts, SubscriptionFacts, Verdict},
     sink::Sink,
     subscription::model::Subscription,
@@ -14,6 +15,8 @@ pub struct Registered {
     pub subscription: Subscription,
     /// Where it is told, or why it can't be.
     pub sink: Result<Arc<dyn Sink>, String>,
+    /// When its digests close, if its mode is `batch`.
+    pub schedule: Option<Schedule>,
     /// Its filter, compiled for each object type whose columns it fits; the empty name is that of
     /// events without an object type.
     pub(super) filters: HashMap<Arc<str>, Expression>,

@@ -4,6 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
+    digest::schedule::Schedule,
     nearest::did_you_mean,
     sink::{AddressGuard, SigningSecret, check_url},
     subscription::model::{Mode, SecretSpec, SinkSpec, SubscriptionSpec},
@@ -66,6 +67,7 @@ pub fn check(
     check_labels(spec, &mut problems);
     check_schedule(&spec.retry.schedule, &mut problems);
     check_first_wait(spec, &mut problems);
+    check_digest(spec, &mut problems);
     check_sink(&spec.sink, guard, &mut problems);
     problems
 }
@@ -270,6 +272,29 @@ fn check_first_wait(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
             "in the mode `synchronous_delayed` the first attempt is made when the synchronous \
              subscribers were tried; write \"0s\"",
         ));
+    }
+}
+
+fn check_digest(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
+    let only_batch = "only the mode `batch` has digests: leave it out, or set `mode` to `batch`";
+    match (spec.mode, &spec.schedule) {
+        (Mode::Batch, None) => problems.push(SpecProblem::new(
+            "/schedule",
+            "the mode `batch` needs to know when a digest leaves: give at least one of `cron`, \
+             `max_items` and `max_wait`, such as { cron = \"0 8 * * mon-fri\", time_zone = \
+             \"Europe/Berlin\" }",
+        )),
+        (Mode::Batch, Some(schedule)) => {
+            let found = Schedule::compile(schedule).err().unwrap_or_default();
+            problems.extend(found.into_iter().map(|(pointer, message)| {
+                SpecProblem::new(format!("/schedule{pointer}"), message)
+            }));
+        }
+        (_, Some(_)) => problems.push(SpecProblem::new("/schedule", only_batch)),
+        (_, None) => {}
+    }
+    if spec.mode != Mode::Batch && spec.condense.is_some() {
+        problems.push(SpecProblem::new("/condense", only_batch));
     }
 }
 
