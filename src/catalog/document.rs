@@ -1,4 +1,6 @@
-//! One metadata file: its tables sorted into namespaces, object types and subscriptions.
+//! One metadata file: its tables sorted into the kinds of entries.
+
+mod event_type;
 
 use std::collections::BTreeMap;
 
@@ -17,20 +19,30 @@ use super::{
     problem::Problem,
     suggestion::suggestion,
 };
-use crate::subscription::{
-    check::pointer_part,
-    model::{SecretSpec, SinkSpec, SubscriptionSpec},
+use crate::{
+    constraint::model::ConstraintSpec,
+    subscription::{
+        check::pointer_part,
+        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    },
 };
 
 /// The kinds of entries of this version.
-const KINDS: [&str; 3] = ["namespace", "object_type", "subscription"];
+const KINDS: [&str; 5] = [
+    "namespace",
+    "object_type",
+    "event_type",
+    "constraint",
+    "subscription",
+];
 
-/// The longest description of a namespace or object type, in characters.
+/// The longest description of an entry, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 2_000;
 
 /// Reads the text of the file called `name` into `folder`: what is right of it, and its problems.
 pub fn read(name: &str, text: &str, folder: &mut Folder) {
     let file = SourceFile::new(name, text);
+    folder.start.get_or_insert_with(|| file.at(0..0));
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
@@ -78,6 +90,8 @@ fn take(entry: Entry<'_>, folder: &mut Folder) {
     match entry.kind {
         "namespace" => namespace(entry, folder),
         "object_type" => object_type(entry, folder),
+        "event_type" => event_type::read(entry, folder),
+        "constraint" => constraint(entry, folder),
         _ => subscription(entry, folder),
     }
 }
@@ -96,7 +110,7 @@ fn namespace(entry: Entry<'_>, folder: &mut Folder) {
 
 fn object_type(mut entry: Entry<'_>, folder: &mut Folder) {
     if unquoted(&entry, folder) {
-        folder.unread_object_types += 1;
+        folder.unread_types += 1;
         return;
     }
     if let Some(fault) = name_fault(&entry.name) {
@@ -127,8 +141,16 @@ fn object_type(mut entry: Entry<'_>, folder: &mut Folder) {
             description(&entry, &spec.description, folder);
             folder.object_types.push(Item::of(entry, spec));
         }
-        None => folder.unread_object_types += 1,
+        None => folder.unread_types += 1,
     }
+}
+
+fn constraint(entry: Entry<'_>, folder: &mut Folder) {
+    let Some(spec) = entry.read::<ConstraintSpec>(&mut folder.problems) else {
+        return;
+    };
+    description(&entry, &spec.description, folder);
+    folder.constraints.push(Item::of(entry, spec));
 }
 
 /// `[object_type.sales.order]` is a table `order` in a table `sales`: say so, instead of naming all
@@ -137,21 +159,46 @@ fn unquoted(entry: &Entry<'_>, folder: &mut Folder) -> bool {
     let DeValue::Table(table) = entry.value.get_ref() else {
         return false;
     };
-    let all_tables = table.values().all(|value| value.get_ref().is_table());
+    // The one setting of these entries that is a table itself.
+    let is_setting = |key: &str| key == "schema";
+    let mut settings = table.iter();
+    let all_tables =
+        settings.all(|(key, value)| value.get_ref().is_table() && !is_setting(key.get_ref()));
     if table.is_empty() || !all_tables {
         return false;
     }
-    for key in table.keys() {
-        let name = format!("{}.{}", entry.name, key.get_ref());
+    for (key, value) in table {
+        let kind = entry.kind;
+        let mut name = format!("{}.{}", entry.name, key.get_ref());
+        if let Some(inner) = sole_table(value.get_ref()) {
+            name = format!("{name}.{inner}");
+        }
         folder.problems.push(
             Problem::new(
                 entry.places.file.at(key.span()),
-                format!("[object_type.{name}] is not a name with dots, but a table in a table"),
+                format!("[{kind}.{name}] is not a name with dots, but a table in a table"),
             )
-            .help(format!("put the name in quotes: [object_type.{name:?}]")),
+            .help(format!("put the name in quotes: [{kind}.{name:?}]")),
         );
     }
     true
+}
+
+/// The rest of a name with dots: `order.released` of `[event_type.sales.order.released]`.
+fn sole_table(value: &DeValue<'_>) -> Option<String> {
+    let DeValue::Table(table) = value else {
+        return None;
+    };
+    let mut entries = table.iter();
+    let (key, inner) = entries.next()?;
+    if entries.next().is_some() || !inner.get_ref().is_table() {
+        return None;
+    }
+    let name = key.get_ref().to_string();
+    Some(match sole_table(inner.get_ref()) {
+        Some(rest) => format!("{name}.{rest}"),
+        None => name,
+    })
 }
 
 fn subscription(mut entry: Entry<'_>, folder: &mut Folder) {

@@ -124,6 +124,13 @@ impl<'i> Entry<'i> {
         };
         let example = match (self.kind, field.trim_matches('`')) {
             ("object_type", "table") => "add the table with its schema: table = \"public.orders\"",
+            ("constraint", "applies_to") => {
+                "add applies_to = { event_types = [\"sales.order.*\"] }, or object_types, \
+                 subscriptions or labels"
+            }
+            ("constraint", "otherwise") => "add otherwise = \"suppress\" or otherwise = \"hold\"",
+            ("constraint", "from") => "add from = \"08:00\"",
+            ("constraint", "to") => "add to = \"18:00\"",
             ("subscription", "mode") => "add mode = \"synchronous\"",
             ("subscription", "sink") => {
                 "add sink = { kind = \"webhook\", url = \"https://erp.example.com/hooks\" }"

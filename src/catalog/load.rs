@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 use super::{
     document,
     entry::Entry,
-    model::{Namespace, ObjectType},
+    model::{EventType, Namespace, ObjectType},
     place::{Place, Places},
     problem::{MetadataError, Problem},
 };
-use crate::subscription::model::SubscriptionSpec;
+use crate::{constraint::model::ConstraintSpec, subscription::model::SubscriptionSpec};
 
 /// Files of one folder, at most.
 pub const FILES_MAX: usize = 1_000;
@@ -35,13 +35,20 @@ pub struct Folder {
     /// In the order of files.
     pub object_types: Vec<Item<ObjectType>>,
     /// In the order of files.
+    pub event_types: Vec<Item<EventType>>,
+    /// In the order of files.
+    pub constraints: Vec<Item<ConstraintSpec>>,
+    /// In the order of files.
     pub subscriptions: Vec<Item<SubscriptionSpec>>,
     /// What is wrong in the files by themselves.
     pub problems: Vec<Problem>,
     /// SHA-256 of the files' names and contents.
     pub digest: [u8; 32],
-    /// Object types that have a problem and are missing in `object_types`.
-    pub(super) unread_object_types: usize,
+    /// Object types and event types that could not be read and are missing above. What names them
+    /// is not to blame.
+    pub(super) unread_types: usize,
+    /// The beginning of the first file: where to point for what no file says any more.
+    pub(super) start: Option<Place>,
     /// Where each kind and name was first written.
     pub(super) seen: BTreeMap<String, Place>,
 }

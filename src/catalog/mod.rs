@@ -19,6 +19,7 @@ pub mod place;
 pub mod plan;
 pub mod problem;
 mod redaction;
+pub mod schema;
 pub mod shape;
 pub mod store;
 mod suggestion;

@@ -174,8 +174,36 @@ impl Verb {
     }
 }
 
+impl Operation {
+    /// In the order of an object's life.
+    pub const ALL: [Self; 3] = [Self::Create, Self::Update, Self::Delete];
+
+    /// As it is written.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl EventType {
+    /// The operations that are looked at.
+    #[must_use]
+    pub fn operations(&self) -> &[Operation] {
+        if self.on.is_empty() {
+            &Operation::ALL
+        } else {
+            &self.on
+        }
+    }
+}
+
 impl Catalog {
-    /// Every event type, in the order of the object types' names.
+    /// Every event type: the standard ones in the order of the object types' names, that of gaps,
+    /// and those that are written down.
     pub fn event_types(&self) -> impl Iterator<Item = String> {
         self.object_types
             .keys()
@@ -203,6 +231,22 @@ impl Catalog {
             .iter()
             .filter(move |(_, event_type)| of_api(event_type))
             .map(|(name, _)| name)
+    }
+
+    /// The object type and the verb, if `name` is a standard event of this catalogue.
+    #[must_use]
+    pub fn standard_event<'a>(&self, name: &'a str) -> Option<(&'a str, Verb)> {
+        let (object_type, last) = name.rsplit_once('.')?;
+        let verb = Verb::ALL.into_iter().find(|verb| verb.as_str() == last)?;
+        let is_known = self.object_types.contains_key(object_type);
+        is_known.then_some((object_type, verb))
+    }
+
+    /// Whether events of the type `name` come through the API and not from rows.
+    #[must_use]
+    pub fn is_api_event_type(&self, name: &str) -> bool {
+        let event_type = self.event_types.get(name);
+        event_type.is_some_and(|event_type| event_type.object_type.is_none())
     }
 }
 

@@ -77,6 +77,47 @@ pub struct Places {
 }
 
 impl Places {
+    /// Whether `pointer` was written itself.
+    #[must_use]
+    pub fn is_written(&self, pointer: &str) -> bool {
+        self.spans.contains_key(pointer)
+    }
+
+    /// The place of `line` and `column`, counted from 1, inside the text at `pointer`, whose value
+    /// is `value`. That of the whole text, if it was written with escapes, so that what is where
+    /// can't be told.
+    #[must_use]
+    pub fn inside(&self, pointer: &str, value: &str, line: usize, column: usize) -> Place {
+        let whole = self.at(pointer);
+        let Some(offset) = offset(value, line, column) else {
+            return whole;
+        };
+        let file = whole.source.inner();
+        let Some(written) = file.get(whole.span.clone()) else {
+            return whole;
+        };
+        for quote in [
+            "\"\"\"\r\n",
+            "'''\r\n",
+            "\"\"\"\n",
+            "'''\n",
+            "\"\"\"",
+            "'''",
+            "\"",
+            "'",
+        ] {
+            let closing = quote.trim_end();
+            if written.starts_with(quote)
+                && written.ends_with(closing)
+                && written.len() == quote.len() + value.len() + closing.len()
+            {
+                let at = whole.span.start + quote.len() + offset;
+                return self.file.at(at..at);
+            }
+        }
+        whole
+    }
+
     /// The place of `pointer`, or of the nearest part around it that was written.
     #[must_use]
     pub fn at(&self, pointer: &str) -> Place {
@@ -93,6 +134,17 @@ impl Places {
     }
 }
 
+/// Where `line` and `column` are in `text`, in bytes; columns are characters.
+fn offset(text: &str, line: usize, column: usize) -> Option<usize> {
+    let mut start = 0;
+    for _ in 1..line {
+        start += text[start..].find('\n')? + 1;
+    }
+    let rest = &text[start..];
+    let mut ends = rest.char_indices().map(|(at, _)| at).chain([rest.len()]);
+    ends.nth(column.checked_sub(1)?).map(|at| start + at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,6 +155,27 @@ mod tests {
         assert_eq!(file.at(0..1).to_string(), "a.toml:1:1");
         assert_eq!(file.at(13..14).to_string(), "a.toml:2:7");
         assert_eq!(file.at(500..501).to_string(), "a.toml:3:1");
+    }
+
+    #[test]
+    fn a_place_inside_a_text_is_told_unless_escapes_hide_it() {
+        for (written, value, line, column, expected) in [
+            ("\"ab\"", "ab", 1, 2, "a.toml:1:7"),
+            ("'ab'", "ab", 1, 1, "a.toml:1:6"),
+            ("'ab'", "ab", 1, 3, "a.toml:1:8"),
+            ("'''\nü=\nxy'''", "ü=\nxy", 1, 2, "a.toml:2:2"),
+            ("\"\"\"ü=\nxy\"\"\"", "ü=\nxy", 2, 2, "a.toml:2:2"),
+            ("\"a\\tb\"", "a\tb", 1, 2, "a.toml:1:5"),
+            ("'ab'", "ab", 3, 1, "a.toml:1:5"),
+        ] {
+            let text = format!("x = {written}\n");
+            let places = Places {
+                file: SourceFile::new("a.toml", &text),
+                spans: BTreeMap::from([("/x".to_owned(), 4..4 + written.len())]),
+            };
+            let place = places.inside("/x", value, line, column);
+            assert_eq!(place.to_string(), expected, "{written} {line}:{column}");
+        }
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub enum Kind {
     Namespace,
     /// A table as a business object.
     ObjectType,
+    /// A named event.
+    EventType,
+    /// What must be so for an event to be published.
+    Constraint,
     /// An entry of the registration list.
     Subscription,
 }
@@ -34,6 +38,8 @@ impl Kind {
         match self {
             Self::Namespace => "namespace",
             Self::ObjectType => "object_type",
+            Self::EventType => "event_type",
+            Self::Constraint => "constraint",
             Self::Subscription => "subscription",
         }
     }
@@ -78,7 +84,7 @@ pub struct Change {
 /// The difference between what runs and what a folder says.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
-    /// Namespaces, then object types, then subscriptions; each by name.
+    /// In the order of [`Kind`], each by name.
     pub changes: Vec<Change>,
     /// How many entries stay as they are.
     pub unchanged: usize,
@@ -124,10 +130,8 @@ impl Plan {
 #[must_use]
 pub fn running(stored: &Stored, registered: &[RegisteredRow]) -> Definitions {
     let mut definitions = of_catalog(&stored.catalog);
-    definitions.retain(|(kind, name), _| match kind {
-        Kind::Namespace => !stored.elsewhere.namespaces.contains_key(name),
-        _ => !stored.elsewhere.object_types.contains_key(name),
-    });
+    let elsewhere = of_catalog(&stored.elsewhere);
+    definitions.retain(|key, _| !elsewhere.contains_key(key));
     let folder_born = registered.iter().filter(|row| row.origin == Origin::Folder);
     for row in folder_born {
         // Read and written again, so that settings left out and their defaults are the same. One
@@ -145,6 +149,8 @@ pub fn wanted(folder: &Folder) -> Definitions {
     let mut definitions = Definitions::new();
     note(&mut definitions, Kind::Namespace, &folder.namespaces);
     note(&mut definitions, Kind::ObjectType, &folder.object_types);
+    note(&mut definitions, Kind::EventType, &folder.event_types);
+    note(&mut definitions, Kind::Constraint, &folder.constraints);
     note(&mut definitions, Kind::Subscription, &folder.subscriptions);
     definitions
 }
@@ -158,9 +164,17 @@ fn note<T: Serialize>(definitions: &mut Definitions, kind: Kind, items: &[Item<T
 fn of_catalog(catalog: &Catalog) -> Definitions {
     let namespaces = catalog.namespaces.iter();
     let object_types = catalog.object_types.iter();
+    let event_types = catalog.event_types.iter();
+    let constraints = catalog.constraints.iter();
     namespaces
         .map(|(name, spec)| ((Kind::Namespace, name.clone()), json(spec)))
         .chain(object_types.map(|(name, spec)| ((Kind::ObjectType, name.clone()), json(spec))))
+        .chain(event_types.map(|(name, spec)| ((Kind::EventType, name.clone()), json(spec))))
+        .chain(
+            constraints.map(|(name, constraint)| {
+                ((Kind::Constraint, name.clone()), json(&constraint.spec))
+            }),
+        )
         .collect()
 }
 

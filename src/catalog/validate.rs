@@ -69,7 +69,7 @@ pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
     for item in &folder.subscriptions {
         check_secret(item, around.environment, &mut findings.problems);
         // Against a catalogue that lacks unreadable object types each would be blamed for them.
-        if folder.unread_object_types == 0 {
+        if folder.unread_types == 0 {
             check_subscription(item, around.guard, &mut findings);
         }
     }
