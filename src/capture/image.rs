@@ -30,6 +30,15 @@ impl<'a> Image<'a> {
             .map(|(_, value)| *value)
     }
 
+    /// The value of a column that is expected at a place, which is looked at first.
+    #[must_use]
+    pub fn get_near(&self, place: usize, column: &str) -> Option<&'a RawValue> {
+        match self.0.get(place) {
+            Some((name, value)) if name == column => Some(value),
+            _ => self.get(column),
+        }
+    }
+
     /// The object key's values as text, or `None` if a key column is missing or null.
     #[must_use]
     pub fn key_text(&self, key: &[String]) -> Option<String> {

@@ -1,0 +1,269 @@
+//! The expression language: conditions of event types, filters and constraints.
+//!
+//! A text is bounded, parsed by the `cel` crate (`parse`), checked against the real columns
+//! (`check`) and kept in a compiled form of our own (`program`), in which every literal has its
+//! column's type. Judging (`evaluate`) walks that form over the [`Facts`] of one event; a row stays
+//! the JSON text that the trigger wrote, and a column is decoded when it is looked at.
+//!
+//! What is guaranteed: neither [`Expression::compile`] nor [`Expression::evaluate`] panics, whatever
+//! the text and the rows; both end, within the limits below; and no message holds a row's value.
+//! docs/EXPRESSIONS.md is the language as its authors know it.
+//!
+//! # The meaning, where CEL leaves a choice
+//!
+//! - A field of an absent row (`old` of a create, `new` of a delete), a key that JSON does not have,
+//!   and everything of a `subscription` that is not given, is null.
+//! - `==` and `!=` take null as a value and never fail; values of different kinds are not the same.
+//!   Every other operator fails on null. `true || fails` is true and `false && fails` is false.
+//! - Integers, `numeric` and the numbers of JSON are exact; a sum of integers that leaves their range
+//!   is not an error. Whole numbers are divided without fraction, others to [`QUOTIENT_DIGITS`] digits
+//!   behind the point. `real` and `double precision` are IEEE doubles, ordered as in Postgres.
+//! - `timestamp` and `date` are read as UTC. A day is 24 hours; an `interval` with months fails.
+//! - Text is compared and ordered by code points.
+
+mod arithmetic;
+mod check;
+mod conjunct;
+mod cost;
+mod evaluate;
+mod facts;
+mod failure;
+mod fold;
+mod instant;
+mod json;
+mod kinds;
+mod number;
+mod parse;
+mod part;
+mod probe;
+mod problem;
+mod program;
+mod scope;
+mod value;
+
+use std::{fmt, sync::Arc};
+
+use chrono::DateTime;
+
+pub use self::{
+    conjunct::Equality,
+    facts::{EventFacts, Facts, Row, SubscriptionFacts},
+    failure::{Failure, Verdict},
+    probe::probe,
+    problem::Problem,
+    program::Root,
+    scope::{Hidden, Scope, ScopeColumn},
+};
+use self::{
+    evaluate::Env,
+    program::{Fact, Node},
+};
+
+/// Bytes of an expression.
+pub const SOURCE_BYTES_MAX: usize = 4 * 1024;
+/// Levels of brackets and operators in an expression.
+pub const SOURCE_DEPTH_MAX: usize = 32;
+/// The cost of an expression; see [`Expression::cost`].
+pub const COST_MAX: u64 = 100_000;
+/// Bytes of a compiled pattern of `matches`.
+pub const REGEX_BYTES_MAX: usize = 256 * 1024;
+/// Items of a list, or keys of an object, that an evaluation looks through.
+pub const LIST_ITEMS_MAX: usize = 10_000;
+/// Items that the loops and comparisons of lists of one evaluation look at together.
+pub const LOOP_STEPS_MAX: u32 = 20_000;
+/// Levels of JSON that a comparison of two documents goes down.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Digits on either side of the point of a number that is calculated with.
+pub const NUMBER_DIGITS_MAX: usize = 1_000;
+/// Digits behind the point of a quotient that is not whole.
+pub const QUOTIENT_DIGITS: u16 = 20;
+/// Bytes of a text that is searched, matched or put together.
+pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// Characters of a value that [`Expression::values`] gives.
+pub const VALUE_SHOWN_CHARS_MAX: usize = 200;
+
+/// How `base[key]` is called in failures.
+const LABEL_OF_INDEX: &str = "[...]";
+
+/// A checked, compiled expression. Cheap to clone.
+#[derive(Clone)]
+pub struct Expression(Arc<Compiled>);
+
+struct Compiled {
+    source: String,
+    root: Node,
+    /// What it looks at, by name, in the order of the text.
+    looked_at: Vec<(String, Node)>,
+    uses_now: bool,
+    cost: u64,
+    constant: Option<bool>,
+    equality: Option<Equality>,
+}
+
+impl Expression {
+    /// Compiles a condition for what `scope` has.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it, in the order of its text: syntax, limits, names that the scope does
+    /// not have, types that don't fit together, a result that is not true or false.
+    pub fn compile(source: &str, scope: &Scope) -> Result<Self, Vec<Problem>> {
+        let parsed = parse::parse(source)?;
+        let root = check::check(&parsed.tree, &parsed.places, scope)?;
+        let cost = cost::cost(&root);
+        if cost > COST_MAX {
+            return Err(vec![Problem::at(
+                source,
+                0,
+                format!("the expression may cost {cost} steps; the limit is {COST_MAX}"),
+                "nest fewer loops, and use `in` instead of a loop where it does",
+            )]);
+        }
+        let mut looked_at = Vec::new();
+        collect_names(&root, &mut looked_at);
+        Ok(Self(Arc::new(Compiled {
+            source: source.to_owned(),
+            uses_now: root.any(&|node| matches!(node, Node::Fact(Fact::Now))),
+            constant: fold::constant(&root),
+            equality: conjunct::equality(&root, scope),
+            looked_at,
+            cost,
+            root,
+        })))
+    }
+
+    /// The text that was compiled.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.0.source
+    }
+
+    /// Judges the facts.
+    #[must_use]
+    pub fn evaluate(&self, facts: &Facts<'_>) -> Verdict {
+        match Env::new(facts).holds(&self.0.root) {
+            Ok(true) => Verdict::True,
+            Ok(false) => Verdict::False,
+            Err(failure) => Verdict::Failed(failure),
+        }
+    }
+
+    /// The names that the expression looks at, with their values as JSON text of at most
+    /// [`VALUE_SHOWN_CHARS_MAX`] characters (a longer one ends in `…`), for records and explanations:
+    /// `("row.amount", "250.00")`. Hidden columns can't be among them. What can't be read is left out.
+    #[must_use]
+    pub fn values(&self, facts: &Facts<'_>) -> Vec<(String, String)> {
+        let env = Env::new(facts);
+        let shown = self.0.looked_at.iter().filter_map(|(name, node)| {
+            let value = env.value_of(node).ok()?;
+            Some((name.clone(), shortened(value.to_json())))
+        });
+        shown.collect()
+    }
+
+    /// Whether it names `now`: its verdict changes with time.
+    #[must_use]
+    pub fn uses_now(&self) -> bool {
+        self.0.uses_now
+    }
+
+    /// What judging can cost at most, in steps of about one comparison, if no list has more than a
+    /// hundred items. At most [`COST_MAX`].
+    #[must_use]
+    pub fn cost(&self) -> u64 {
+        self.0.cost
+    }
+
+    /// `Some(false)` if no row can make it true, `Some(true)` if every row does that has the columns it
+    /// was checked against; `None` if that is not plain to see.
+    #[must_use]
+    pub fn constant(&self) -> Option<bool> {
+        self.0.constant
+    }
+
+    /// An equality that must hold for it to be true, if there is one on a column whose values are
+    /// spelled in one way only.
+    #[must_use]
+    pub fn equality(&self) -> Option<Equality> {
+        self.0.equality.clone()
+    }
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Expression").field(&self.0.source).finish()
+    }
+}
+
+impl PartialEq for Expression {
+    /// Of the same text.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.source == other.0.source
+    }
+}
+
+/// The columns, facts and paths with constant keys below a part, each name once.
+fn collect_names(node: &Node, found: &mut Vec<(String, Node)>) {
+    match name_of(node) {
+        // A document is shown where it is named as a whole; of a path, only its end.
+        Some(name) => {
+            if !found.iter().any(|(known, _)| *known == name) {
+                found.push((name, node.clone()));
+            }
+        }
+        None => {
+            for part in node.parts() {
+                collect_names(part, found);
+            }
+        }
+    }
+}
+
+fn name_of(node: &Node) -> Option<String> {
+    use program::Constant;
+    match node {
+        Node::Column(column) => Some(format!("{}.{}", column.root.name(), column.name)),
+        Node::Fact(fact) => Some(fact.name().to_owned()),
+        Node::Field(path) => {
+            let base = name_of(&path[0])?;
+            match &path[1] {
+                Node::Constant(Constant::Text(key)) => Some(format!("{base}.{key}")),
+                Node::Constant(Constant::Number(at)) => Some(format!("{base}[{at}]")),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(VALUE_SHOWN_CHARS_MAX) {
+        None => text,
+        Some(_) => {
+            let kept = text.chars().take(VALUE_SHOWN_CHARS_MAX - 1);
+            kept.chain(['…']).collect()
+        }
+    }
+}
+
+/// Runs something over facts that say nothing.
+fn with_no_facts<T>(run: impl FnOnce(&Facts<'_>) -> T) -> T {
+    run(&Facts {
+        before: None,
+        after: None,
+        changed: &[],
+        op: "",
+        event: EventFacts {
+            id: "",
+            event_type: "",
+            object_type: None,
+            source: "",
+            subject: None,
+            time: DateTime::UNIX_EPOCH,
+            data: None,
+        },
+        subscription: None,
+        now: DateTime::UNIX_EPOCH,
+        actor: None,
+    })
+}

@@ -1,0 +1,433 @@
+//! Exact decimal numbers of bounded size: integers, `numeric`, and the numbers of JSON.
+
+use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
+
+use bigdecimal::{BigDecimal, Zero, num_bigint::BigInt};
+
+use super::{NUMBER_DIGITS_MAX, QUOTIENT_DIGITS, failure::Failure};
+
+/// Digits of a number that is kept in a machine word.
+const SMALL_DIGITS_MAX: usize = 18;
+
+/// A number as Postgres' `numeric` knows it. Equal and ordered by value: 1.0 is 1, and NaN equals
+/// itself and is the greatest.
+#[derive(Clone, Debug)]
+pub(super) enum Number {
+    NegativeInfinity,
+    /// `digits / 10^scale`; `scale` is at most [`SMALL_DIGITS_MAX`].
+    Small {
+        digits: i64,
+        scale: u8,
+    },
+    /// Of at most [`NUMBER_DIGITS_MAX`] digits on either side of the point.
+    Big(Arc<BigDecimal>),
+    Infinity,
+    NaN,
+}
+
+const TOO_LARGE: Failure = Failure::OutOfRange { what: "a number" };
+
+impl Number {
+    pub(super) fn int(value: i64) -> Self {
+        Self::Small {
+            digits: value,
+            scale: 0,
+        }
+    }
+
+    /// Reads what Postgres or JSON spells as a number; `None` if it is none or is too large.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        if let Some(small) = parse_small(text) {
+            return Some(small);
+        }
+        match text {
+            "NaN" => return Some(Self::NaN),
+            "Infinity" => return Some(Self::Infinity),
+            "-Infinity" => return Some(Self::NegativeInfinity),
+            _ => {}
+        }
+        // Bounded before it is built: 1e999999999 is a short text.
+        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, i64::from_str(exponent).ok()?),
+            None => (text, 0),
+        };
+        if mantissa.len() > 2 * NUMBER_DIGITS_MAX + 2
+            || exponent.unsigned_abs() > NUMBER_DIGITS_MAX as u64
+            || !mantissa.bytes().any(|b| b.is_ascii_digit())
+            || !mantissa
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b"+-.".contains(&b))
+        {
+            return None;
+        }
+        let value = BigDecimal::from_str(text).ok()?;
+        Self::bounded(value).ok()
+    }
+
+    /// The number as a double, rounded as Postgres does.
+    pub(super) fn to_f64(&self) -> f64 {
+        match self {
+            Self::NegativeInfinity => f64::NEG_INFINITY,
+            Self::Infinity => f64::INFINITY,
+            Self::NaN => f64::NAN,
+            Self::Small { digits, scale: 0 } => *digits as f64,
+            _ => self.to_string().parse().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// Digits behind the point that are not trailing zeros; `None` for the infinities and NaN.
+    pub(super) fn fraction_digits(&self) -> Option<i64> {
+        let value = self.big()?.normalized();
+        Some(value.fractional_digit_count().max(0))
+    }
+
+    /// With exactly `scale` digits behind the point, as `numeric(p, scale)` is spelled; `None` if it
+    /// has more.
+    pub(super) fn to_scale(&self, scale: u16) -> Option<String> {
+        let scale = i64::from(scale);
+        if self.fraction_digits()? > scale {
+            return None;
+        }
+        Some(self.big()?.with_scale(scale).to_plain_string())
+    }
+
+    pub(super) fn negate(&self) -> Result<Self, Failure> {
+        Self::int(0).subtract(self)
+    }
+
+    pub(super) fn add(&self, other: &Self) -> Result<Self, Failure> {
+        if let Some((a, b, scale)) = aligned(self, other)
+            && let Some(sum) = a.checked_add(b).and_then(|sum| small(sum, scale))
+        {
+            return Ok(sum);
+        }
+        Self::bounded(self.finite()? + other.finite()?)
+    }
+
+    pub(super) fn subtract(&self, other: &Self) -> Result<Self, Failure> {
+        if let Some((a, b, scale)) = aligned(self, other)
+            && let Some(difference) = a.checked_sub(b).and_then(|sum| small(sum, scale))
+        {
+            return Ok(difference);
+        }
+        Self::bounded(self.finite()? - other.finite()?)
+    }
+
+    pub(super) fn multiply(&self, other: &Self) -> Result<Self, Failure> {
+        if let (
+            Self::Small { digits, scale },
+            Self::Small {
+                digits: by,
+                scale: by_scale,
+            },
+        ) = (self, other)
+            && let Some(product) = small(i128::from(*digits) * i128::from(*by), scale + by_scale)
+        {
+            return Ok(product);
+        }
+        Self::bounded(self.finite()? * other.finite()?)
+    }
+
+    /// The quotient, to [`QUOTIENT_DIGITS`] digits behind the point, halves away from zero.
+    pub(super) fn divide(&self, by: &Self) -> Result<Self, Failure> {
+        let (a, b) = self.whole(by)?;
+        let shifted = a * BigInt::from(10).pow(u32::from(QUOTIENT_DIGITS));
+        let twice: BigInt = shifted * 2;
+        let half = if twice.sign() == b.sign() {
+            b.clone()
+        } else {
+            -b.clone()
+        };
+        let quotient = (twice + half) / (b * 2);
+        Self::bounded(BigDecimal::from_bigint(quotient, QUOTIENT_DIGITS.into()).normalized())
+    }
+
+    /// The quotient of whole numbers without its fraction.
+    pub(super) fn divide_whole(&self, by: &Self) -> Result<Self, Failure> {
+        let (a, b) = self.whole(by)?;
+        Self::bounded(BigDecimal::from_bigint(a / b, 0))
+    }
+
+    /// What is left of a division without fraction; it has the sign of the number that is divided.
+    pub(super) fn remainder(&self, by: &Self) -> Result<Self, Failure> {
+        let scale = self.scale().max(by.scale());
+        let (a, b) = self.whole(by)?;
+        Self::bounded(BigDecimal::from_bigint(a % b, scale))
+    }
+
+    /// Both as whole numbers, times the same power of ten; the second is not zero.
+    fn whole(&self, by: &Self) -> Result<(BigInt, BigInt), Failure> {
+        let scale = self.scale().max(by.scale());
+        let whole = |number: &Self| -> Result<BigInt, Failure> {
+            Ok(number.finite()?.with_scale(scale).into_bigint_and_scale().0)
+        };
+        let (a, b) = (whole(self)?, whole(by)?);
+        if b.is_zero() {
+            return Err(Failure::DivisionByZero);
+        }
+        Ok((a, b))
+    }
+
+    fn scale(&self) -> i64 {
+        match self {
+            Self::Small { scale, .. } => i64::from(*scale),
+            Self::Big(big) => big.fractional_digit_count(),
+            _ => 0,
+        }
+    }
+
+    fn big(&self) -> Option<BigDecimal> {
+        match self {
+            Self::Small { digits, scale } => {
+                Some(BigDecimal::new(BigInt::from(*digits), i64::from(*scale)))
+            }
+            Self::Big(big) => Some(big.as_ref().clone()),
+            _ => None,
+        }
+    }
+
+    fn finite(&self) -> Result<BigDecimal, Failure> {
+        self.big().ok_or(TOO_LARGE)
+    }
+
+    fn bounded(value: BigDecimal) -> Result<Self, Failure> {
+        let limit = NUMBER_DIGITS_MAX as i64;
+        let scale = value.fractional_digit_count();
+        let digits = i64::try_from(value.digits()).unwrap_or(i64::MAX);
+        if scale.abs() > limit || digits.saturating_sub(scale) > limit {
+            return Err(TOO_LARGE);
+        }
+        let (whole, scale) = value.into_bigint_and_scale();
+        if let (Ok(digits), Ok(scale)) = (i64::try_from(&whole), u8::try_from(scale))
+            && usize::from(scale) <= SMALL_DIGITS_MAX
+        {
+            return Ok(Self::Small { digits, scale });
+        }
+        Ok(Self::Big(Arc::new(BigDecimal::new(whole, scale))))
+    }
+}
+
+/// Digits, at most one point among or behind them, and nothing else, in a machine word.
+fn parse_small(text: &str) -> Option<Number> {
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    if unsigned.is_empty() || unsigned.len() > SMALL_DIGITS_MAX + 1 {
+        return None;
+    }
+    let (mut digits, mut scale, mut point, mut count) = (0_i64, 0_u8, false, 0);
+    for byte in unsigned.bytes() {
+        match byte {
+            b'0'..=b'9' => {
+                count += 1;
+                if count > SMALL_DIGITS_MAX {
+                    return None;
+                }
+                digits = digits * 10 + i64::from(byte - b'0');
+                scale += u8::from(point);
+            }
+            b'.' if !point => point = true,
+            _ => return None,
+        }
+    }
+    if count == 0 {
+        return None;
+    }
+    Some(Number::Small {
+        digits: if negative { -digits } else { digits },
+        scale,
+    })
+}
+
+/// `value / 10^scale` if it fits in a machine word, perhaps without trailing zeros.
+fn small(mut value: i128, mut scale: u8) -> Option<Number> {
+    while usize::from(scale) > SMALL_DIGITS_MAX && value % 10 == 0 {
+        value /= 10;
+        scale -= 1;
+    }
+    if usize::from(scale) > SMALL_DIGITS_MAX {
+        return None;
+    }
+    let digits = i64::try_from(value).ok()?;
+    Some(Number::Small { digits, scale })
+}
+
+/// Two small numbers with the same scale. It can't overflow: 19 digits times 18 fit in 38.
+fn aligned(a: &Number, b: &Number) -> Option<(i128, i128, u8)> {
+    let (
+        Number::Small { digits: a, scale },
+        Number::Small {
+            digits: b,
+            scale: other,
+        },
+    ) = (a, b)
+    else {
+        return None;
+    };
+    let (a, b) = (i128::from(*a), i128::from(*b));
+    Some(match scale.cmp(other) {
+        Ordering::Equal => (a, b, *scale),
+        Ordering::Less => (a * 10_i128.pow(u32::from(other - scale)), b, *other),
+        Ordering::Greater => (a, b * 10_i128.pow(u32::from(scale - other)), *scale),
+    })
+}
+
+impl PartialEq for Number {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Number {}
+
+impl PartialOrd for Number {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Number {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if let Some((a, b, _)) = aligned(self, other) {
+            return a.cmp(&b);
+        }
+        match (self.big(), other.big()) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+}
+
+impl Number {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NegativeInfinity => 0,
+            Self::Small { .. } | Self::Big(_) => 1,
+            Self::Infinity => 2,
+            Self::NaN => 3,
+        }
+    }
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NegativeInfinity => f.write_str("-Infinity"),
+            Self::Infinity => f.write_str("Infinity"),
+            Self::NaN => f.write_str("NaN"),
+            Self::Small { digits, scale: 0 } => write!(f, "{digits}"),
+            Self::Small { digits, scale } => {
+                let width = usize::from(*scale) + 1;
+                let text = format!("{:0width$}", digits.unsigned_abs());
+                let (whole, fraction) = text.split_at(text.len() - usize::from(*scale));
+                let sign = if *digits < 0 { "-" } else { "" };
+                write!(f, "{sign}{whole}.{fraction}")
+            }
+            Self::Big(big) => big.write_plain_string(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str) -> Number {
+        Number::parse(text).unwrap()
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value_and_nan_is_the_greatest() {
+        assert_eq!(number("1.50"), number("1.5"));
+        assert_eq!(number("1e2"), number("100.000"));
+        assert_eq!(number("-0"), number("0"));
+        assert_eq!(number("NaN"), number("NaN"));
+        let ascending = [
+            "-Infinity",
+            "-123456789012345678901234567890",
+            "-1.5",
+            "0.00000000000000000000000001",
+            "999999999999999999",
+            "9223372036854775807",
+            "9223372036854775807.1",
+            "1e500",
+            "Infinity",
+            "NaN",
+        ];
+        for pair in ascending.windows(2) {
+            assert!(number(pair[0]) < number(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_before_it_is_built() {
+        for text in [
+            "1e200000",
+            "1e-200000",
+            "1e99999999999999999999",
+            &"9".repeat(5000),
+        ] {
+            assert_eq!(Number::parse(text), None);
+        }
+        for text in ["", "-", ".", "1.2.3", "abc", "1e", "--1", "0x10", "1 "] {
+            assert_eq!(Number::parse(text), None, "{text}");
+        }
+        let large = number(&"9".repeat(600));
+        assert_eq!(large.multiply(&large), Err(TOO_LARGE));
+        assert_eq!(number("NaN").add(&number("1")), Err(TOO_LARGE));
+    }
+
+    #[test]
+    fn arithmetic_is_exact() {
+        let text = |number: Result<Number, Failure>| number.unwrap().to_string();
+        assert_eq!(text(number("0.1").add(&number("0.2"))), "0.3");
+        assert_eq!(
+            text(number("9223372036854775807").add(&number("1"))),
+            "9223372036854775808"
+        );
+        assert_eq!(
+            text(number("999999999999999999").multiply(&number("999999999999999999"))),
+            "999999999999999998000000000000000001"
+        );
+        assert_eq!(
+            text(number("-9223372036854775808").negate()),
+            "9223372036854775808"
+        );
+        assert_eq!(text(number("5").subtract(&number("7.25"))), "-2.25");
+    }
+
+    #[test]
+    fn quotients_are_rounded_to_a_stated_scale() {
+        let text = |number: Result<Number, Failure>| number.unwrap().to_string();
+        assert_eq!(
+            text(number("1").divide(&number("3"))),
+            "0.33333333333333333333"
+        );
+        assert_eq!(
+            text(number("-2").divide(&number("3"))),
+            "-0.66666666666666666667"
+        );
+        assert_eq!(
+            text(number("2").divide(&number("-3"))),
+            "-0.66666666666666666667"
+        );
+        assert_eq!(text(number("7.5").divide(&number("2.5"))), "3");
+        assert_eq!(text(number("-7").divide_whole(&number("2"))), "-3");
+        assert_eq!(text(number("-7").remainder(&number("2"))), "-1");
+        assert_eq!(text(number("7.5").remainder(&number("2"))), "1.5");
+        let zero = Err(Failure::DivisionByZero);
+        assert_eq!(number("1").divide(&number("0.00")), zero);
+        assert_eq!(number("1").remainder(&number("0")), zero);
+    }
+
+    #[test]
+    fn it_is_spelled_as_numeric_of_a_scale_is() {
+        assert_eq!(number("250").to_scale(2).as_deref(), Some("250.00"));
+        assert_eq!(number("-0.5").to_scale(2).as_deref(), Some("-0.50"));
+        assert_eq!(number("1.500").to_scale(1).as_deref(), Some("1.5"));
+        assert_eq!(number("1.25").to_scale(1), None);
+        assert_eq!(number("1200").to_scale(0).as_deref(), Some("1200"));
+        assert_eq!(number("NaN").to_scale(0), None);
+    }
+}
