@@ -160,7 +160,10 @@ impl Problem {
         };
         let errors = problems
             .into_iter()
-            .map(|SpecProblem { pointer, message }| FieldError { pointer, message })
+            .map(|problem| FieldError {
+                message: problem.text(),
+                pointer: problem.pointer,
+            })
             .collect();
         Self {
             kind,
