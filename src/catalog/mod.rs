@@ -11,6 +11,7 @@ pub mod apply;
 pub mod columns;
 pub mod conditions;
 pub mod constraint_check;
+pub mod data_schema;
 pub mod document;
 pub mod edit;
 mod entry;

@@ -1,13 +1,20 @@
 //! What a subscription selects, judged against the catalogue and the columns of its tables. Pure.
 
+use std::collections::BTreeSet;
+
 use super::{
     check::SpecProblem,
     model::{Condense, SubscriptionSpec},
 };
-use crate::catalog::{
-    conditions::{Owner, condition_check},
-    event_type_check::Review,
-    meant::{Meant, World},
+use crate::{
+    catalog::{
+        columns::columns_load_of,
+        conditions::{Owner, condition_check},
+        event_type_check::Review,
+        meant::{Meant, World},
+        model::Catalog,
+    },
+    db::{Connection, DbError},
 };
 
 /// What is wrong with the filter, and whether the selection is probably not meant.
@@ -34,6 +41,33 @@ pub fn selection_check(spec: &SubscriptionSpec, world: &World<'_>) -> Review {
         None => {}
     }
     review
+}
+
+/// As [`selection_check`], with the columns read from the tables as they are now. Blocks.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn selection_review(
+    connection: &mut Connection,
+    spec: &SubscriptionSpec,
+    catalog: &Catalog,
+) -> Result<Review, DbError> {
+    let nothing = BTreeSet::new();
+    let meant = Meant::by(catalog, &spec.event_types, &spec.object_types);
+    // Only a filter looks at columns.
+    let asked = if spec.filter.is_some() {
+        &meant.object_types
+    } else {
+        &nothing
+    };
+    let columns = columns_load_of(connection, catalog, asked)?;
+    let world = World {
+        catalog,
+        columns: &columns,
+        refused: &nothing,
+    };
+    Ok(selection_check(spec, &world))
 }
 
 /// What a subscription's events may be of.

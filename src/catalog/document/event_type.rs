@@ -22,7 +22,7 @@ pub(super) fn read(entry: Entry<'_>, folder: &mut Folder) {
     };
     description(&entry, &spec.description, folder);
     // An empty list and none at all are the same to serde, and not to whoever wrote it.
-    if spec.on.is_empty() && entry.places.is_written("/on") {
+    if entry.places.is_written("/on") && !entry.places.is_written("/on/0") {
         let help = "name at least one of `create`, `update` and `delete`, or leave `on` out for \
                     all three";
         let problem = entry.problem("/on", "`on` names no operation").help(help);
