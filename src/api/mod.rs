@@ -8,7 +8,11 @@
 //! the request that made it, and in no other.
 
 mod caller;
+mod constraints;
+mod entries;
+mod event_types;
 mod events;
+mod fields;
 mod health;
 mod idempotency;
 mod input;
@@ -27,6 +31,8 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
+use constraints::Constraints;
+use event_types::EventTypes;
 pub use problem::Problem;
 
 use crate::{
@@ -71,6 +77,27 @@ pub fn router(state: ApiState) -> Router {
             get(subscriptions::show)
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
+        )
+        .route(
+            "/v1/event-types",
+            get(event_types::list).post(entries::create::<EventTypes>),
+        )
+        .route(
+            "/v1/event-types/{name}",
+            get(event_types::show)
+                .put(entries::replace::<EventTypes>)
+                .delete(entries::remove::<EventTypes>),
+        )
+        .route("/v1/event-types/{name}/schema", get(event_types::schema))
+        .route(
+            "/v1/constraints",
+            get(constraints::list).post(entries::create::<Constraints>),
+        )
+        .route(
+            "/v1/constraints/{name}",
+            get(constraints::show)
+                .put(entries::replace::<Constraints>)
+                .delete(entries::remove::<Constraints>),
         )
         .route("/v1/events", get(events::list))
         .route("/v1/events/{id}", get(events::show))

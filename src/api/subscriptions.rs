@@ -23,7 +23,7 @@ use super::{
     idempotency::Memory,
     input::{Body, Fields, Id, Parameters},
     page::{Page, PageRequest},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, Warning},
 };
 use crate::{
     auth::Action,
@@ -34,6 +34,7 @@ use crate::{
         model::{SecretSpec, SinkSpec, SubscriptionSpec},
         register::{Origin, Registration, Removal, check, register, remove, replace},
         secret::SecretKey,
+        selection::selection_review,
         state::{Switch, subscription_pause, subscription_resume},
     },
 };
@@ -54,6 +55,9 @@ pub(super) struct Shown {
     updated_at: DateTime<Utc>,
     #[serde(flatten)]
     spec: SubscriptionSpec,
+    /// Only in the answer to the request that it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
 }
 
 impl Shown {
@@ -71,7 +75,13 @@ impl Shown {
             created_at: row.created_at,
             updated_at: row.updated_at,
             spec: without_secret(spec),
+            warnings: Vec::new(),
         })
+    }
+
+    fn warned(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 
@@ -115,7 +125,7 @@ pub(super) async fn create(
                 return created_before(connection, &state.secret_key, id);
             }
             let catalog = Catalog::load(connection)?;
-            refuse_problems(&name, &spec, &catalog, &state)?;
+            let warnings = judge(connection, &name, &spec, &catalog, &state)?;
             let registration = Registration {
                 name,
                 spec,
@@ -126,7 +136,8 @@ pub(super) async fn create(
             if let Some(memory) = &memory {
                 memory.remember(connection, made.id, now)?;
             }
-            Ok::<_, Problem>((found(connection, made.id, None)?, made.secret))
+            let shown = found(connection, made.id, None)?.warned(warnings);
+            Ok::<_, Problem>((shown, made.secret))
         })
         .await?;
     wake.ring();
@@ -224,8 +235,9 @@ pub(super) async fn patch(
             registry_lock(connection)?;
             let row = store::subscription_get(connection, id, owner.as_deref())?
                 .ok_or_else(|| Problem::not_found("subscription", id))?;
+            let mut warnings = Vec::new();
             if !changes.is_empty() {
-                change(connection, &state, &row, changes, now)?;
+                warnings = change(connection, &state, &row, changes, now)?;
             }
             let switch = match asked {
                 None => Switch::Done,
@@ -233,7 +245,7 @@ pub(super) async fn patch(
                 Some(StateAsked::Active) => subscription_resume(connection, id, now)?,
             };
             match switch {
-                Switch::Done => found(connection, id, None),
+                Switch::Done => Ok(found(connection, id, None)?.warned(warnings)),
                 Switch::Absent => Err(Problem::not_found("subscription", id)),
             }
         })
@@ -248,13 +260,13 @@ fn change(
     row: &store::Row,
     changes: Fields,
     now: DateTime<Utc>,
-) -> Result<(), Problem> {
+) -> Result<Vec<Warning>, Problem> {
     refuse_folder(row, "change it there; only `state` can be changed here")?;
     let spec = fields::merged_read(&row.definition, changes)?;
     let catalog = Catalog::load(connection)?;
-    refuse_problems(&row.name, &spec, &catalog, state)?;
+    let warnings = judge(connection, &row.name, &spec, &catalog, state)?;
     replace(connection, &state.secret_key, &catalog, row.id, spec, now)?;
-    Ok(())
+    Ok(warnings)
 }
 
 pub(super) async fn delete(
@@ -294,19 +306,23 @@ fn refuse_folder(row: &store::Row, advice: &str) -> Result<(), Problem> {
     ))
 }
 
-fn refuse_problems(
+/// Refuses what is not valid; returns what will surprise.
+fn judge(
+    connection: &mut Connection,
     name: &str,
     spec: &SubscriptionSpec,
     catalog: &Catalog,
     state: &ApiState,
-) -> Result<(), Problem> {
+) -> Result<Vec<Warning>, Problem> {
     let mut problems = check(name, spec, catalog, &state.guard);
+    let selection = selection_review(connection, spec, catalog)?;
+    problems.extend(selection.problems);
     let SinkSpec::Webhook { secret, .. } = &spec.sink;
     if let Some(SecretSpec::Environment { .. }) = secret {
         problems.push(fields::environment_problem());
     }
     if problems.is_empty() {
-        Ok(())
+        Ok(Warning::all_of(selection.warnings))
     } else {
         Err(Problem::of_body(problems))
     }

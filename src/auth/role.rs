@@ -26,6 +26,10 @@ pub enum Action {
     WriteSubscriptions,
     /// Lists or shows events and their deliveries.
     ReadEvents,
+    /// Lists or shows event types and constraints.
+    ReadCatalogue,
+    /// Makes, changes or removes event types and constraints.
+    WriteCatalogue,
 }
 
 /// How far an action may go.
@@ -61,9 +65,12 @@ impl Role {
     /// How far this role may go with `action`; `None`: not at all.
     #[must_use]
     pub fn reach(self, action: Action) -> Option<Reach> {
-        use Action::{ReadEvents, ReadSubscriptions, WriteSubscriptions};
+        use Action::{
+            ReadCatalogue, ReadEvents, ReadSubscriptions, WriteCatalogue, WriteSubscriptions,
+        };
         match (self, action) {
-            (Self::Admin, _) => Some(Reach::All),
+            (Self::Admin, _) | (_, ReadCatalogue) => Some(Reach::All),
+            (_, WriteCatalogue) => None,
             (Self::Publisher, ReadEvents) => Some(Reach::All),
             (Self::Publisher, ReadSubscriptions | WriteSubscriptions) => None,
             (Self::Subscriber, _) => Some(Reach::Own),
@@ -96,7 +103,9 @@ mod tests {
 
     #[test]
     fn the_table_of_roles() {
-        use Action::{ReadEvents, ReadSubscriptions, WriteSubscriptions};
+        use Action::{
+            ReadCatalogue, ReadEvents, ReadSubscriptions, WriteCatalogue, WriteSubscriptions,
+        };
         const ALL: Option<Reach> = Some(Reach::All);
         const OWN: Option<Reach> = Some(Reach::Own);
         for (role, read, write, events) in [
@@ -108,6 +117,9 @@ mod tests {
             assert_eq!(role.reach(ReadSubscriptions), read, "{role}");
             assert_eq!(role.reach(WriteSubscriptions), write, "{role}");
             assert_eq!(role.reach(ReadEvents), events, "{role}");
+            assert_eq!(role.reach(ReadCatalogue), ALL, "{role}");
+            let is_admin = role == Role::Admin;
+            assert_eq!(role.reach(WriteCatalogue).is_some(), is_admin, "{role}");
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }
         assert_eq!(WriteSubscriptions.roles_text(), "admin or subscriber");

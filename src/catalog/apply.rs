@@ -18,7 +18,7 @@ use super::{
     plan::{Action, Change, Kind, Plan},
     problem::{MetadataError, Problem},
     store::{
-        NewVersion, catalog_item_close, catalog_item_insert, catalog_version_folder,
+        NewItem, NewVersion, catalog_item_close, catalog_item_insert, catalog_version_folder,
         catalog_version_insert, lock_timeout_set, transaction_read_only,
     },
 };
@@ -214,7 +214,7 @@ where
         &NewVersion {
             author: &order.author,
             reason: &order.reason,
-            digest: &order.folder.digest,
+            digest: Some(&order.folder.digest),
             applied_at: now,
         },
     )?;
@@ -243,8 +243,13 @@ fn items_write(
             catalog_item_close(connection, version, kind.as_str(), name)?;
         }
         if let Some(definition) = examined.wanted.get(&(*kind, name.clone())) {
-            let definition = definition.to_string();
-            catalog_item_insert(connection, version, kind.as_str(), name, &definition)?;
+            let item = NewItem {
+                kind: kind.as_str(),
+                name,
+                origin: Origin::Folder,
+                definition: &definition.to_string(),
+            };
+            catalog_item_insert(connection, version, &item)?;
         }
     }
     Ok(())

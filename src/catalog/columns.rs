@@ -1,6 +1,6 @@
 //! The columns of object types, as expressions may name them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     model::{Catalog, ObjectType},
@@ -23,6 +23,31 @@ pub fn columns_load(connection: &mut Connection, catalog: &Catalog) -> Result<Co
     let tables = catalog.object_types.values().map(|spec| &spec.table);
     let shapes = shape_read(connection, tables)?;
     Ok(columns(catalog, &shapes))
+}
+
+/// As [`columns_load`], of these object types alone.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn columns_load_of(
+    connection: &mut Connection,
+    catalog: &Catalog,
+    object_types: &BTreeSet<String>,
+) -> Result<Columns, DbError> {
+    if object_types.is_empty() {
+        return Ok(Columns::new());
+    }
+    let named = object_types.iter();
+    let specs = named.filter_map(|name| catalog.object_types.get_key_value(name));
+    let asked: BTreeMap<&String, &ObjectType> = specs.collect();
+    let tables = asked.values().map(|spec| &spec.table);
+    let shapes = shape_read(connection, tables)?;
+    let found = asked.into_iter().filter_map(|(name, object_type)| {
+        let shape = shapes.tables.get(&object_type.table)?;
+        Some((name.clone(), columns_of(object_type, shape)))
+    });
+    Ok(found.collect())
 }
 
 /// The columns of every object type whose table is in `shapes`.
@@ -51,7 +76,7 @@ fn columns_of(object_type: &ObjectType, shape: &TableShape) -> Vec<ScopeColumn> 
         .map(|column| ScopeColumn {
             hidden: hidden(&column.name),
             name: column.name.clone(),
-            sql_type: column.type_name.clone(),
+            sql_type: column.value_type.clone(),
         })
         .collect()
 }

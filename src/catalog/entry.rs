@@ -262,8 +262,11 @@ impl Fault {
         }
     }
 
+    /// The setting's name; of an item of a list, the list's.
     fn setting(&self) -> &str {
-        last(&self.pointer)
+        let mut parts = self.pointer.rsplit('/');
+        let is_name = |part: &&str| !part.bytes().all(|byte| byte.is_ascii_digit());
+        parts.find(is_name).unwrap_or_default()
     }
 }
 

@@ -9,16 +9,14 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::{
+    affected,
     apply::ApplyError,
     load::{Folder, Item},
-    model::{Catalog, Verb},
-    plan::{Action, Definitions, Kind, Plan, running, wanted},
-    problem::{MetadataError, Problem, Warning},
+    model::Catalog,
+    plan::{Definitions, Kind, Plan, running, wanted},
+    problem::{MetadataError, Problem},
     shape::shape_read,
-    store::{
-        RegisteredRow, Stored, catalog_current, catalog_exists, subscription_naming,
-        subscription_of_folder,
-    },
+    store::{RegisteredRow, Stored, catalog_current, catalog_exists, subscription_of_folder},
     validate::{Surroundings, tables, validate},
 };
 use crate::{
@@ -27,9 +25,6 @@ use crate::{
     sink::AddressGuard,
     subscription::{model::SubscriptionSpec, register::Origin, secret::SecretKey},
 };
-
-/// Subscriptions that a warning names, at most.
-const NAMED_MAX: i64 = 10;
 
 /// A folder to be planned or applied, and what that needs.
 pub struct Order {
@@ -92,9 +87,10 @@ impl Examined {
 /// Reads the tables and the running catalogue, judges the folder, and plans.
 pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Examined, ApplyError> {
     let folder = &order.folder;
-    let distinct: BTreeSet<_> = tables(folder).collect();
-    let shapes = shape_read(connection, distinct)?;
     let (stored, registered) = state(connection, folder)?;
+    let running_tables = stored.catalog.object_types.values().map(|spec| &spec.table);
+    let distinct: BTreeSet<_> = tables(folder).chain(running_tables).collect();
+    let shapes = shape_read(connection, distinct)?;
     let around = Surroundings {
         elsewhere: &stored.elsewhere,
         shapes: &shapes,
@@ -103,13 +99,15 @@ pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Exam
     };
     let mut findings = validate(folder, &around);
     findings.problems.extend(conflicts(folder, &registered));
+    if findings.problems.is_empty() {
+        affected::of_folder(connection, folder, &stored, &shapes, &mut findings)?;
+    }
     if !findings.problems.is_empty() {
         return Err(MetadataError::invalid(findings.problems).into());
     }
     let wanted = wanted(folder);
     let mut plan = Plan::between(&running(&stored, &registered), &wanted);
     plan.warnings = findings.warnings;
-    plan.warnings.extend(left_behind(connection, &plan)?);
     let folder_born = registered
         .into_iter()
         .filter(|row| row.origin == Origin::Folder);
@@ -162,42 +160,4 @@ fn conflicts(folder: &Folder, registered: &[RegisteredRow]) -> Vec<Problem> {
         Some(Problem::new(item.places.at(""), message).help(help))
     };
     folder.subscriptions.iter().filter_map(conflict).collect()
-}
-
-/// Subscriptions of the API that name an object type which goes, or one of its events.
-fn left_behind(connection: &mut Connection, plan: &Plan) -> Result<Option<Warning>, DbError> {
-    let removed = plan
-        .changes
-        .iter()
-        .filter(|change| change.kind == Kind::ObjectType && change.action == Action::Remove);
-    let types: Vec<String> = removed
-        .flat_map(|change| {
-            Verb::ALL
-                .map(|verb| verb.event_type(&change.name))
-                .into_iter()
-                .chain([change.name.clone()])
-        })
-        .collect();
-    if types.is_empty() {
-        return Ok(None);
-    }
-    let names = subscription_naming(connection, &types, NAMED_MAX + 1)?;
-    if names.is_empty() {
-        return Ok(None);
-    }
-    let more = names.len() as i64 > NAMED_MAX;
-    let shown: Vec<String> = names
-        .iter()
-        .take(NAMED_MAX as usize)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    Ok(Some(Warning {
-        place: None,
-        message: format!(
-            "subscriptions of the API name what is removed and will not be told of it any more: \
-             {}{}",
-            shown.join(", "),
-            if more { " and more" } else { "" }
-        ),
-    }))
 }

@@ -34,6 +34,9 @@ pub struct SpecProblem {
     pub pointer: String,
     /// What is wrong and what to do.
     pub message: String,
+    /// Line and column inside the text at `pointer`, counted from 1, if the problem has a place
+    /// there.
+    pub within: Option<(usize, usize)>,
 }
 
 impl SpecProblem {
@@ -42,13 +45,30 @@ impl SpecProblem {
         Self {
             pointer: pointer.into(),
             message: message.into(),
+            within: None,
+        }
+    }
+
+    /// Adds the place inside the text at the pointer: line and column, counted from 1.
+    #[must_use]
+    pub fn within(mut self, line: usize, column: usize) -> Self {
+        self.within = Some((line, column));
+        self
+    }
+
+    /// The message with the place inside the text, if there is one.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self.within {
+            Some((line, column)) => format!("line {line}, column {column}: {}", self.message),
+            None => self.message.clone(),
         }
     }
 }
 
 impl fmt::Display for SpecProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.pointer, self.message)
+        write!(f, "{}: {}", self.pointer, self.text())
     }
 }
 

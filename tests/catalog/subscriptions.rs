@@ -152,15 +152,18 @@ async fn subscriptions_of_the_api_are_left_alone_and_keep_their_names() {
 
     // WHEN the object type that it names goes
     let start = SHOP_TOML.find("[object_type.\"shop.stock\"]").unwrap();
-    let (_, text) = applied(&database, &SHOP_TOML[..start]).await;
+    let refused = apply_text(&database, &SHOP_TOML[..start])
+        .await
+        .unwrap_err();
 
-    // THEN that is a warning, and the subscription stays as it is
-    assert!(
-        text.contains(
-            "warning: subscriptions of the API name what is removed and will not be told of it any \
-             more: `erp`\n"
-        ),
-        "{text}"
+    // THEN that is refused with the subscription's name, and nothing is changed
+    assert_eq!(
+        problem_lines(&refused),
+        [
+            "m.toml:3:12: `shop.stock` would go, and the subscription `erp` uses it: it names \
+             `shop.stock` (keep it in the folder, or change or remove what uses it first, through \
+             the API)"
+        ]
     );
     assert_eq!(rows(&database), before);
 }
