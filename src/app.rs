@@ -121,6 +121,7 @@ impl Instance {
         let client = WebhookClient::new(guard.clone())?;
         let registry = LiveRegistry::new(Arc::clone(&secret_key), client);
         let (deliver_nudge, wake) = (Nudge::default(), Nudge::default());
+        let digests = Nudge::default();
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
         // Names this run in attempts.
         let instance = Uuid::new_v4();
@@ -131,6 +132,7 @@ impl Instance {
             url,
             registry.clone(),
             outbox.clone(),
+            digests.clone(),
             &limits,
         );
         let deliver = Deliver::new(

@@ -158,7 +158,8 @@ create table rowcall.judgement (
     check ((event_id is null) <> (digest_id is null))
 );
 
-create index judgement_event on rowcall.judgement (event_id, subscription_id);
+create index judgement_event on rowcall.judgement (event_id, subscription_id) where event_id is not null;
+create index judgement_digest on rowcall.judgement (digest_id) where digest_id is not null;
 
 -- How much of a constraint's rate a subscription has used up. A count is of one window of the rate's length.
 create table rowcall.rate (

@@ -2,9 +2,10 @@
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::registry::registered::Registered;
+use crate::{constraint::store, registry::registered::Registered};
 
 /// A delivery whose lease this instance holds.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct Claimed {
     pub attempts: u32,
     /// The body without the sequence.
     pub body: Arc<str>,
+    /// When it is withdrawn, if it was held before.
+    pub hold_until: Option<DateTime<Utc>>,
     /// Whether its first attempt may be what delayed deliveries of the event wait for.
     pub is_awaited: bool,
 }
@@ -41,6 +44,17 @@ pub enum Owed {
         /// From 1.
         part: i32,
     },
+}
+
+impl Owed {
+    /// As judgements name it: a digest is judged as a whole.
+    #[must_use]
+    pub fn judged(self) -> store::Owed {
+        match self {
+            Self::Event(id) => store::Owed::Event(id),
+            Self::Part { digest, .. } => store::Owed::Digest(digest),
+        }
+    }
 }
 
 impl fmt::Display for Owed {

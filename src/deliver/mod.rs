@@ -172,6 +172,7 @@ impl Deliver {
         };
         let Claim {
             chains,
+            results,
             inactive,
             is_full,
             next_at,
@@ -179,7 +180,11 @@ impl Deliver {
             .database
             .transaction(move |connection| claim(connection, &registry, places, terms))
             .await?;
-        let count = chains.iter().map(|chain| chain.deliveries.len()).sum();
+        let sent: usize = chains.iter().map(|chain| chain.deliveries.len()).sum();
+        let count = sent + results.len();
+        // They hold places until they are written, as every result does.
+        room.take(results.len());
+        self.unwritten.extend(results);
         for chain in chains {
             self.outbox.push(chain, &mut room);
         }

@@ -8,6 +8,7 @@ use diesel::{
 use uuid::Uuid;
 
 use super::{barrier::store::barrier_release, lane::store::lane_release};
+use crate::digest::gather::NewMember;
 
 /// How many expired leases are rescued at a time.
 const RESCUED_MAX: i64 = 1_000;
@@ -211,19 +212,72 @@ pub fn part_bodies(
     Ok(rows.into_iter().map(row).collect())
 }
 
-/// The bodies of events.
-pub fn event_bodies(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>> {
+/// The bodies of events, and whether each is of an object type.
+pub fn event_bodies(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, String, bool)>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
         #[diesel(sql_type = Text)]
         body: String,
+        #[diesel(sql_type = Bool)]
+        is_of_object: bool,
     }
-    let rows: Vec<Row> = sql_query("select id, body from rowcall.event where id = any($1)")
+    let rows: Vec<Row> = sql_query(
+        "select id, body, object_type is not null as is_of_object from rowcall.event \
+         where id = any($1)",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load(connection)?;
+    let row = |row: Row| (row.id, row.body, row.is_of_object);
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Events as digests know them.
+pub fn event_members(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<NewMember>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        position: i64,
+        #[diesel(sql_type = Text)]
+        event_type: String,
+        #[diesel(sql_type = Nullable<Text>)]
+        object_type: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        object_key: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        previous_key: Option<String>,
+        #[diesel(sql_type = Timestamptz)]
+        time: DateTime<Utc>,
+    }
+    let rows: Vec<Row> = sql_query(
+        "select id, position, type as event_type, object_type, object_key, previous_key, \
+             \"time\" from rowcall.event where id = any($1)",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load(connection)?;
+    let member = |row: Row| NewMember {
+        event_id: row.id,
+        position: row.position,
+        event_type: row.event_type,
+        object_type: row.object_type,
+        object_key: row.object_key,
+        previous_key: row.previous_key,
+        time: row.time,
+    };
+    Ok(rows.into_iter().map(member).collect())
+}
+
+/// Removes deliveries whose leases [`lease_held`] has locked: their events are in digests now.
+pub fn delivery_remove(connection: &mut PgConnection, ids: &[Uuid]) -> Result<usize> {
+    sql_query("delete from rowcall.delivery where id = any($1)")
         .bind::<Array<SqlUuid>, _>(ids)
-        .load(connection)?;
-    Ok(rows.into_iter().map(|row| (row.id, row.body)).collect())
+        .execute(connection)
 }
 
 /// When the next delivery is due or the next lease ends.

@@ -11,6 +11,7 @@
 pub mod detect;
 pub mod event;
 pub mod facts;
+pub mod judge;
 pub mod plan;
 pub mod store;
 mod written;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 use self::{
     detect::{Circumstances, detect},
+    judge::judge_all,
     plan::{Birth, Planned, assign, lanes, matched},
     store::{delivery_insert, event_insert, lane_busy, sequence_take},
     written::{Lease, Written},
@@ -37,14 +39,16 @@ use crate::{
         store::cursor_advance,
     },
     config::Limits,
+    constraint::store::judgement_insert,
     db::{Connection, Database, DbError, QueryError},
     deliver::{chain::Chain, outbox::Outbox},
+    digest::gather::digest_gather,
     observe::metrics::{CHANGES_PUBLISHED, DELIVERIES_CREATED, EVENTS_PUBLISHED},
     registry::{
         live::{LiveRegistry, Registry},
         registry_share,
     },
-    stage::{Progress, Stage},
+    stage::{Nudge, Progress, Stage},
 };
 
 /// The source that is Rowcall's own database.
@@ -76,6 +80,7 @@ pub struct Publish {
     doorbell: Doorbell,
     work: Arc<Mutex<Work>>,
     outbox: Outbox,
+    digests: Nudge,
     events: metrics::Counter,
     changes: metrics::Counter,
     deliveries: metrics::Counter,
@@ -98,11 +103,13 @@ struct Published {
     deliveries: usize,
     chains: Vec<Chain>,
     has_due: bool,
+    /// A digest is full.
+    has_closed: bool,
 }
 
 impl Publish {
     /// The stage of one instance. `url` is the repository's, for a second session while a large
-    /// batch is read.
+    /// batch is read; `digests` is rung when a digest is full.
     #[must_use]
     pub fn new(
         database: Database,
@@ -110,6 +117,7 @@ impl Publish {
         url: &str,
         registry: LiveRegistry,
         outbox: Outbox,
+        digests: Nudge,
         limits: &Limits,
     ) -> Self {
         let reader = Reader::new(DEFAULT_SOURCE, url, limits.changes_per_batch_max);
@@ -124,6 +132,7 @@ impl Publish {
             doorbell,
             work: Arc::new(Mutex::new(work)),
             outbox,
+            digests,
             events: metrics::counter!(EVENTS_PUBLISHED),
             changes: metrics::counter!(CHANGES_PUBLISHED),
             deliveries: metrics::counter!(DELIVERIES_CREATED),
@@ -169,6 +178,9 @@ impl Stage for Publish {
         if published.has_due {
             self.outbox.look();
         }
+        if published.has_closed {
+            self.digests.ring();
+        }
         Ok(if published.changes == 0 {
             Progress::Idle
         } else {
@@ -213,6 +225,7 @@ impl Work {
         to.position = events.last().map_or(from.position, |event| event.position);
 
         let mut planned = matched(&events, &registry, now);
+        let judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
         let busy = busy_lanes(connection, &planned, &registry)?;
         let chains = assign(&mut planned, &registry.subscriptions, busy, room);
         let sequences = sequences(connection, &planned, &registry)?;
@@ -234,6 +247,8 @@ impl Work {
         if !rows.is_empty() {
             delivery_insert(connection, &rows, lease.id, now)?;
         }
+        judgement_insert(connection, &judgements)?;
+        let gathered = digest_gather(connection, &written.gatherings(), now)?;
         if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
             return Err(PublishError::Overtaken);
         }
@@ -241,6 +256,7 @@ impl Work {
             changes: count,
             events: events.len(),
             deliveries: rows.len(),
+            has_closed: gathered.closed > 0,
             chains: written.chains(&rows, lease, chains),
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
         })
@@ -271,8 +287,7 @@ fn sequences(
     registry: &Registry,
 ) -> Result<HashMap<Uuid, i64>, PublishError> {
     let mut counts: HashMap<Uuid, i64> = HashMap::new();
-    let numbered = |delivery: &&Planned| delivery.birth != Birth::Gathered;
-    for delivery in planned.iter().filter(numbered) {
+    for delivery in planned.iter().filter(|delivery| delivery.is_numbered()) {
         *counts
             .entry(registry.id(delivery.subscription))
             .or_default() += 1;

@@ -19,8 +19,9 @@ use super::{
     facts::{Recalled, holds},
 };
 use crate::{
+    constraint::judge::{Decision, Judged},
     registry::{live::Registry, registered::Registered},
-    subscription::model::{Condense, Mode, Ordering, State, Subscription},
+    subscription::model::{Condense, Mode, Ordering, State},
 };
 
 /// The order of one object for one subscription: place in the registry, and lane.
@@ -41,6 +42,8 @@ pub struct Planned {
     pub lane: Option<i64>,
     /// Its lane before its key changed.
     pub lane_previous: Option<i64>,
+    /// What the constraints say that are judged at the event.
+    pub judged: Option<Judged>,
     /// How it is born.
     pub birth: Birth,
 }
@@ -58,6 +61,13 @@ pub enum Birth {
     Waiting,
     /// Kept until its subscription is active again.
     Parked,
+    /// Kept by a constraint, and judged again when it is the first of its lanes.
+    Held {
+        /// It is the first.
+        is_head: bool,
+    },
+    /// Never sent: a constraint forbids it.
+    Suppressed,
     /// Not at all: the event is added to the subscription's digest.
     Gathered,
 }
@@ -88,6 +98,7 @@ pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec
                 event: place,
                 lane: lane.filter(|_| ordered),
                 lane_previous: lane_previous.filter(|_| ordered),
+                judged: None,
                 birth: Birth::Due,
             });
         }
@@ -144,8 +155,8 @@ pub fn assign(
         untried: None,
     };
     for delivery in planned {
-        let subscription = &subscriptions[delivery.subscription as usize].subscription;
-        delivery.birth = births.of(delivery, subscription);
+        let registered = &subscriptions[delivery.subscription as usize];
+        delivery.birth = births.of(delivery, registered);
     }
     births.chains
 }
@@ -162,7 +173,12 @@ struct Births {
 }
 
 impl Births {
-    fn of(&mut self, delivery: &Planned, subscription: &Subscription) -> Birth {
+    fn of(&mut self, delivery: &Planned, registered: &Registered) -> Birth {
+        let decision = delivery.judged.as_ref().map(|judged| judged.decision);
+        if decision == Some(Decision::Suppress) {
+            // Settled from the beginning: nobody waits for it.
+            return Birth::Suppressed;
+        }
         let lanes: Vec<LaneOf> = delivery
             .lanes()
             .map(|lane| (delivery.subscription, lane))
@@ -171,7 +187,12 @@ impl Births {
             .iter()
             .filter_map(|lane| self.tails.get(lane).copied());
         let ahead = (ahead.next(), lanes.len());
-        let birth = self.decide(delivery, subscription, ahead);
+        let birth = match decision {
+            Some(Decision::Hold) => Birth::Held {
+                is_head: ahead.0.is_none(),
+            },
+            _ => self.decide(delivery, registered, ahead),
+        };
         let tail = match birth {
             // It is no delivery, and nobody waits for it.
             Birth::Gathered => return birth,
@@ -195,30 +216,42 @@ impl Births {
     fn decide(
         &mut self,
         delivery: &Planned,
-        subscription: &Subscription,
+        registered: &Registered,
         ahead: (Option<Option<usize>>, usize),
     ) -> Birth {
-        let has_room = self.room > 0;
+        let subscription = &registered.subscription;
+        // Claiming judges once more, just before it is sent.
+        let may_be_claimed = self.room > 0 && !registered.is_judged_at_send();
         let must_wait =
             delivery.mode == Mode::SynchronousDelayed && self.untried == Some(delivery.event);
         match ahead {
             (None, _) if delivery.mode == Mode::Batch => Birth::Gathered,
             (None, _) if subscription.state != State::Active => Birth::Parked,
             (None, _) if must_wait => Birth::Waiting,
-            (None, _) if has_room && subscription.spec.retry.first_wait().is_zero() => {
+            (None, _) if may_be_claimed && subscription.spec.retry.first_wait().is_zero() => {
                 self.chains += 1;
                 Birth::Claimed(self.chains - 1)
             }
             (None, _) => Birth::Due,
             // Only a delivery of one lane goes on in a chain: of two lanes, one would be another
             // chain's.
-            (Some(Some(chain)), 1) if has_room && !must_wait => Birth::Claimed(chain),
+            (Some(Some(chain)), 1) if may_be_claimed && !must_wait => Birth::Claimed(chain),
             (Some(_), _) => Birth::Blocked,
         }
     }
 }
 
 impl Planned {
+    /// Whether it gets a number now: it can be sent, and by itself.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        let is_kept = matches!(
+            self.birth,
+            Birth::Gathered | Birth::Held { .. } | Birth::Suppressed
+        );
+        !is_kept && self.mode != Mode::Batch
+    }
+
     fn lanes(&self) -> impl Iterator<Item = i64> + use<> {
         let previous = self
             .lane_previous

@@ -64,6 +64,10 @@ pub struct NewDelivery {
     pub sequence: Option<i64>,
     /// See [`Mode::urgency`](crate::subscription::model::Mode::urgency).
     pub urgency: i16,
+    /// `pending`, `sending`, `held` or `suppressed`.
+    pub state: &'static str,
+    /// When a held one is withdrawn.
+    pub hold_until: Option<DateTime<Utc>>,
     /// When it may be claimed, for one that is not claimed at birth.
     pub due_at: Option<DateTime<Utc>>,
     /// Kept until its subscription is active again.
@@ -84,14 +88,16 @@ pub fn delivery_insert(
     }
     sql_query(
         "insert into rowcall.delivery (created_at, id, subscription_id, event_id, position, lane, \
-             lane_previous, sequence, urgency, state, due_at, lease_holder, lease_until) \
+             lane_previous, sequence, urgency, state, due_at, lease_holder, lease_until, hold_until, \
+             is_unjudged, settled_at) \
          select $1, d.id, d.subscription_id, d.event_id, d.position, d.lane, d.lane_previous, \
-             d.sequence, d.urgency, case when d.lease_until is null then 'pending' else 'sending' end, \
+             d.sequence, d.urgency, d.state, \
              case when d.parked then 'infinity' else d.due_at end, \
-             case when d.lease_until is not null then $2 end, d.lease_until \
-         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) as d (id, \
-             subscription_id, event_id, position, lane, lane_previous, sequence, urgency, due_at, \
-             parked, lease_until)",
+             case when d.state = 'sending' then $2 end, d.lease_until, d.hold_until, \
+             d.state = 'held', case when d.state = 'suppressed' then $1 end \
+         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as d (id, \
+             subscription_id, event_id, position, lane, lane_previous, sequence, urgency, state, \
+             hold_until, due_at, parked, lease_until)",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(lease)
@@ -103,6 +109,8 @@ pub fn delivery_insert(
     .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane_previous))
     .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.sequence))
     .bind::<Array<SmallInt>, _>(column(deliveries, |delivery| delivery.urgency))
+    .bind::<Array<Text>, _>(column(deliveries, |delivery| delivery.state))
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.hold_until))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.due_at))
     .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.lease_until))

@@ -1,7 +1,7 @@
 //! What a planned batch becomes: rows for the repository, chains for the senders. Pure.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Instant,
 };
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     deliver::chain::{Chain, Claimed, Owed},
+    digest::gather::{Gathering, NewMember},
     registry::live::Registry,
     subscription::model::Mode,
 };
@@ -51,12 +52,25 @@ impl Written<'_> {
                 let event = &self.events[delivery.event];
                 let subscription =
                     &self.registry.subscriptions[delivery.subscription as usize].subscription;
-                let sequence = sequences.entry(subscription.id).or_default();
-                *sequence += 1;
+                let sequence = delivery.is_numbered().then(|| {
+                    let sequence = sequences.entry(subscription.id).or_default();
+                    *sequence += 1;
+                    *sequence
+                });
+                let judged = delivery.judged.as_ref();
+                let hold_until = judged.and_then(|judged| judged.hold_until);
+                let again_at = judged.and_then(|judged| judged.again_at);
                 let due_at = match delivery.birth {
                     Birth::Due => Some(now + subscription.spec.retry.first_wait()),
                     Birth::Waiting => Some(barrier_ends),
+                    Birth::Held { is_head: true } => again_at.into_iter().chain(hold_until).min(),
                     _ => None,
+                };
+                let state = match delivery.birth {
+                    Birth::Claimed(_) => "sending",
+                    Birth::Held { .. } => "held",
+                    Birth::Suppressed => "suppressed",
+                    _ => "pending",
                 };
                 NewDelivery {
                     id: delivery.id,
@@ -65,8 +79,10 @@ impl Written<'_> {
                     position: event.position,
                     lane: delivery.lane,
                     lane_previous: delivery.lane_previous,
-                    sequence: Some(*sequence),
+                    sequence,
                     urgency: delivery.mode.urgency(),
+                    state,
+                    hold_until: hold_until.filter(|_| state == "held"),
                     due_at,
                     is_parked: delivery.birth == Birth::Parked,
                     lease_until: matches!(delivery.birth, Birth::Claimed(_)).then_some(lease_until),
@@ -100,10 +116,41 @@ impl Written<'_> {
                 sequence: row.sequence.unwrap_or_default(),
                 attempts: 0,
                 body: Arc::clone(&self.events[delivery.event].body),
+                hold_until: None,
                 is_awaited: delivery.mode == Mode::Synchronous && delayed.contains(&delivery.event),
             });
         }
         chains.into_iter().flatten().collect()
+    }
+
+    /// What is added to digests.
+    pub(super) fn gatherings(&self) -> Vec<Gathering<'_>> {
+        let mut gatherings: BTreeMap<u32, Gathering<'_>> = BTreeMap::new();
+        let gathered = |delivery: &&Planned| delivery.birth == Birth::Gathered;
+        for delivery in self.planned.iter().filter(gathered) {
+            let registered = &self.registry.subscriptions[delivery.subscription as usize];
+            let Some(schedule) = &registered.schedule else {
+                continue;
+            };
+            let gathering = gatherings
+                .entry(delivery.subscription)
+                .or_insert_with(|| Gathering {
+                    subscription_id: registered.subscription.id,
+                    schedule,
+                    members: Vec::new(),
+                });
+            let event = &self.events[delivery.event];
+            gathering.members.push(NewMember {
+                event_id: event.id,
+                position: event.position,
+                event_type: event.event_type.to_string(),
+                object_type: event.object_type.as_deref().map(str::to_owned),
+                object_key: event.key.clone(),
+                previous_key: event.previous_key.clone(),
+                time: event.time,
+            });
+        }
+        gatherings.into_values().collect()
     }
 
     fn deliveries(&self) -> impl Iterator<Item = &Planned> {

@@ -12,7 +12,11 @@ use super::{
     filters::Filters, index::Index, registered::Registered, store::targets_load, target::Target,
 };
 use crate::{
-    catalog::{columns::columns_load, model::Catalog},
+    catalog::{
+        columns::columns_load,
+        model::{Catalog, Constraint, name_matches},
+    },
+    constraint::{compile::Compiled, model::Judge},
     db::{Connection, DbError},
     digest::schedule::Schedule,
     expr::Scope,
@@ -97,10 +101,11 @@ impl LiveRegistry {
             );
         }
         let mut filters = Filters::new(&catalog, &scopes);
+        let constraints = constraints(&catalog, &scopes);
         let subscriptions: Vec<Arc<Registered>> = list
             .subscriptions
             .into_iter()
-            .map(|loaded| Arc::new(self.registered(loaded, &mut filters)))
+            .map(|loaded| Arc::new(self.registered(loaded, &catalog, &mut filters, &constraints)))
             .collect();
         let by_id = subscriptions
             .iter()
@@ -127,20 +132,90 @@ impl LiveRegistry {
         })
     }
 
-    fn registered(&self, loaded: Loaded, filters: &mut Filters<'_>) -> Registered {
+    fn registered(
+        &self,
+        loaded: Loaded,
+        catalog: &Catalog,
+        filters: &mut Filters<'_>,
+        constraints: &[Arc<Compiled>],
+    ) -> Registered {
         let SinkSpec::Webhook { url, .. } = &loaded.subscription.spec.sink;
         let sink = loaded.secret.and_then(|secret| {
             WebhookSink::new(self.client.clone(), url, secret)
                 .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
                 .map_err(|refusal| refusal.to_string())
         });
+        let subscription = &loaded.subscription;
+        let (name, labels) = (&subscription.name, &subscription.spec.labels);
+        let constraints: Vec<Arc<Compiled>> = constraints
+            .iter()
+            .filter(|constraint| constraint.is_for_subscription(name, labels))
+            .cloned()
+            .collect();
         Registered {
+            digest_constraints: on_digests(subscription, catalog, &constraints),
+            constraints,
             filters: filters.of(&loaded.subscription),
             schedule: schedule(&loaded.subscription),
             subscription: loaded.subscription,
             sink,
         }
     }
+}
+
+/// The constraints that can be judged. One that can't is reported; what it was to keep back is
+/// published.
+fn constraints(catalog: &Catalog, scopes: &Scopes) -> Vec<Arc<Compiled>> {
+    let compile = |(name, constraint): (&String, &Constraint)| {
+        let scopes = scopes.iter().map(|(name, scope)| (&**name, scope));
+        Compiled::compile(name, constraint, scopes)
+            .inspect_err(|problems| {
+                let problem = problems.first().map(|(_, text)| text.as_str());
+                tracing::error!(constraint = name, problem, "the constraint can't be judged");
+            })
+            .ok()
+            .map(Arc::new)
+    };
+    catalog.constraints.iter().filter_map(compile).collect()
+}
+
+/// A digest is no event, so what looks at events is judged when they are gathered. What only looks
+/// at the clock is judged when the digest is sent, if it is for any event in it.
+fn on_digests(
+    subscription: &Subscription,
+    catalog: &Catalog,
+    constraints: &[Arc<Compiled>],
+) -> Vec<Arc<Compiled>> {
+    if subscription.spec.mode != Mode::Batch {
+        return Vec::new();
+    }
+    let spec = &subscription.spec;
+    let is_named = |patterns: &[String], name: &str| {
+        patterns.iter().any(|pattern| name_matches(pattern, name))
+    };
+    let mut meant: Vec<(Option<&str>, String)> = Vec::new();
+    for object_type in catalog.object_types.keys() {
+        let is_whole = is_named(&spec.object_types, object_type);
+        let event_types = catalog.event_types_of(object_type);
+        meant.extend(
+            event_types
+                .filter(|name| is_whole || is_named(&spec.event_types, name))
+                .map(|name| (Some(object_type.as_str()), name)),
+        );
+    }
+    let of_api = catalog.api_event_types();
+    let of_api = of_api.filter(|name| is_named(&spec.event_types, name));
+    meant.extend(of_api.map(|name| (None, name.clone())));
+    constraints
+        .iter()
+        .filter(|constraint| constraint.judge != Judge::AtEvent && !constraint.has_condition())
+        .filter(|constraint| {
+            meant
+                .iter()
+                .any(|(object_type, event_type)| constraint.is_for_event(event_type, *object_type))
+        })
+        .cloned()
+        .collect()
 }
 
 /// What expressions over each object type may name; the empty name is that of events without one.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
+    constraint::{compile::Compiled, model::Judge},
     digest::schedule::Schedule,
     expr::{Expression, Facts, SubscriptionFacts, Verdict},
     sink::Sink,
@@ -17,6 +18,10 @@ pub struct Registered {
     pub sink: Result<Arc<dyn Sink>, String>,
     /// When its digests close, if its mode is `batch`.
     pub schedule: Option<Schedule>,
+    /// The constraints that may be for it.
+    pub(super) constraints: Vec<Arc<Compiled>>,
+    /// Of these, those that its digests are judged by when they are sent.
+    pub(super) digest_constraints: Vec<Arc<Compiled>>,
     /// Its filter, compiled for each object type whose columns it fits; the empty name is that of
     /// events without an object type.
     pub(super) filters: HashMap<Arc<str>, Expression>,
@@ -47,6 +52,36 @@ impl Registered {
     #[must_use]
     pub fn filter(&self, object_type: Option<&str>) -> Option<&Expression> {
         self.filters.get(object_type.unwrap_or_default())
+    }
+
+    /// The constraints on an event to this subscription.
+    #[must_use]
+    pub fn constraints_on(&self, event_type: &str, object_type: Option<&str>) -> Vec<&Compiled> {
+        self.constraints
+            .iter()
+            .map(|constraint| &**constraint)
+            .filter(|constraint| constraint.is_for_event(event_type, object_type))
+            .collect()
+    }
+
+    /// Whether there may be constraints on events to this subscription at all.
+    #[must_use]
+    pub fn is_constrained(&self) -> bool {
+        !self.constraints.is_empty()
+    }
+
+    /// Whether constraints may keep a delivery from being sent that was published.
+    #[must_use]
+    pub fn is_judged_at_send(&self) -> bool {
+        let at_send = |constraint: &Arc<Compiled>| constraint.judge != Judge::AtEvent;
+        self.constraints.iter().any(at_send)
+    }
+
+    /// The constraints on sending its digests.
+    pub fn constraints_on_digests(&self) -> impl Iterator<Item = &Compiled> {
+        self.digest_constraints
+            .iter()
+            .map(|constraint| &**constraint)
     }
 
     /// Whether the subscriber wants the event: the filter, if there is one, is true.

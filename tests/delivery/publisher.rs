@@ -31,6 +31,7 @@ pub(crate) fn without_lock(app: &TestApp) -> Publish {
         &app.database.url,
         registry,
         outbox,
+        rowcall::stage::Nudge::default(),
         &limits,
     )
 }

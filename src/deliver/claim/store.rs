@@ -152,6 +152,42 @@ fn claim_followers(
         .load(connection)
 }
 
+/// What claiming decided of deliveries, besides their fates.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Deliveries and the numbers that they get.
+    pub numbered: Vec<(Uuid, i64)>,
+    /// Those that rates which are judged at send have counted.
+    pub counted: Vec<Uuid>,
+    /// Those that have passed the constraints that are judged at the event.
+    pub judged: Vec<Uuid>,
+}
+
+/// Writes it; nothing, where there is nothing.
+pub fn delivery_settle_claim(connection: &mut PgConnection, settled: &Settled) -> QueryResult<()> {
+    if !settled.numbered.is_empty() {
+        let (ids, numbers): (Vec<Uuid>, Vec<i64>) = settled.numbered.iter().copied().unzip();
+        sql_query(
+            "update rowcall.delivery d set sequence = n.sequence \
+             from unnest($1, $2) as n (id, sequence) where d.id = n.id",
+        )
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<Array<BigInt>, _>(numbers)
+        .execute(connection)?;
+    }
+    if !settled.counted.is_empty() {
+        sql_query("update rowcall.delivery set is_rate_spent = true where id = any($1)")
+            .bind::<Array<SqlUuid>, _>(&settled.counted)
+            .execute(connection)?;
+    }
+    if !settled.judged.is_empty() {
+        sql_query("update rowcall.delivery set is_unjudged = false where id = any($1)")
+            .bind::<Array<SqlUuid>, _>(&settled.judged)
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
 /// Takes what is due (`ids`) to subscriptions that are not active out of the claims' sight. Run it
 /// in a transaction of its own.
 pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> QueryResult<usize> {
