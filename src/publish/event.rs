@@ -101,7 +101,7 @@ pub fn with_sequence(body: &str, sequence: i64) -> String {
 
 /// Names an object's order by 64 bits of SHA-256: the same in every version and instance. Two
 /// objects with the same lane, one pair in some billions, only wait for each other.
-fn lane(object_type: &str, key: &str) -> i64 {
+pub(crate) fn lane(object_type: &str, key: &str) -> i64 {
     let digest = Sha256::new()
         .chain_update(object_type)
         .chain_update([0])
