@@ -15,6 +15,7 @@ use crate::{
     config::Limits,
     db::{Connection, Database, DbError},
     deliver::{Deliver, outbox::Outbox},
+    digest::Digest,
     observe::{
         metrics,
         readiness::{Need, Readiness},
@@ -69,6 +70,8 @@ pub struct Instance {
     pub publish: Publish,
     /// Deliveries to attempts.
     pub deliver: Deliver,
+    /// Windows of digests to deliveries.
+    pub digest: Digest,
     /// Rotation, retention, triggers.
     pub upkeep: Upkeep,
     /// The API.
@@ -86,7 +89,7 @@ pub struct Instance {
 pub enum Role {
     /// The HTTP API.
     Api,
-    /// Publishing, with upkeep.
+    /// Publishing, with digests and upkeep.
     Publish,
     /// Delivering.
     Deliver,
@@ -137,12 +140,19 @@ impl Instance {
         );
         let deliver = Deliver::new(
             database.clone(),
-            registry,
+            registry.clone(),
             outbox.clone(),
             results,
             deliver_nudge,
             wake.clone(),
             instance,
+            &limits,
+        );
+        let digest = Digest::new(
+            database.clone(),
+            registry.clone(),
+            Nudge::default(),
+            wake.clone(),
             &limits,
         );
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default());
@@ -160,6 +170,7 @@ impl Instance {
         Ok(Self {
             publish,
             deliver,
+            digest,
             upkeep,
             router,
             outbox,
@@ -196,6 +207,8 @@ impl Instance {
         if roles.contains(&Role::Publish) {
             let health = start(self.publish.name(), Need::Necessary);
             front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));
+            let health = start(self.digest.name(), Need::Shown);
+            front.spawn(drive(self.digest, clock.clone(), health, shutdown.clone()));
             let health = start(self.upkeep.name(), Need::Shown);
             front.spawn(drive(self.upkeep, clock.clone(), health, shutdown.clone()));
         }

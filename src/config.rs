@@ -125,6 +125,10 @@ pub struct Limits {
     pub lease_ms: u64,
     /// How often due deliveries are looked for without a nudge.
     pub deliver_poll_ms: u64,
+    /// The largest body of one part of a digest, in bytes, unless a single item is larger.
+    pub digest_part_bytes_max: usize,
+    /// Items in one part of a digest.
+    pub digest_part_items_max: usize,
     /// How long changes are kept.
     pub change_retention_hours: u64,
     /// How long one leaf of the change table is written.
@@ -148,6 +152,8 @@ impl Default for Limits {
             request_timeout_ms: 15_000,
             lease_ms: 60_000,
             deliver_poll_ms: 2_000,
+            digest_part_bytes_max: 1024 * 1024,
+            digest_part_items_max: 10_000,
             change_retention_hours: 7 * 24,
             rotation_hours: 24,
             body_bytes_max: 1024 * 1024,
@@ -310,6 +316,7 @@ impl Limits {
             ("senders_per_host_max", self.senders_per_host_max as u64),
             ("request_timeout_ms", self.request_timeout_ms),
             ("deliver_poll_ms", self.deliver_poll_ms),
+            ("digest_part_items_max", self.digest_part_items_max as u64),
             ("rotation_hours", self.rotation_hours),
             ("body_bytes_max", self.body_bytes_max as u64),
         ];
@@ -322,9 +329,14 @@ impl Limits {
         }
         let relations = [
             (
-                self.connections_max >= 4,
-                "limits.connections_max must be at least 4: publishing, delivering, upkeep and the \
-                 API use connections at the same time",
+                self.connections_max >= 5,
+                "limits.connections_max must be at least 5: publishing, delivering, digests, upkeep \
+                 and the API use connections at the same time",
+            ),
+            (
+                self.digest_part_bytes_max >= 4_096,
+                "limits.digest_part_bytes_max must be at least 4096: what is round the items takes \
+                 some of it",
             ),
             (
                 self.lease_ms >= 2 * self.request_timeout_ms,
