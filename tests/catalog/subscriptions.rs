@@ -160,9 +160,9 @@ async fn subscriptions_of_the_api_are_left_alone_and_keep_their_names() {
     assert_eq!(
         problem_lines(&refused),
         [
-            "m.toml:3:12: `shop.stock` would go, and the subscription `erp` uses it: it names \
-             `shop.stock` (keep it in the folder, or change or remove what uses it first, through \
-             the API)"
+            "m.toml:3:12: `shop.stock.updated` would go, and the subscription `erp` uses it: it \
+             names `shop.stock.updated` (keep it in the folder, or change or remove what uses it \
+             first, through the API)"
         ]
     );
     assert_eq!(rows(&database), before);
