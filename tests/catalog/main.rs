@@ -4,10 +4,12 @@
 
 mod applied;
 mod events;
+mod mutated;
 mod refused;
 mod subscriptions;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;
 
 use std::sync::Arc;
 

@@ -46,7 +46,7 @@ fn rows(database: &TestDatabase) -> Vec<Row> {
 }
 
 /// Registers what the API would.
-fn register_api(database: &TestDatabase, name: &str, json: &str) {
+pub(crate) fn register_api(database: &TestDatabase, name: &str, json: &str) {
     let mut connection = database.connect();
     let catalog = Catalog::load(&mut connection).unwrap();
     let registration = Registration {
