@@ -4,12 +4,11 @@ use super::{
     conditions::{Condition, Owner, condition_check},
     event_type_check::Review,
     meant::{Meant, World},
-    model::{Catalog, name_matches},
+    model::Catalog,
 };
 use crate::{
     constraint::{check::check, model::ConstraintSpec},
-    nearest::did_you_mean,
-    subscription::check::{PATTERNS_MAX, SpecProblem},
+    subscription::check::{PATTERNS_MAX, SpecProblem, check_known},
 };
 
 /// Constraints that a catalogue may have.
@@ -19,7 +18,7 @@ pub const CONSTRAINTS_MAX: usize = 1_000;
 #[must_use]
 pub fn constraint_check(name: &str, spec: &ConstraintSpec, world: &World<'_>) -> Review {
     let mut review = Review::default();
-    check_known(spec, world.catalog, &mut review);
+    check_types(spec, world.catalog, &mut review);
     let condition = match &spec.condition {
         Some(condition) => check_condition(condition, spec, world, &mut review),
         None => Condition {
@@ -45,7 +44,7 @@ pub fn constraint_meant(spec: &ConstraintSpec, catalog: &Catalog) -> Meant {
     }
 }
 
-fn check_known(spec: &ConstraintSpec, catalog: &Catalog, review: &mut Review) {
+fn check_types(spec: &ConstraintSpec, catalog: &Catalog, review: &mut Review) {
     let event_types: Vec<String> = catalog.event_types().collect();
     let event_types: Vec<&str> = event_types.iter().map(String::as_str).collect();
     let object_types: Vec<&str> = catalog.object_types.keys().map(String::as_str).collect();
@@ -54,18 +53,9 @@ fn check_known(spec: &ConstraintSpec, catalog: &Catalog, review: &mut Review) {
         ("object", &spec.applies_to.object_types, &object_types),
     ];
     for (kind, patterns, known) in lists {
-        // More of them than that are refused without being looked at.
-        for (index, pattern) in patterns.iter().enumerate().take(PATTERNS_MAX) {
-            if pattern.is_empty() || known.iter().any(|name| name_matches(pattern, name)) {
-                continue;
-            }
-            let what = if pattern.contains('*') {
-                format!("no {kind} type of the catalogue matches `{pattern}`")
-            } else {
-                format!("the catalogue has no {kind} type `{pattern}`")
-            };
-            let hint = did_you_mean(pattern, known.iter().copied());
-            review.refuse(&format!("/applies_to/{kind}_types/{index}"), what + &hint);
+        // Too many and empty ones are told by the constraint's own check.
+        if patterns.len() <= PATTERNS_MAX && !patterns.iter().any(String::is_empty) {
+            check_known("/applies_to", kind, patterns, known, &mut review.problems);
         }
     }
 }

@@ -63,6 +63,8 @@ impl Meant {
             self.object_types.insert(object_type.to_owned());
         } else if let Some(event_type) = catalog.event_types.get(name) {
             match &event_type.object_type {
+                // One that is not known is a fault of the event type, told there.
+                Some(of) if !catalog.object_types.contains_key(of) => false,
                 Some(object_type) => self.object_types.insert(object_type.clone()),
                 None => self.api_event_types.insert(name.to_owned()),
             };

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
     digest::schedule::Schedule,
-    nearest::did_you_mean,
+    nearest::{did_you_mean, nearest},
     sink::{AddressGuard, SigningSecret, check_url},
     subscription::model::{Mode, SecretSpec, SinkSpec, SubscriptionSpec},
 };
@@ -136,21 +136,33 @@ fn check_patterns(spec: &SubscriptionSpec, catalog: &Catalog, problems: &mut Vec
     let event_types: Vec<String> = catalog.event_types().collect();
     let event_types: Vec<&str> = event_types.iter().map(String::as_str).collect();
     let object_types: Vec<&str> = catalog.object_types.keys().map(String::as_str).collect();
-    check_known("event", &spec.event_types, &event_types, problems);
-    check_known("object", &spec.object_types, &object_types, problems);
+    for (kind, patterns, known) in [
+        ("event", &spec.event_types, &event_types),
+        ("object", &spec.object_types, &object_types),
+    ] {
+        if patterns.len() > PATTERNS_MAX {
+            problems.push(SpecProblem::new(
+                format!("/{kind}_types"),
+                format!(
+                    "{} entries; the limit is {PATTERNS_MAX}, and `*` stands for many",
+                    patterns.len()
+                ),
+            ));
+        } else {
+            check_known("", kind, patterns, known, problems);
+        }
+    }
 }
 
-fn check_known(kind: &str, patterns: &[String], known: &[&str], problems: &mut Vec<SpecProblem>) {
-    if patterns.len() > PATTERNS_MAX {
-        problems.push(SpecProblem::new(
-            format!("/{kind}_types"),
-            format!(
-                "{} entries; the limit is {PATTERNS_MAX}, and `*` stands for many",
-                patterns.len()
-            ),
-        ));
-        return;
-    }
+/// Refuses patterns that match none of the `known` types; `around` is the pointer of what the list
+/// `event_types` or `object_types` is in.
+pub(crate) fn check_known(
+    around: &str,
+    kind: &str,
+    patterns: &[String],
+    known: &[&str],
+    problems: &mut Vec<SpecProblem>,
+) {
     for (index, pattern) in patterns.iter().enumerate() {
         if known.iter().any(|name| name_matches(pattern, name)) {
             continue;
@@ -160,11 +172,25 @@ fn check_known(kind: &str, patterns: &[String], known: &[&str], problems: &mut V
         } else {
             format!("the catalogue has no {kind} type `{pattern}`")
         };
-        let hint = did_you_mean(pattern, known.iter().copied());
+        let hint = pattern_hint(pattern, known);
         problems.push(SpecProblem::new(
-            format!("/{kind}_types/{index}"),
+            format!("{around}/{kind}_types/{index}"),
             what + &hint,
         ));
+    }
+}
+
+/// The name that was meant; of `sales.ordr.*` the pattern `sales.order.*`.
+fn pattern_hint(pattern: &str, known: &[&str]) -> String {
+    let Some(start) = pattern.strip_suffix(".*") else {
+        return did_you_mean(pattern, known.iter().copied());
+    };
+    let starts = known
+        .iter()
+        .flat_map(|name| name.match_indices('.').map(|(at, _)| &name[..at]));
+    match nearest(start, starts) {
+        Some(near) => format!("; did you mean `{near}.*`?"),
+        None => String::new(),
     }
 }
 

@@ -46,7 +46,7 @@ fn rows(database: &TestDatabase) -> Vec<Row> {
 }
 
 /// Registers what the API would.
-fn register_api(database: &TestDatabase, name: &str, json: &str) {
+pub(crate) fn register_api(database: &TestDatabase, name: &str, json: &str) {
     let mut connection = database.connect();
     let catalog = Catalog::load(&mut connection).unwrap();
     let registration = Registration {
@@ -160,9 +160,9 @@ async fn subscriptions_of_the_api_are_left_alone_and_keep_their_names() {
     assert_eq!(
         problem_lines(&refused),
         [
-            "m.toml:3:12: `shop.stock` would go, and the subscription `erp` uses it: it names \
-             `shop.stock` (keep it in the folder, or change or remove what uses it first, through \
-             the API)"
+            "m.toml:3:12: `shop.stock.updated` would go, and the subscription `erp` uses it: it \
+             names `shop.stock.updated` (keep it in the folder, or change or remove what uses it \
+             first, through the API)"
         ]
     );
     assert_eq!(rows(&database), before);
