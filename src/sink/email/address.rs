@@ -51,7 +51,10 @@ pub(super) fn mailbox(text: &str) -> Result<Mailbox, String> {
             domain.len()
         ));
     }
-    let name_chars = parsed.name.as_deref().map_or(0, |name| name.chars().count());
+    let name_chars = parsed
+        .name
+        .as_deref()
+        .map_or(0, |name| name.chars().count());
     if name_chars > DISPLAY_NAME_CHARS_MAX {
         return Err(format!(
             "a name of {name_chars} characters is too long; the limit is {DISPLAY_NAME_CHARS_MAX}"
@@ -102,14 +105,19 @@ mod tests {
             ("ada", "is no address such as"),
             ("ada@", "is no address such as"),
             ("ada@example.com, bob@example.com", "is no address such as"),
-            ("ada@example.com\r\nBcc: eve@example.com", "has a line break"),
+            (
+                "ada@example.com\r\nBcc: eve@example.com",
+                "has a line break",
+            ),
             ("ada\n@example.com", "has a line break"),
             ("Ada\u{2028}B <ada@example.com>", "has a control character"),
             ("ada\0@example.com", "has a control character"),
-            ("\"a b\"@example.com", "without quotes"),
+            ("\"a b\"@example.com", "is no address such as"),
+            ("\"a\"@example.com", "without quotes"),
             ("jürgen@example.com", "of ASCII"),
             ("ada@exämple.com", "xn--"),
-            ("ada@[127.0.0.1]", "after the @ stands a domain"),
+            ("ada@[127.0.0.1]", "is no address such as"),
+            ("ada@-example.com", "`ada@-example.com`"),
             ("<script>@example.com", "`"),
         ] {
             let error = mailbox(text).expect_err(text);

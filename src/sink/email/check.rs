@@ -50,7 +50,9 @@ pub fn check_email(
         match mailbox(text) {
             Err(problem) => add(&pointer, problem),
             Ok(read) => {
-                let mut before = spec.to[..index].iter().filter_map(|text| mailbox(text).ok());
+                let mut before = spec.to[..index]
+                    .iter()
+                    .filter_map(|text| mailbox(text).ok());
                 if before.any(|other| other.email == read.email) {
                     add(&pointer, format!("{} is there twice", read.email));
                 }
@@ -80,7 +82,9 @@ pub fn check_email(
 fn template_problem(spec: &EmailSpec, mode: &str) -> Option<String> {
     let template = spec.template.as_deref()?;
     if spec.text.is_some() || spec.html.is_some() {
-        return Some("`text` and `html` are templates of your own: leave `template` out".to_owned());
+        return Some(
+            "`text` and `html` are templates of your own: leave `template` out".to_owned(),
+        );
     }
     let (fitting, told) = if mode == DIGEST_MODE {
         ("digest", "digests")
@@ -138,7 +142,9 @@ fn tried(templates: &Templates, mode: &str) -> Option<(String, String)> {
             Piece::Text => "/sink/text",
             Piece::Html => "/sink/html",
         };
-        let line = fault.line.map_or_else(String::new, |line| format!("line {line}: "));
+        let line = fault
+            .line
+            .map_or_else(String::new, |line| format!("line {line}: "));
         Some((pointer.to_owned(), line + &fault.reason))
     })
 }

@@ -4,13 +4,17 @@ use chrono::{DateTime, Utc};
 use minijinja::Value;
 use serde_json::value::RawValue;
 
-use super::data::{Budget, Members};
+use super::data::{Budget, DIGEST_VALUE_CHARS_MAX, Members, VALUE_CHARS_MAX, map};
 
 /// The most objects (of a digest by keys or by net effect) or events (of one that keeps all) that a
 /// mail lists; of the rest it gives the number.
 pub const ROWS_MAX: usize = 200;
-/// The most columns that a mail shows of one row.
+/// The most columns that a mail shows of one event.
 pub const FIELDS_MAX: usize = 100;
+/// The most columns that it shows of one object in a digest.
+pub const DIGEST_ROW_FIELDS_MAX: usize = 20;
+/// The most columns that it shows of all objects in a digest.
+pub const DIGEST_FIELDS_MAX: usize = 1_000;
 /// The type of a digest's CloudEvent (design section 8).
 const DIGEST_TYPE: &str = "rowcall.digest";
 
@@ -36,7 +40,6 @@ impl Content {
     /// Reads the body of a message. `None`: it is no JSON object.
     pub(super) fn read(body: &[u8], subscription: &Value) -> Option<Self> {
         let envelope: Members<'_> = serde_json::from_slice(body).ok()?;
-        let mut budget = Budget::new();
         let time = envelope.text("time").and_then(|time| moment(&time));
         let is_digest = envelope.text("type").as_deref() == Some(DIGEST_TYPE);
         let (kind, part, mut variables) = if is_digest {
@@ -45,17 +48,21 @@ impl Content {
                 data.number("part").unwrap_or(1),
                 data.number("parts").unwrap_or(1),
             );
-            let digest = digest(&data, &mut budget);
+            let digest = digest(&data, &mut Budget::new(DIGEST_VALUE_CHARS_MAX));
             let part = (part.1 > 1).then_some(part);
             (Kind::Digest, part, vec![("digest", digest)])
         } else {
-            let (event, fields) = event(&envelope, &mut budget);
-            (Kind::Event, None, vec![("event", event), ("fields", fields)])
+            let (event, fields) = event(&envelope, &mut Budget::new(VALUE_CHARS_MAX));
+            (
+                Kind::Event,
+                None,
+                vec![("event", event), ("fields", fields)],
+            )
         };
         variables.push(("subscription", subscription.clone()));
         Some(Self {
             kind,
-            variables: variables.into_iter().collect(),
+            variables: map(variables),
             time,
             part,
         })
@@ -71,35 +78,50 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
 /// An event as on the wire, and the columns of its row.
 fn event(envelope: &Members<'_>, budget: &mut Budget) -> (Value, Value) {
     let data = envelope.get("data").map(Members::of).unwrap_or_default();
-    let fields = fields(&data, budget);
-    let members = envelope
-        .0
-        .iter()
-        .take(FIELDS_MAX)
-        .map(|(name, json)| (budget.text(name), budget.value(Some(json))))
-        .collect::<Vec<_>>();
-    (members.into_iter().collect(), fields)
+    let fields = fields(&data, false, FIELDS_MAX, budget);
+    (members(envelope, &[], budget), Value::from(fields))
 }
 
-/// The columns of a row before and after, in the table's order, those that differ marked.
-fn fields(data: &Members<'_>, budget: &mut Budget) -> Value {
+/// The members of an object without `left_out`.
+fn members(object: &Members<'_>, left_out: &[&str], budget: &mut Budget) -> Value {
+    let members = object.0.iter().take(FIELDS_MAX);
+    let kept = members.filter(|(name, _)| !left_out.contains(&name.as_ref()));
+    let kept: Vec<_> = kept
+        .map(|(name, json)| (budget.text(name), budget.value(Some(json))))
+        .collect();
+    map(kept)
+}
+
+/// The columns of a row before and after, in the table's order, those that differ marked. Of an
+/// update `changed_only` keeps the latter.
+fn fields(
+    data: &Members<'_>,
+    changed_only: bool,
+    count_max: usize,
+    budget: &mut Budget,
+) -> Vec<Value> {
     let image = |name| data.get(name).map(Members::of).unwrap_or_default();
     let (before, after) = (image("before"), image("after"));
     let row = if after.0.is_empty() { &before } else { &after };
     let is_update = !before.0.is_empty() && !after.0.is_empty();
-    let fields = row.0.iter().take(FIELDS_MAX).map(|(name, _)| {
+    let mut fields = Vec::new();
+    for (name, _) in row.0.iter().take(FIELDS_MAX) {
         let (old, new) = (before.get(name), after.get(name));
         let has_changed = is_update && old.map(RawValue::get) != new.map(RawValue::get);
-        [
+        if changed_only && is_update && !has_changed {
+            continue;
+        }
+        if fields.len() >= count_max {
+            break;
+        }
+        fields.push(map([
             ("name", budget.text(name)),
             ("before", budget.value(old)),
             ("after", budget.value(new)),
             ("changed", Value::from(has_changed)),
-        ]
-        .into_iter()
-        .collect::<Value>()
-    });
-    Value::from(fields.collect::<Vec<_>>())
+        ]));
+    }
+    fields
 }
 
 /// A digest as on the wire; of its lists what a mail can show, and `more`, the number of the rest.
@@ -108,7 +130,8 @@ fn digest(data: &Members<'_>, budget: &mut Budget) -> Value {
         .map(|name| (name, budget.value(data.get(name))))
         .to_vec();
     let mut rows = Rows {
-        left: ROWS_MAX,
+        rows_left: ROWS_MAX,
+        fields_left: DIGEST_FIELDS_MAX,
         more: 0,
     };
     if let Some(groups) = data.list("events") {
@@ -116,33 +139,32 @@ fn digest(data: &Members<'_>, budget: &mut Budget) -> Value {
         members.push(("events", Value::from(groups.flatten().collect::<Vec<_>>())));
     }
     if let Some(objects) = data.list("objects") {
-        let objects = rows.take(objects);
-        let objects = objects.into_iter().map(|object| row(object, &[], budget));
+        let shown = rows.take(objects).into_iter();
+        let objects = shown.map(|object| rows.object(object, budget));
         members.push(("objects", Value::from(objects.collect::<Vec<_>>())));
     }
     if let Some(items) = data.list("items") {
-        let items = rows.take(items).into_iter().map(|item| {
-            let (event, fields) = event(&Members::of(item), budget);
-            [("event", event), ("fields", fields)]
-                .into_iter()
-                .collect::<Value>()
-        });
+        let items = rows
+            .take(items)
+            .into_iter()
+            .map(|item| rows.item(item, budget));
         members.push(("items", Value::from(items.collect::<Vec<_>>())));
     }
     members.push(("more", Value::from(rows.more)));
-    members.into_iter().collect()
+    map(members)
 }
 
 /// Counts what a mail lists, and what it leaves out.
 struct Rows {
-    left: usize,
+    rows_left: usize,
+    fields_left: usize,
     more: usize,
 }
 
 impl Rows {
     fn take<T>(&mut self, mut list: Vec<T>) -> Vec<T> {
-        let shown = list.len().min(self.left);
-        self.left -= shown;
+        let shown = list.len().min(self.rows_left);
+        self.rows_left -= shown;
         self.more += list.len() - shown;
         list.truncate(shown);
         list
@@ -154,33 +176,49 @@ impl Rows {
         let all = group.list("keys").unwrap_or_default();
         let count = all.len();
         let keys = self.take(all);
-        if keys.is_empty() && count > 0 {
+        if keys.is_empty() && (count > 0 || self.rows_left == 0) {
             return None;
         }
-        let more = Value::from(count - keys.len());
-        let keys: Vec<Value> = keys.into_iter().map(|key| row(key, &[], budget)).collect();
-        let instead = [("keys", Value::from(keys)), ("more", more)];
-        Some(row(json, &instead, budget))
+        let more = count - keys.len();
+        let keys = keys.into_iter().map(Members::of);
+        let keys: Vec<Value> = keys.map(|key| members(&key, &[], budget)).collect();
+        Some(map([
+            ("type", budget.value(group.get("type"))),
+            ("object_type", budget.value(group.get("object_type"))),
+            ("count", budget.value(group.get("count"))),
+            ("keys", Value::from(keys)),
+            ("more", Value::from(more)),
+        ]))
     }
-}
 
-/// An object of a list, with its columns as `fields` if it has a row; members of `instead` stand for
-/// its own.
-fn row(json: &RawValue, instead: &[(&str, Value)], budget: &mut Budget) -> Value {
-    let members = Members::of(json);
-    let mut read = Vec::new();
-    for (name, value) in members.0.iter().take(FIELDS_MAX) {
-        if !instead.iter().any(|(other, _)| other == name) {
-            read.push((budget.text(name), budget.value(Some(value))));
+    /// An object of a digest by net effect.
+    fn object(&mut self, json: &RawValue, budget: &mut Budget) -> Value {
+        let object = Members::of(json);
+        let fields = self.fields(&object, budget);
+        let mut members: Vec<(&str, Value)> = vec![("fields", fields)];
+        for name in ["object_type", "key", "op", "count"] {
+            members.push((name, budget.value(object.get(name))));
         }
+        map(members)
     }
-    if members.get("before").is_some() || members.get("after").is_some() {
-        read.push((Value::from("fields"), fields(&members, budget)));
+
+    /// An event of a digest that keeps all; its row is in `fields` alone.
+    fn item(&mut self, json: &RawValue, budget: &mut Budget) -> Value {
+        let envelope = Members::of(json);
+        let data = envelope.get("data").map(Members::of).unwrap_or_default();
+        map([
+            ("event", members(&envelope, &["data"], budget)),
+            ("data", members(&data, &["before", "after"], budget)),
+            ("fields", self.fields(&data, budget)),
+        ])
     }
-    for (name, value) in instead {
-        read.push((Value::from(*name), value.clone()));
+
+    fn fields(&mut self, data: &Members<'_>, budget: &mut Budget) -> Value {
+        let count_max = DIGEST_ROW_FIELDS_MAX.min(self.fields_left);
+        let fields = fields(data, true, count_max, budget);
+        self.fields_left -= fields.len();
+        Value::from(fields)
     }
-    read.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! cut ends in `…`. Integers are numbers; a number with a fraction or an exponent stays the text it
 //! was, for a float would show 1.10 as 1.1 and lose digits of a numeric.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use minijinja::Value;
 use serde::{
@@ -13,10 +13,13 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The longest text that a template sees of one value, in characters.
+/// The longest text that a template sees of one value of a single event, in characters.
 pub const VALUE_CHARS_MAX: usize = 1_000;
-/// The most that a template sees of one message, in bytes of names and values.
-pub const CONTENT_BYTES_MAX: usize = 512 * 1024;
+/// The same in a digest, which shows many.
+pub const DIGEST_VALUE_CHARS_MAX: usize = 200;
+/// The most that a template sees of one message, in bytes of names and values. Six times that, the
+/// most that escaping makes of it, fits in a mail.
+pub const CONTENT_BYTES_MAX: usize = 128 * 1024;
 /// The most entries of one list or object.
 pub const ENTRIES_MAX: usize = 200;
 /// How deep lists and objects are followed; below that their JSON text is shown.
@@ -35,7 +38,9 @@ impl<'a> Members<'a> {
     /// The last member of this name, as JSON readers usually take it.
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let mut members = self.0.iter().rev();
-        members.find(|(found, _)| found == name).map(|(_, json)| *json)
+        members
+            .find(|(found, _)| found == name)
+            .map(|(_, json)| *json)
     }
 
     /// The member of this name, if it is a text.
@@ -85,12 +90,15 @@ struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 /// Makes values for templates out of JSON, until its bytes are used up.
 pub(super) struct Budget {
     bytes_left: usize,
+    chars_max: usize,
 }
 
 impl Budget {
-    pub(super) fn new() -> Self {
+    /// For values of up to `chars_max` characters.
+    pub(super) fn new(chars_max: usize) -> Self {
         Self {
             bytes_left: CONTENT_BYTES_MAX,
+            chars_max,
         }
     }
 
@@ -101,7 +109,7 @@ impl Budget {
 
     /// A text, cut.
     pub(super) fn text(&mut self, text: &str) -> Value {
-        let chars_max = VALUE_CHARS_MAX.min(self.bytes_left);
+        let chars_max = self.chars_max.min(self.bytes_left);
         let cut = cut(text, chars_max);
         self.bytes_left = self.bytes_left.saturating_sub(cut.len());
         Value::from(cut.into_owned())
@@ -137,7 +145,7 @@ impl Budget {
             let name = self.text(name);
             read.push((name, self.read(value.get(), depth + 1)));
         }
-        read.into_iter().collect()
+        map(read)
     }
 
     fn list(&mut self, json: &str, depth: usize) -> Value {
@@ -153,6 +161,14 @@ impl Budget {
         }
         Value::from(read)
     }
+}
+
+/// An object of a template, of its members' names and values.
+pub(super) fn map<K: Into<Value>>(members: impl IntoIterator<Item = (K, Value)>) -> Value {
+    let members = members.into_iter();
+    let members: BTreeMap<Value, Value> =
+        members.map(|(name, value)| (name.into(), value)).collect();
+    Value::from_object(members)
 }
 
 /// The first `chars_max` characters; `…` stands for the rest.
@@ -173,7 +189,7 @@ mod tests {
 
     fn read(json: &str) -> Value {
         let json = RawValue::from_string(json.to_owned()).unwrap();
-        Budget::new().value(Some(&json))
+        Budget::new(VALUE_CHARS_MAX).value(Some(&json))
     }
 
     #[test]
@@ -182,7 +198,10 @@ mod tests {
             ("42", "42"),
             ("-7", "-7"),
             ("1.10", "1.10"),
-            ("123456789012345678901234567890.5", "123456789012345678901234567890.5"),
+            (
+                "123456789012345678901234567890.5",
+                "123456789012345678901234567890.5",
+            ),
             ("1e400", "1e400"),
             ("\"1.10\"", "1.10"),
             ("true", "true"),
@@ -203,7 +222,10 @@ mod tests {
 
         let deep = format!("{}{}", "[".repeat(5_000), "]".repeat(5_000));
         let deep = read(&deep).to_string();
-        assert!(deep.len() < 2 * VALUE_CHARS_MAX && deep.contains('…'), "{deep}");
+        assert!(
+            deep.len() < 2 * VALUE_CHARS_MAX && deep.contains('…'),
+            "{deep}"
+        );
 
         let row = format!("{{\"a\":\"{}\"}}", "x".repeat(900));
         let list = format!("[{}{row}]", format!("{row},").repeat(190));

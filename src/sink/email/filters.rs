@@ -111,6 +111,7 @@ fn time(value: Value) -> Value {
 #[cfg(test)]
 mod unit {
     use super::*;
+    use crate::sink::email::data::map;
 
     #[test]
     fn filters_do_what_their_names_say() {
@@ -121,13 +122,17 @@ mod unit {
         assert_eq!(length(&list), 3);
         assert_eq!(length(&Value::from("äö")), 2);
         assert_eq!(length(&Value::UNDEFINED), 0);
-        assert_eq!(default(Value::from(""), Some(Value::from("x"))).to_string(), "x");
-        assert_eq!(default(Value::from(0), Some(Value::from("x"))).to_string(), "0");
+        assert_eq!(
+            default(Value::from(""), Some(Value::from("x"))).to_string(),
+            "x"
+        );
+        assert_eq!(
+            default(Value::from(0), Some(Value::from("x"))).to_string(),
+            "0"
+        );
         let time = time(Value::from("2026-11-21T08:00:05.123456Z"));
         assert_eq!(time.to_string(), "2026-11-21 08:00:05 UTC");
-        let parts: Value = [("a", Value::from(1)), ("b", Value::from("x/y"))]
-            .into_iter()
-            .collect();
+        let parts = map([("a", Value::from(1)), ("b", Value::from("x/y"))]);
         assert_eq!(key(&parts).to_string(), "1/x/y");
         assert_eq!(key(&Value::from("42")).to_string(), "42");
     }

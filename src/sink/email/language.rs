@@ -57,10 +57,7 @@ pub(super) fn check(source: &str) -> Checked {
     if source.len() > TEMPLATE_BYTES_MAX {
         return Err(Fault::new(
             1,
-            format!(
-                "{} bytes; the limit is {TEMPLATE_BYTES_MAX}",
-                source.len()
-            ),
+            format!("{} bytes; the limit is {TEMPLATE_BYTES_MAX}", source.len()),
         ));
     }
     let parsed = parse(source, "template", syntax()).map_err(|error| Fault {
@@ -296,19 +293,31 @@ mod tests {
             ("{{ {'a': a} }}", "a map"),
             ("{% set s %}{{ s }}{{ s }}{% endset %}", "`set` around text"),
             ("{% macro m() %}{{ m() }}{% endmacro %}", "`macro`"),
-            ("{% for x in y recursive %}{{ loop(y) }}{% endfor %}", "`recursive`"),
+            (
+                "{% for x in y recursive %}{{ loop(y) }}{% endfor %}",
+                "`recursive`",
+            ),
             ("{{ range(1000000) }}", "no functions"),
             ("{% for x in range(9) %}{% endfor %}", "no functions"),
             ("{{ namespace(a=1) }}", "no functions"),
             ("{% include 'etc/passwd' %}", "`include`"),
             ("{% extends 'base' %}", "`extends`"),
             ("{% import 'x' as y %}", "`import`"),
-            ("{% autoescape false %}{{ a }}{% endautoescape %}", "always escaped"),
+            (
+                "{% autoescape false %}{{ a }}{% endautoescape %}",
+                "always escaped",
+            ),
             ("{{ a|safe }}", "no filter `safe`"),
             ("{{ a|replace('', b) }}", "no filter `replace`"),
             ("{% filter upper %}a{% endfilter %}", "`filter` around"),
-            ("{% if event == event %}{% endif %}", "written in the template"),
-            ("{% if 1 < event < event %}{% endif %}", "written in the template"),
+            (
+                "{% if event == event %}{% endif %}",
+                "written in the template",
+            ),
+            (
+                "{% if 1 < event < event %}{% endif %}",
+                "written in the template",
+            ),
             ("{{ a is sameas(b) }}", "no test `sameas`"),
             ("{% if x %}", "syntax error"),
             ("{{ x ", "syntax error"),

@@ -33,8 +33,8 @@ use uuid::Uuid;
 
 pub use address::{DISPLAY_NAME_CHARS_MAX, DOMAIN_BYTES_MAX, LOCAL_PART_BYTES_MAX};
 pub use check::{RECIPIENTS_MAX, check_email};
-pub use content::{FIELDS_MAX, ROWS_MAX};
-pub use data::{CONTENT_BYTES_MAX, ENTRIES_MAX, VALUE_CHARS_MAX};
+pub use content::{DIGEST_FIELDS_MAX, DIGEST_ROW_FIELDS_MAX, FIELDS_MAX, ROWS_MAX};
+pub use data::{CONTENT_BYTES_MAX, DIGEST_VALUE_CHARS_MAX, ENTRIES_MAX, VALUE_CHARS_MAX};
 pub use language::{LITERAL_ENTRIES_MAX, TEMPLATE_BYTES_MAX};
 pub use mailer::{MAIL_IDLE_TIMEOUT, Mailer, MailerError};
 pub use reply_stream::REPLY_BYTES_MAX;
@@ -45,6 +45,7 @@ use self::{
     address::mailbox,
     compose::{Addressing, Mail, compose},
     content::Content,
+    data::map,
     server::Step,
     template::{RenderFault, Templates},
 };
@@ -137,7 +138,10 @@ impl EmailSink {
         let subscription = subscription(self.addressing.subscription_id, self.name());
         let content = Content::read(&message.body, &subscription)
             .ok_or("the message is no CloudEvent in JSON, so no mail can be made of it")?;
-        let rendered = self.templates.render(&content).map_err(|fault| fault.to_string())?;
+        let rendered = self
+            .templates
+            .render(&content)
+            .map_err(|fault| fault.to_string())?;
         compose(
             &self.addressing,
             &message.id,
@@ -153,10 +157,10 @@ impl EmailSink {
 
 /// What a template sees of its subscription.
 fn subscription(id: Uuid, name: &str) -> Value {
-    [("id", id.to_string()), ("name", name.to_owned())]
-        .into_iter()
-        .map(|(name, value)| (name, Value::from(value)))
-        .collect()
+    map([
+        ("id", Value::from(id.to_string())),
+        ("name", Value::from(name)),
+    ])
 }
 
 impl fmt::Display for RenderFault {
@@ -198,6 +202,3 @@ impl fmt::Debug for EmailSink {
             .finish_non_exhaustive()
     }
 }
-
-#[cfg(test)]
-mod tests;

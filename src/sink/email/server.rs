@@ -134,7 +134,8 @@ impl MailServer {
             None => {
                 *step = Step::Greeting;
                 let by_lines = self.starttls.is_some();
-                self.greet(Box::new(ReplyStream::new(tcp, by_lines))).await?
+                self.greet(Box::new(ReplyStream::new(tcp, by_lines)))
+                    .await?
             }
         };
         if let Some(parameters) = &self.starttls {
@@ -264,5 +265,7 @@ fn client_config(extra_roots: Vec<CertificateDer<'static>>) -> Result<ClientConf
 /// The innermost reason of a failure that the network or TLS caused.
 pub(super) fn cause(error: &(dyn std::error::Error + 'static)) -> String {
     let chain = std::iter::successors(error.source(), |error| error.source());
-    chain.last().map_or_else(|| error.to_string(), ToString::to_string)
+    chain
+        .last()
+        .map_or_else(|| error.to_string(), ToString::to_string)
 }

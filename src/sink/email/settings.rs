@@ -88,8 +88,9 @@ impl MailSettings {
             }
         };
         let from = match (from, &route) {
-            (Some(from), _) => mailbox(from)
-                .map_err(|problem| refused(format!("ROWCALL_SMTP_FROM: {problem}")))?,
+            (Some(from), _) => {
+                mailbox(from).map_err(|problem| refused(format!("ROWCALL_SMTP_FROM: {problem}")))?
+            }
             (None, Route::File(_)) => mailbox("rowcall@localhost").map_err(refused)?,
             (None, Route::Smtp(_)) => {
                 return Err(refused(
@@ -261,7 +262,10 @@ mod tests {
     use super::*;
 
     fn parse(url: &str) -> Result<MailSettings, MailSettingsError> {
-        MailSettings::parse(&url.to_owned().into(), Some("Rowcall <rowcall@example.com>"))
+        MailSettings::parse(
+            &url.to_owned().into(),
+            Some("Rowcall <rowcall@example.com>"),
+        )
     }
 
     fn smtp(url: &str) -> SmtpRoute {
@@ -277,9 +281,17 @@ mod tests {
             ("smtps://mail.example.com", 465, Encryption::Implicit),
             ("smtps://mail.example.com:9", 9, Encryption::Implicit),
             ("smtp://mail.example.com", 587, Encryption::Required),
-            ("smtp://mail.example.com?tls=required", 587, Encryption::Required),
+            (
+                "smtp://mail.example.com?tls=required",
+                587,
+                Encryption::Required,
+            ),
             ("smtp://mail.example.com/?tls=none", 25, Encryption::None),
-            ("smtp://mail.example.com:26?tls=opportunistic", 26, Encryption::Opportunistic),
+            (
+                "smtp://mail.example.com:26?tls=opportunistic",
+                26,
+                Encryption::Opportunistic,
+            ),
         ] {
             let route = smtp(url);
             assert_eq!((route.port, route.encryption), (port, encryption), "{url}");
@@ -289,7 +301,10 @@ mod tests {
         let route = smtp("smtps://ada%40example.com:p%3Ass%2F@[::1]:2525");
         let (user, password) = route.login.unwrap();
         assert_eq!(route.host, "::1");
-        assert_eq!((user.as_str(), password.expose_secret()), ("ada@example.com", "p:ss/"));
+        assert_eq!(
+            (user.as_str(), password.expose_secret()),
+            ("ada@example.com", "p:ss/")
+        );
         let settings = parse("smtps://mail.example.com?connections=3").unwrap();
         assert_eq!(settings.connections_max, 3);
         let files = parse("file:///var/mail/out").unwrap();
@@ -302,21 +317,33 @@ mod tests {
             ("mail.example.com", "is no URL such as"),
             ("https://mail.example.com", "begins with `https:`"),
             ("smtps://", "names no host"),
-            ("smtp://mail.example.com?tls=maybe", "`required` (the default)"),
+            (
+                "smtp://mail.example.com?tls=maybe",
+                "`required` (the default)",
+            ),
             ("smtps://mail.example.com?tls=none", "always encrypted"),
             ("smtps://mail.example.com?timeout=3", "unknown option"),
             ("smtps://mail.example.com?connections=0", "from 1 to 64"),
             ("smtps://ada:hunter2@mail.example.com/x", "more than host"),
             ("smtps://ada@mail.example.com", "go together"),
             ("smtps://ada:hunter2%0d%0a@mail.example.com", "go together"),
-            ("smtp://ada:hunter2@mail.example.com?tls=none", "unencrypted"),
-            ("smtp://ada:hunter2@mail.example.com?tls=opportunistic", "unencrypted"),
+            (
+                "smtp://ada:hunter2@mail.example.com?tls=none",
+                "unencrypted",
+            ),
+            (
+                "smtp://ada:hunter2@mail.example.com?tls=opportunistic",
+                "unencrypted",
+            ),
         ] {
             let error = parse(url).expect_err(url).to_string();
             assert!(error.contains(says), "{url} gave: {error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
-        let shown = format!("{:?}", parse("smtps://ada:hunter2@mail.example.com").unwrap());
+        let shown = format!(
+            "{:?}",
+            parse("smtps://ada:hunter2@mail.example.com").unwrap()
+        );
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 
@@ -331,14 +358,24 @@ mod tests {
     fn the_sender_must_be_known_and_bounds_other_senders() {
         let url: SecretString = "smtps://mail.example.com".to_owned().into();
         let missing = MailSettings::parse(&url, None).unwrap_err().to_string();
-        assert!(missing.contains("ROWCALL_SMTP_FROM is not set"), "{missing}");
-        let broken = MailSettings::parse(&url, Some("a@b\r\nc")).unwrap_err().to_string();
+        assert!(
+            missing.contains("ROWCALL_SMTP_FROM is not set"),
+            "{missing}"
+        );
+        let broken = MailSettings::parse(&url, Some("a@b\r\nc"))
+            .unwrap_err()
+            .to_string();
         assert!(broken.contains("line break"), "{broken}");
 
         let settings = parse("smtps://mail.example.com").unwrap();
         let same = mailbox("Desk <desk@EXAMPLE.com>").unwrap();
         assert_eq!(settings.admits_sender(&same), Ok(()));
         let other = mailbox("ceo@bank.example").unwrap();
-        assert!(settings.admits_sender(&other).unwrap_err().contains("example.com"));
+        assert!(
+            settings
+                .admits_sender(&other)
+                .unwrap_err()
+                .contains("example.com")
+        );
     }
 }

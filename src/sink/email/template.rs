@@ -29,9 +29,9 @@ pub const FUEL: u64 = 250_000;
 /// How deep statements may nest while a template is rendered.
 const RECURSION_MAX: usize = 64;
 /// The longest text or HTML of a mail, in bytes, before its styles are moved into its elements.
-pub const TEXT_BYTES_MAX: usize = 512 * 1024;
+pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// The longest HTML of a mail, in bytes, styles included.
-pub const HTML_BYTES_MAX: usize = 2 * 1024 * 1024;
+pub const HTML_BYTES_MAX: usize = 3 * 1024 * 1024;
 /// The longest subject, in characters, without the number of the part.
 pub const SUBJECT_CHARS_MAX: usize = 150;
 

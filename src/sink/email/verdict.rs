@@ -142,7 +142,10 @@ fn unanswered(failure: &Failure, step: Step, host: &str) -> String {
         Failure::Smtp(error) if cause(error).contains("bytes") => {
             format!("{host} {}: {}", place(step), cause(error))
         }
-        _ => format!("{host} ended the connection instead of an answer {}", place(step)),
+        _ => format!(
+            "{host} ended the connection instead of an answer {}",
+            place(step)
+        ),
     }
 }
 
@@ -193,7 +196,10 @@ mod tests {
     #[test]
     fn a_deadline_tells_how_far_the_mail_came() {
         for (step, says) in [
-            (Step::Waiting, "no connection to m:25 became free within 300 ms"),
+            (
+                Step::Waiting,
+                "no connection to m:25 became free within 300 ms",
+            ),
             (Step::Connecting, "did not accept a connection"),
             (Step::Greeting, "within 300 ms when it had to greet"),
             (Step::Recipient(2), "/sink/to/2"),
