@@ -10,8 +10,8 @@
 //! mail of it, by the one [`Mailer`].
 //!
 //! Guaranteed: an attempt ends within its timeout; no address is dialled that the guard did not
-//! admit, but the mail server's, which the operator named; what a receiver sends is read up to a named limit and never repeated in a log or an
-//! outcome; secrets appear nowhere.
+//! admit, but the mail server's, which the operator named; what a receiver sends is read up to a
+//! named limit and never repeated in a log or an outcome; secrets appear nowhere.
 
 mod client;
 mod connect;

@@ -1,10 +1,21 @@
 //! A subscription of mails, from the folder or the API to the mail.
 
+use std::sync::Arc;
+
 use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode, header},
 };
-use rowcall::sink::MailSettings;
+use rowcall::{
+    catalog::{
+        apply::{ApplyError, plan},
+        examine::Order,
+        load::Folder,
+    },
+    db::Database,
+    sink::{AddressGuard, MailSettings},
+    subscription::secret::SecretKey,
+};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -13,7 +24,7 @@ use crate::{
     aiosmtpd::Aiosmtpd,
     script::{END, Script, Turn},
     settings,
-    support::app::{ADMIN_KEY, Options, TestApp},
+    support::app::{ADMIN_KEY, Options, SECRET_KEY, TestApp},
 };
 
 const SHOP: &str = "create table public.orders (id bigint primary key, note text)";
@@ -212,4 +223,100 @@ async fn a_password_is_in_no_log_or_attempt() {
     assert!(!details[0].contains("hunter2"), "{details:?}");
     // The second and last attempt.
     app.advance(chrono::TimeDelta::seconds(10)).await;
+}
+
+/// The report on a folder of one file, a line a problem.
+async fn refused(app: &TestApp, sink: &str) -> Vec<String> {
+    let toml = METADATA.replace(
+        r#"sink = { kind = "email", to = ["ada@example.org"], subject = "Order {{ event.subject }}" }"#,
+        sink,
+    );
+    assert!(toml.contains(sink));
+    let key = Arc::new(SecretKey::parse(SECRET_KEY).unwrap());
+    let folder = Folder::of_text("desk.toml", &toml);
+    let mut order = Order::new(folder, AddressGuard::new(Vec::new()), Some(key));
+    order.mail = Some(settings("smtps://mail.example.com"));
+    let database = Database::new(&app.database.url, 1);
+    match plan(&database, Arc::new(order)).await {
+        Err(ApplyError::Metadata(error)) => error
+            .problems()
+            .iter()
+            .map(|problem| problem.line())
+            .collect(),
+        other => panic!("{sink}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_folder_is_refused_with_line_and_column() {
+    let app = app(None).await;
+    for (sink, place, says) in [
+        (
+            r#"sink = { kind = "email", to = ["a@example.org", "b\nc@example.org"] }"#,
+            "desk.toml:10:53",
+            "has a line break",
+        ),
+        (
+            r#"sink = { kind = "email", to = [] }"#,
+            "desk.toml:10:35",
+            "write 1 to 50",
+        ),
+        (
+            r#"sink = { kind = "email", to = ["a@example.org"], html = "{{ a ~ a }}" }"#,
+            "desk.toml:10:61",
+            "make values grow",
+        ),
+        (
+            r#"sink = { kind = "email", to = ["a@example.org"], cc = ["b@example.org"] }"#,
+            "desk.toml:10:54",
+            "`cc` is not a setting",
+        ),
+        (
+            r#"sink = { kind = "email" }"#,
+            "desk.toml:10:12",
+            "`to` is missing",
+        ),
+        (
+            r#"sink = { kind = "mail", to = ["a@example.org"] }"#,
+            "desk.toml:10:21",
+            "`mail` is not a value of `kind`",
+        ),
+    ] {
+        let lines = refused(&app, sink).await;
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with(place) && line.contains(says)),
+            "{place}: {says} is not in {lines:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_api_says_which_setting_is_wrong() {
+    let app = app(Some(settings("smtps://mail.example.com"))).await;
+    app.apply(METADATA).await;
+    for (sink, pointer) in [
+        (json!({"kind": "email"}), "/sink/to"),
+        (json!({"kind": "email", "to": "a@example.org"}), "/sink/to"),
+        (json!({"kind": "email", "to": [1]}), "/sink/to"),
+        (
+            json!({"kind": "email", "to": ["a\r\nb@example.org"]}),
+            "/sink/to/0",
+        ),
+        (
+            json!({"kind": "email", "to": ["a@example.org"], "text": 1}),
+            "/sink/text",
+        ),
+        (
+            json!({"kind": "email", "to": ["a@example.org"], "url": "x"}),
+            "/sink/url",
+        ),
+    ] {
+        let body = json!({"name": "m", "object_types": ["sales.order"], "mode": "synchronous",
+                          "sink": sink});
+        let (status, refused) = call(&app, "POST", "/v1/subscriptions", &body).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+        assert_eq!(refused["errors"][0]["pointer"], pointer, "{refused}");
+    }
 }

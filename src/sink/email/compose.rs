@@ -3,8 +3,8 @@
 //! Date, Message-ID and boundary come from the message and not from the clock or from chance, so a
 //! mail that arrives twice can be told by its Message-ID, and nothing else differs. Bodies are
 //! quoted-printable with CRLF at the end of each line. The whole is looked at once more before it
-//! leaves: a bare CR or LF, which some servers take for the end of a line, would let a value end the
-//! mail and begin another.
+//! leaves: a bare CR or LF, which some servers take for the end of a line, would let a value end
+//! the mail and begin another.
 
 use std::time::SystemTime;
 

@@ -143,7 +143,7 @@ mod unit {
         let list = Value::from(vec![long.clone(); 200]);
         for made in [
             join(&list, long.as_str()),
-            cased(long.clone(), str::to_uppercase),
+            cased(long, str::to_uppercase),
             key(&list),
         ] {
             if let Some(text) = made.as_str() {

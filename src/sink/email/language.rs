@@ -2,8 +2,9 @@
 //!
 //! Fuel bounds how many steps a template takes, and a bounded writer how much it says; neither
 //! bounds what one step makes. `{% set s = s ~ s %}` forty times over is a terabyte. So whatever
-//! could make a value larger than its parts, or compare large values again and again, is refused when
-//! the template is read, with its line. What is left shows, chooses and repeats; it cannot grow.
+//! could make a value larger than its parts, or compare large values again and again, is refused
+//! when the template is read, with its line. What is left shows, chooses and repeats; it cannot
+//! grow.
 
 use minijinja::{
     machinery::{

@@ -5,9 +5,10 @@
 //! answers mean; `content`, `template` and `language` make the text; `compose` makes the mail;
 //! [`EmailSink`] does all of it for one subscription, and [`check_email`] judges its specification.
 //!
-//! Guaranteed: an attempt ends within its timeout. A mail is the same, to the byte, on every attempt.
-//! All recipients get it or none: they are in one transaction with the mail server, and the first
-//! that is refused ends it. Nothing that an event says can add a header, a recipient or a mail.
+//! Guaranteed: an attempt ends within its timeout. A mail is the same, to the byte, on every
+//! attempt. All recipients get it or none: they are in one transaction with the mail server, and
+//! the first that is refused ends it. Nothing that an event says can add a header, a recipient or a
+//! mail.
 
 mod address;
 mod check;

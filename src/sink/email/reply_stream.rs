@@ -1,13 +1,13 @@
 //! The connection to a mail server, as far as it may be trusted with our memory.
 //!
-//! lettre reads a line of a reply to its end before it looks how long it is, and keeps what was read
-//! beyond it, across STARTTLS too. Two rules mend both:
+//! lettre reads a line of a reply to its end before it looks how long it is, and keeps what was
+//! read beyond it, across STARTTLS too. Two rules mend both:
 //!
 //! - Between two things that are written, at most [`REPLY_BYTES_MAX`] are read. SMTP answers one
 //!   command at a time, so this bounds a reply, whether it is encrypted or not.
-//! - Until the connection is encrypted, reading ends at a line's end. So nothing that somebody slips
-//!   in behind the answer to STARTTLS is taken for an answer that was encrypted: it stays here, and
-//!   the TLS handshake, which meets it, fails.
+//! - Until the connection is encrypted, reading ends at a line's end. So nothing that somebody
+//!   slips in behind the answer to STARTTLS is taken for an answer that was encrypted: it stays
+//!   here, and the TLS handshake, which meets it, fails.
 
 use std::{
     io,

@@ -1,8 +1,8 @@
 //! The dialogue with a mail server: connect, encrypt, sign in, hand over one mail.
 //!
-//! lettre speaks the commands. Its pool is not used: a send that is dropped at its deadline would put
-//! its connection back in the middle of a dialogue, and the next mail would take the late answer to
-//! this one for its own.
+//! lettre speaks the commands. Its pool is not used: a send that is dropped at its deadline would
+//! put its connection back in the middle of a dialogue, and the next mail would take the late
+//! answer to this one for its own.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -85,7 +85,8 @@ pub(super) struct MailServer {
 }
 
 impl MailServer {
-    /// A server whose certificate the system's authorities, or one of `extra_roots`, must vouch for.
+    /// A server whose certificate the system's authorities, or one of `extra_roots`, must vouch
+    /// for.
     pub(super) fn new(
         route: &SmtpRoute,
         extra_roots: Vec<CertificateDer<'static>>,

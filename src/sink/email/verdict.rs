@@ -1,9 +1,10 @@
 //! What a failed hand-over means: for now or for good, and what somebody can do about it. Pure.
 //!
-//! A 4xx is for now, a 5xx for good (RFC 5321, section 4.2.1), with three exceptions. What the server
-//! says before it has seen the mail's sender is about Rowcall's access, which the operator can mend.
-//! 530, 534, 535 and 538 ask for signing in, wherever they come. And 552 to a recipient means that
-//! there are too many of them, which the standard wants to be taken for now (section 4.5.3.1.10).
+//! A 4xx is for now, a 5xx for good (RFC 5321, section 4.2.1), with three exceptions. What the
+//! server says before it has seen the mail's sender is about Rowcall's access, which the operator
+//! can mend. 530, 534, 535 and 538 ask for signing in, wherever they come. And 552 to a recipient
+//! means that there are too many of them, which the standard wants to be taken for now (section
+//! 4.5.3.1.10).
 //!
 //! Of a server's own words only the codes are repeated.
 
