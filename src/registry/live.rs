@@ -20,7 +20,7 @@ use crate::{
     db::{Connection, DbError},
     digest::schedule::Schedule,
     expr::Scope,
-    sink::{Sink, WebhookClient, WebhookSink},
+    sink::{EmailSink, Mailer, Sink, WebhookClient, WebhookSink},
     subscription::{
         model::{Mode, SinkSpec, Subscription},
         secret::SecretKey,
@@ -57,16 +57,18 @@ impl Registry {
 pub struct LiveRegistry {
     secret_key: Arc<SecretKey>,
     client: WebhookClient,
+    mailer: Option<Mailer>,
     last: Arc<Mutex<Option<Arc<Registry>>>>,
 }
 
 impl LiveRegistry {
-    /// An empty one; the first use loads it.
+    /// An empty one; the first use loads it. Without a mailer, subscriptions of mails wait.
     #[must_use]
-    pub fn new(secret_key: Arc<SecretKey>, client: WebhookClient) -> Self {
+    pub fn new(secret_key: Arc<SecretKey>, client: WebhookClient, mailer: Option<Mailer>) -> Self {
         Self {
             secret_key,
             client,
+            mailer,
             last: Arc::default(),
         }
     }
@@ -139,14 +141,21 @@ impl LiveRegistry {
         filters: &mut Filters<'_>,
         constraints: &[Arc<Compiled>],
     ) -> Registered {
-        let SinkSpec::Webhook { url, .. } = &loaded.subscription.spec.sink;
-        let sink = loaded.secret.and_then(|secret| {
-            WebhookSink::new(self.client.clone(), url, secret)
-                .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
-                .map_err(|refusal| refusal.to_string())
-        });
         let subscription = &loaded.subscription;
-        let (name, labels) = (&subscription.name, &subscription.spec.labels);
+        let Subscription { id, name, spec, .. } = subscription;
+        let sink = match &spec.sink {
+            SinkSpec::Webhook { url, .. } => loaded.secret.and_then(|secret| {
+                WebhookSink::new(self.client.clone(), url, secret)
+                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
+                    .map_err(|refusal| refusal.to_string())
+            }),
+            SinkSpec::Email(email) => match self.mailer.clone() {
+                Some(mailer) => EmailSink::new(mailer, email, *id, name)
+                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>),
+                None => Err("this server sends no mail: set ROWCALL_SMTP_URL".to_owned()),
+            },
+        };
+        let labels = &spec.labels;
         let constraints: Vec<Arc<Compiled>> = constraints
             .iter()
             .filter(|constraint| constraint.is_for_subscription(name, labels))

@@ -41,10 +41,7 @@ use crate::{
         event::lane,
         store::{lane_busy, sequence_take},
     },
-    registry::{
-        live::{LiveRegistry, Registered},
-        registry_revision, registry_share,
-    },
+    registry::{live::LiveRegistry, registered::Registered, registry_revision, registry_share},
     subscription::model::{Condense, Ordering},
 };
 

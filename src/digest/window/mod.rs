@@ -20,7 +20,7 @@ use super::store::{Opening, digest_opened_at, digest_take};
 use crate::{
     db::{Connection, DbError, QueryError},
     publish::detect::Ids,
-    registry::live::{Registered, Registry},
+    registry::{live::Registry, registered::Registered},
     subscription::model::{DigestSchedule, State},
 };
 
