@@ -127,8 +127,9 @@ impl Digest {
         let condensed = self
             .database
             .transaction(move |connection| {
-                // Filters are judged when events are published.
-                let is_wanted = |_: &_, _: &condense::Fold<'_>| true;
+                let is_wanted = |registered: &_, fold: &condense::Fold<'_>| {
+                    condense::is_wanted(registered, fold, now)
+                };
                 digest_condense(connection, &registry, &limits, &aside, &is_wanted, now)
             })
             .await;

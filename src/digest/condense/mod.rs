@@ -17,13 +17,14 @@ mod modes;
 mod output;
 mod parts;
 mod store;
+mod wanted;
 
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub use self::effect::Fold;
+pub use self::{effect::Fold, wanted::is_wanted};
 use self::{
     envelope::{Envelope, Heading},
     output::Output,
