@@ -8,6 +8,7 @@
 //! the request that made it, and in no other.
 
 mod caller;
+mod digests;
 mod events;
 mod health;
 mod idempotency;
@@ -72,6 +73,7 @@ pub fn router(state: ApiState) -> Router {
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
         )
+        .route("/v1/digests", get(digests::list))
         .route("/v1/events", get(events::list))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))

@@ -7,6 +7,7 @@ mod condensing;
 mod crashes;
 mod gathering;
 mod harness;
+mod large;
 mod life;
 mod races;
 #[path = "../support/mod.rs"]
