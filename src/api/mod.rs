@@ -11,6 +11,7 @@ mod caller;
 mod constraints;
 mod entries;
 mod event_types;
+mod digests;
 mod events;
 mod fields;
 mod health;
@@ -107,6 +108,7 @@ pub fn router(state: ApiState) -> Router {
                 .put(entries::replace::<Constraints>)
                 .delete(entries::remove::<Constraints>),
         )
+        .route("/v1/digests", get(digests::list))
         .route("/v1/events", get(events::list))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))

@@ -4,6 +4,7 @@
 
 mod constraints;
 mod event_types;
+mod digests;
 mod events;
 mod filters;
 mod harness;
