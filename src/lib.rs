@@ -37,9 +37,10 @@
 //!
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
 //! a change: [`capture`], [`publish`], [`deliver`], [`sink`]. Then what decides who is told of
-//! what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all of them at run
-//! time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries nobody; [`account`] tells what became of
-//! every change. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all of them at
+//! run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries nobody;
+//! [`account`] tells what became of every change. Around them: [`api`] and [`auth`], [`observe`],
+//! [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
