@@ -11,13 +11,15 @@
 //! judge with the same pure checks: [`event_type_check`], [`constraint_check`] and, for
 //! subscriptions, [`selection`](crate::subscription::selection), each in a [`World`](meant::World)
 //! of catalogue and [`columns`], with [`conditions`] compiled for all that is [`meant`]. [`users`]
-//! says whom an edit would break who is no part of it. [`schema`] is of data that comes through the
+//! says whom an edit would break who is no part of it, and [`conflict`] where the API edited what
+//! the folder has. [`schema`] is of data that comes through the
 //! API, [`data_schema`] of data that comes from rows.
 
 mod affected;
 pub mod apply;
 pub mod columns;
 pub mod conditions;
+pub mod conflict;
 pub mod constraint_check;
 pub mod data_schema;
 pub mod document;
