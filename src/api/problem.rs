@@ -231,7 +231,6 @@ impl From<EditError> for Problem {
         match error {
             EditError::Taken(_) => Self::at(Kind::NameTaken, "/name", error.to_string()),
             EditError::Absent { .. } => Self::new(Kind::NotFound, error.to_string()),
-            EditError::KeptInFolder(_) => Self::new(Kind::KeptInFolder, error.to_string()),
             EditError::Problems(problems) => Self::of_body(problems),
             EditError::InUse(users) => Self::of_fields(
                 Kind::InUse,

@@ -224,7 +224,7 @@ fn folder_has(catalog: &Catalog, name: &str) -> bool {
 }
 
 /// Where the folder says something of `name`, or of what is around it.
-fn place_of(folder: &Folder, name: &str) -> Option<Place> {
+pub(super) fn place_of(folder: &Folder, name: &str) -> Option<Place> {
     let mut around = Some(name);
     while let Some(name) = around {
         let object_type = folder.object_types.iter().find(|item| item.name == name);

@@ -246,8 +246,8 @@ mod tests {
             (&[Operation::Update], row.clone(), row.clone()),
             (
                 &[Operation::Create, Operation::Update],
-                json!({"anyOf": [row.clone(), {"type": "null"}]}),
-                row.clone(),
+                json!({"anyOf": [row, {"type": "null"}]}),
+                row,
             ),
         ] {
             let made = schema(operations);

@@ -1,8 +1,9 @@
 //! Edits of the catalogue that come through the API: one event type or constraint at a time, each
 //! a version with author, time and reason.
 //!
-//! What the folder holds is changed in the folder. Every function is run in a transaction of its
-//! own; it takes the registry's lock.
+//! What was born in the folder stays the folder's: when the folder is applied next, the edit is a
+//! [`conflict`](super::conflict) unless the folder says the same. Every function is run in a
+//! transaction of its own; it takes the registry's lock.
 
 use std::collections::BTreeSet;
 
@@ -29,6 +30,10 @@ use crate::{
     registry::{registry_lock, registry_raise},
     subscription::{check::SpecProblem, register::Origin},
 };
+
+/// What to say of an edit that the folder does not know of.
+const OF_FOLDER: &str = "this is of the metadata folder: write the change there, too, or the next \
+    apply of another folder is refused until somebody says whose word holds (`--take`)";
 
 /// What an edit is about.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,9 +78,6 @@ pub enum EditError {
         /// The name that nothing has.
         name: String,
     },
-    /// It was born in the folder.
-    #[error("`{0}` is kept in the metadata folder; change it there and apply the folder")]
-    KeptInFolder(String),
     /// It is not valid.
     #[error("the definition is not valid")]
     Problems(Vec<SpecProblem>),
@@ -128,7 +130,6 @@ pub fn entry_replace(
 ) -> Result<Edited, EditError> {
     registry_lock(connection)?;
     let stored = catalog_current(connection)?;
-    refuse_of_folder(&stored, definition.kind(), name)?;
     write(connection, &stored, name, definition, by)
 }
 
@@ -149,7 +150,6 @@ pub fn entry_remove(
         let name = name.to_owned();
         return Err(EditError::Absent { kind, name });
     }
-    refuse_of_folder(&stored, kind, name)?;
     let mut after = stored.catalog.clone();
     after
         .event_types
@@ -175,6 +175,9 @@ fn write(
     definition.insert(&mut after, name);
     let is_same = !is_new && after == stored.catalog;
     let mut warnings = judge(connection, name, definition, &after)?;
+    if !is_new && !kind.is_in(&stored.elsewhere, name) {
+        warnings.push(SpecProblem::new("", OF_FOLDER));
+    }
     if kind == Kind::EventType && !is_same {
         let affected = affects(connection, &stored.catalog, &after)?;
         refuse_in_use(&affected)?;
@@ -189,7 +192,11 @@ fn write(
         let item = NewItem {
             kind: kind.as_str(),
             name,
-            origin: Origin::Api,
+            origin: if is_new || kind.is_in(&stored.elsewhere, name) {
+                Origin::Api
+            } else {
+                Origin::Folder
+            },
             definition: &definition.json()?.to_string(),
         };
         catalog_item_insert(connection, version, &item)?;
@@ -287,14 +294,6 @@ fn refuse_in_use(affected: &Affected) -> Result<(), EditError> {
     let more =
         (affected.more_broken > 0).then(|| format!("{} more use it, too", affected.more_broken));
     Err(EditError::InUse(texts.chain(more).collect()))
-}
-
-fn refuse_of_folder(stored: &Stored, kind: Kind, name: &str) -> Result<(), EditError> {
-    let is_of_folder = kind.is_in(&stored.catalog, name) && !kind.is_in(&stored.elsewhere, name);
-    if is_of_folder {
-        return Err(EditError::KeptInFolder(name.to_owned()));
-    }
-    Ok(())
 }
 
 impl Kind {

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::{
     affected,
     apply::ApplyError,
+    conflict::{self, EditedRow, Take, catalog_edited},
     load::{Folder, Item},
     model::Catalog,
     plan::{Definitions, Kind, Plan, running, wanted},
@@ -34,6 +35,8 @@ pub struct Order {
     pub author: String,
     /// Why; may be empty.
     pub reason: String,
+    /// Whose word holds where the API edited what the folder has; without it that is refused.
+    pub take: Option<Take>,
     /// Which addresses the folder's sinks may have.
     pub guard: AddressGuard,
     /// By which mail server its mails go, if there is one.
@@ -52,6 +55,7 @@ impl Order {
             folder,
             author: "rowcall".to_owned(),
             reason: String::new(),
+            take: None,
             guard,
             mail: None,
             secret_key,
@@ -89,8 +93,10 @@ impl Examined {
 
 /// Reads the tables and the running catalogue, judges the folder, and plans.
 pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Examined, ApplyError> {
-    let folder = &order.folder;
-    let (stored, registered) = state(connection, folder)?;
+    let mut folder = order.folder.clone();
+    let (mut stored, registered, edited) = state(connection, &folder)?;
+    conflict::settle(&mut folder, &mut stored, &edited, order.take);
+    let folder = &folder;
     let running_tables = stored.catalog.object_types.values().map(|spec| &spec.table);
     let distinct: BTreeSet<_> = tables(folder).chain(running_tables).collect();
     let shapes = shape_read(connection, distinct)?;
@@ -131,15 +137,16 @@ pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Exam
 fn state(
     connection: &mut Connection,
     folder: &Folder,
-) -> Result<(Stored, Vec<RegisteredRow>), DbError> {
+) -> Result<(Stored, Vec<RegisteredRow>, Vec<EditedRow>), DbError> {
     if !catalog_exists(connection)? {
-        return Ok((Stored::default(), Vec::new()));
+        return Ok((Stored::default(), Vec::new(), Vec::new()));
     }
     let items = folder.subscriptions.iter();
     let names: Vec<&str> = items.map(|item| item.name.as_str()).collect();
     Ok((
         catalog_current(connection)?,
         subscription_of_folder(connection, &names)?,
+        catalog_edited(connection)?,
     ))
 }
 

@@ -28,7 +28,7 @@ pub const FOLDER_DEPTH_MAX: usize = 8;
 
 /// What the files of a folder say. Its problems are kept beside what could be read, so that the
 /// comparison with the tables can add its own and all are reported together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Folder {
     /// In the order of files.
     pub namespaces: Vec<Item<Namespace>>,

@@ -91,7 +91,8 @@ impl Survey<'_> {
         }
     }
 
-    /// `level` bounds this function's own depth: a schema that is too deep is not walked to its end.
+    /// `level` bounds this function's own depth: a schema that is too deep is not walked to its
+    /// end.
     fn measure(&mut self, value: &Value, pointer: &str, level: u32) -> Measure {
         match self.seen.get(pointer) {
             Some(Some(measure)) => return *measure,

@@ -10,6 +10,7 @@ use crate::{
     capture::install::reconcile,
     catalog::{
         apply::{Outcome, apply, plan},
+        conflict::Take,
         examine::Order,
         load::Folder,
         model::Catalog,
@@ -37,6 +38,9 @@ enum MetadataCommand {
     Plan {
         /// The folder of .toml files
         directory: PathBuf,
+        /// Whose word holds where the API edited what the folder has
+        #[arg(long)]
+        take: Option<Take>,
     },
     /// Makes the folder the running catalogue, in one transaction
     Apply {
@@ -48,6 +52,9 @@ enum MetadataCommand {
         /// Who, for the list of versions
         #[arg(long, env = "USER", default_value = "unknown", value_parser = text_read)]
         author: String,
+        /// Whose word holds where the API edited what the folder has
+        #[arg(long)]
+        take: Option<Take>,
     },
 }
 
@@ -73,16 +80,19 @@ pub async fn run(args: MetadataArgs, config: &Config) -> miette::Result<()> {
         .ok_or(ConfigError::NoDatabase)?;
     let database = Database::new(url.expose_secret(), 1);
     let text = match args.command {
-        MetadataCommand::Plan { directory } => {
-            let order = Arc::new(order(directory, config).await?);
-            plan(&database, order).await?.to_string()
+        MetadataCommand::Plan { directory, take } => {
+            let mut order = order(directory, config).await?;
+            order.take = take;
+            plan(&database, Arc::new(order)).await?.to_string()
         }
         MetadataCommand::Apply {
             directory,
             reason,
             author,
+            take,
         } => {
             let mut order = order(directory, config).await?;
+            order.take = take;
             order.reason = reason;
             order.author = author;
             let url = url.expose_secret().to_owned();

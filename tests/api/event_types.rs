@@ -341,20 +341,23 @@ async fn the_roles_read_and_only_an_admin_writes() {
 }
 
 #[tokio::test]
-async fn what_is_kept_in_the_folder_is_changed_there() {
+async fn what_is_kept_in_the_folder_can_be_changed_and_stays_the_folders() {
     let api = Api::start();
     execute(
         &api.database.url,
         "insert into rowcall.catalog_item (kind, name, origin, definition, version_from) values \
          ('event_type', 'sales.order.released', 'folder', '{\"object_type\": \"sales.order\"}', 1)",
     );
-    put(&api, RELEASED, &released())
-        .await
-        .is_problem(409, "kept-in-folder", &["change it there"]);
-    api.call(ADMIN_KEY, "DELETE", RELEASED, "")
-        .await
-        .is_problem(409, "kept-in-folder", &[]);
-    assert_eq!(api.get(RELEASED).await.json["origin"], "folder");
+    let changed = put(&api, RELEASED, &released()).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(
+        (&changed.json["origin"], versions(&api)),
+        (&json!("folder"), 2)
+    );
+    let warning = changed.json["warnings"][0]["message"].as_str().unwrap();
+    assert!(warning.contains("of the metadata folder"), "{warning}");
+    let removed = api.call(ADMIN_KEY, "DELETE", RELEASED, "").await;
+    assert_eq!((removed.status, versions(&api)), (204, 3));
 }
 
 #[tokio::test]

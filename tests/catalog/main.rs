@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod applied;
+mod conflicts;
 mod events;
 mod mutated;
 mod refused;
