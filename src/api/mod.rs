@@ -27,6 +27,7 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use events::SubmittedTypes;
 pub use problem::Problem;
 
 use crate::{
@@ -47,6 +48,8 @@ pub struct ApiState {
     pub guard: Arc<AddressGuard>,
     /// The bootstrap key, if there is one.
     pub admin_key: Option<AdminKey>,
+    /// The event types of submitted events.
+    pub submitted_types: SubmittedTypes,
     /// `body_bytes_max` bounds the bodies.
     pub limits: Limits,
     /// Rung after a commit that may have made deliveries due.
@@ -72,7 +75,7 @@ pub fn router(state: ApiState) -> Router {
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
         )
-        .route("/v1/events", get(events::list))
+        .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))
         .fallback(layers::no_such_route)

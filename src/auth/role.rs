@@ -26,6 +26,8 @@ pub enum Action {
     WriteSubscriptions,
     /// Lists or shows events and their deliveries.
     ReadEvents,
+    /// Submits events that no row tells of.
+    SubmitEvents,
 }
 
 /// How far an action may go.
@@ -61,11 +63,12 @@ impl Role {
     /// How far this role may go with `action`; `None`: not at all.
     #[must_use]
     pub fn reach(self, action: Action) -> Option<Reach> {
-        use Action::{ReadEvents, ReadSubscriptions, WriteSubscriptions};
+        use Action::{ReadEvents, ReadSubscriptions, SubmitEvents, WriteSubscriptions};
         match (self, action) {
             (Self::Admin, _) => Some(Reach::All),
-            (Self::Publisher, ReadEvents) => Some(Reach::All),
+            (Self::Publisher, ReadEvents | SubmitEvents) => Some(Reach::All),
             (Self::Publisher, ReadSubscriptions | WriteSubscriptions) => None,
+            (Self::Subscriber | Self::Viewer, SubmitEvents) => None,
             (Self::Subscriber, _) => Some(Reach::Own),
             (Self::Viewer, ReadSubscriptions | ReadEvents) => Some(Reach::All),
             (Self::Viewer, WriteSubscriptions) => None,
@@ -96,18 +99,19 @@ mod tests {
 
     #[test]
     fn the_table_of_roles() {
-        use Action::{ReadEvents, ReadSubscriptions, WriteSubscriptions};
+        use Action::{ReadEvents, ReadSubscriptions, SubmitEvents, WriteSubscriptions};
         const ALL: Option<Reach> = Some(Reach::All);
         const OWN: Option<Reach> = Some(Reach::Own);
-        for (role, read, write, events) in [
-            (Role::Admin, ALL, ALL, ALL),
-            (Role::Publisher, None, None, ALL),
-            (Role::Subscriber, OWN, OWN, OWN),
-            (Role::Viewer, ALL, None, ALL),
+        for (role, read, write, events, submit) in [
+            (Role::Admin, ALL, ALL, ALL, ALL),
+            (Role::Publisher, None, None, ALL, ALL),
+            (Role::Subscriber, OWN, OWN, OWN, None),
+            (Role::Viewer, ALL, None, ALL, None),
         ] {
             assert_eq!(role.reach(ReadSubscriptions), read, "{role}");
             assert_eq!(role.reach(WriteSubscriptions), write, "{role}");
             assert_eq!(role.reach(ReadEvents), events, "{role}");
+            assert_eq!(role.reach(SubmitEvents), submit, "{role}");
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }
         assert_eq!(WriteSubscriptions.roles_text(), "admin or subscriber");

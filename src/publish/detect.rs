@@ -87,7 +87,8 @@ fn kind(op: Op) -> Option<Kind> {
         Op::Update => Some(Kind::Standard(Verb::Updated)),
         Op::Delete => Some(Kind::Standard(Verb::Deleted)),
         Op::Gap => Some(Kind::Gap),
-        Op::Truncate => None,
+        // What the API accepted has no object type, and is made ready elsewhere.
+        Op::Truncate | Op::Event => None,
     }
 }
 

@@ -2,7 +2,8 @@
 //! cursor.
 //!
 //! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
-//! decides who is owed what and how each delivery is born, [`store`] writes it.
+//! decides who is owed what and how each delivery is born, [`store`] writes it. [`submitted`] is
+//! what the API accepted instead of a change.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
@@ -11,6 +12,7 @@ pub mod detect;
 pub mod event;
 pub mod plan;
 pub mod store;
+pub mod submitted;
 
 use std::{
     collections::{HashMap, HashSet},
