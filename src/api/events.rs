@@ -124,7 +124,7 @@ pub(super) struct Delivery {
     subscription: Named,
     state: String,
     /// 20 digits.
-    sequence: String,
+    sequence: Option<String>,
     /// Null while it waits for an earlier one, for its subscription, or for nothing any more.
     due_at: Option<DateTime<Utc>>,
     settled_at: Option<DateTime<Utc>>,
@@ -191,7 +191,7 @@ pub(super) async fn deliveries(
                 name: row.subscription_name,
             },
             state: row.state,
-            sequence: format!("{:020}", row.sequence),
+            sequence: row.sequence.map(|number| format!("{number:020}")),
             due_at: row.due_at,
             settled_at: row.settled_at,
             attempts: by_delivery.remove(&row.id).unwrap_or_default(),

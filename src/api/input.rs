@@ -108,6 +108,21 @@ impl FromRequestParts<ApiState> for Id {
     }
 }
 
+/// The name in the path.
+pub(super) struct Name(pub(super) String);
+
+impl FromRequestParts<ApiState> for Name {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name)).map_err(|_| {
+            let text = "the name in the path is no text";
+            Problem::new(Kind::NotFound, text)
+        })
+    }
+}
+
 /// The parameters of a query, each given once and all of them known.
 #[derive(Debug)]
 pub(super) struct Parameters(BTreeMap<String, String>);

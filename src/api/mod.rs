@@ -8,7 +8,11 @@
 //! the request that made it, and in no other.
 
 mod caller;
+mod constraints;
+mod entries;
+mod event_types;
 mod events;
+mod fields;
 mod health;
 mod idempotency;
 mod input;
@@ -27,12 +31,20 @@ use axum::{
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
+use constraints::Constraints;
+use event_types::EventTypes;
 pub use events::SubmittedTypes;
 pub use problem::Problem;
 
 use crate::{
-    auth::AdminKey, clock::Clock, config::Limits, db::Database, observe::readiness::Readiness,
-    sink::AddressGuard, stage::Nudge, subscription::secret::SecretKey,
+    auth::AdminKey,
+    clock::Clock,
+    config::Limits,
+    db::Database,
+    observe::readiness::Readiness,
+    sink::{AddressGuard, MailSettings},
+    stage::Nudge,
+    subscription::secret::SecretKey,
 };
 
 /// What the API works with; clones share it.
@@ -46,6 +58,8 @@ pub struct ApiState {
     pub secret_key: Arc<SecretKey>,
     /// Judges the URLs of subscriptions.
     pub guard: Arc<AddressGuard>,
+    /// The operator's mail server, if there is one.
+    pub mail: Option<Arc<MailSettings>>,
     /// The bootstrap key, if there is one.
     pub admin_key: Option<AdminKey>,
     /// The event types of submitted events.
@@ -74,6 +88,27 @@ pub fn router(state: ApiState) -> Router {
             get(subscriptions::show)
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
+        )
+        .route(
+            "/v1/event-types",
+            get(event_types::list).post(entries::create::<EventTypes>),
+        )
+        .route(
+            "/v1/event-types/{name}",
+            get(event_types::show)
+                .put(entries::replace::<EventTypes>)
+                .delete(entries::remove::<EventTypes>),
+        )
+        .route("/v1/event-types/{name}/schema", get(event_types::schema))
+        .route(
+            "/v1/constraints",
+            get(constraints::list).post(entries::create::<Constraints>),
+        )
+        .route(
+            "/v1/constraints/{name}",
+            get(constraints::show)
+                .put(entries::replace::<Constraints>)
+                .delete(entries::remove::<Constraints>),
         )
         .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))

@@ -1,7 +1,8 @@
 //! Lists in pages: a bounded `limit` and an opaque cursor.
 //!
-//! All lists are ordered by id, oldest first; the cursor is the last id of a page, so a page costs
-//! the same however far it lies in the list.
+//! Lists are ordered by id, oldest first; the cursor is the last id of a page, so a page costs the
+//! same however far it lies in the list. Lists of what has a name and no id are short, and ordered
+//! by name.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Serialize;
@@ -23,6 +24,13 @@ pub(super) struct PageRequest {
     pub(super) after: Option<Uuid>,
 }
 
+/// Which page of a list by name is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct NamePageRequest {
+    limit: i64,
+    after: Option<String>,
+}
+
 /// One page.
 #[derive(Debug, Serialize)]
 pub(super) struct Page<T> {
@@ -33,13 +41,6 @@ pub(super) struct Page<T> {
 
 impl PageRequest {
     pub(super) fn read(parameters: &Parameters) -> Result<Self, Problem> {
-        let limit = parameters.value("limit", |text| {
-            let limit = text
-                .parse()
-                .ok()
-                .filter(|limit| (1..=LIMIT_MAX).contains(limit));
-            limit.ok_or_else(|| format!("a number from 1 to {LIMIT_MAX} is expected"))
-        })?;
         let after = parameters.value("cursor", |text| {
             let bytes = URL_SAFE_NO_PAD.decode(text).ok();
             bytes
@@ -47,7 +48,7 @@ impl PageRequest {
                 .ok_or_else(|| "this is no cursor; use `next` of the page before".to_owned())
         })?;
         Ok(Self {
-            limit: limit.unwrap_or(LIMIT_DEFAULT),
+            limit: limit_read(parameters)?,
             after,
         })
     }
@@ -66,6 +67,44 @@ impl PageRequest {
         let next = last.map(|row| URL_SAFE_NO_PAD.encode(id(row)));
         Page { items: rows, next }
     }
+}
+
+impl NamePageRequest {
+    pub(super) fn read(parameters: &Parameters) -> Result<Self, Problem> {
+        let after = parameters.value("cursor", |text| {
+            let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+            bytes
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or_else(|| "this is no cursor; use `next` of the page before".to_owned())
+        })?;
+        Ok(Self {
+            limit: limit_read(parameters)?,
+            after,
+        })
+    }
+
+    /// Makes the page of all rows, which are in the order of their names.
+    pub(super) fn page<T>(&self, rows: Vec<T>, name: impl Fn(&T) -> &String) -> Page<T> {
+        let limit = usize::try_from(self.limit).unwrap_or(rows.len());
+        let is_behind = |row: &T| self.after.as_ref().is_none_or(|after| name(row) > after);
+        let mut rows: Vec<T> = rows.into_iter().filter(is_behind).take(limit + 1).collect();
+        let has_more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| has_more);
+        let next = last.map(|row| URL_SAFE_NO_PAD.encode(name(row)));
+        Page { items: rows, next }
+    }
+}
+
+fn limit_read(parameters: &Parameters) -> Result<i64, Problem> {
+    let limit = parameters.value("limit", |text| {
+        let limit = text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=LIMIT_MAX).contains(limit));
+        limit.ok_or_else(|| format!("a number from 1 to {LIMIT_MAX} is expected"))
+    })?;
+    Ok(limit.unwrap_or(LIMIT_DEFAULT))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
+    catalog::edit::EditError,
     db::{DbError, QueryError},
     stage::chain,
     subscription::register::{RegisterError, SpecProblem},
@@ -27,6 +28,8 @@ pub(super) enum Kind {
     MethodNotAllowed,
     NameTaken,
     KeptInFolder,
+    InUse,
+    Standard,
     TooLarge,
     UnsupportedMediaType,
     InvalidBody,
@@ -75,6 +78,8 @@ impl Kind {
                 "kept-in-folder",
                 "It is kept in the metadata folder",
             ),
+            Self::InUse => (S::CONFLICT, "in-use", "Others need it as it is"),
+            Self::Standard => (S::CONFLICT, "standard", "It exists by itself"),
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::UnsupportedMediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
@@ -167,7 +172,10 @@ impl Problem {
         };
         let errors = problems
             .into_iter()
-            .map(|SpecProblem { pointer, message }| FieldError { pointer, message })
+            .map(|problem| FieldError {
+                message: problem.text(),
+                pointer: problem.pointer,
+            })
             .collect();
         Self {
             kind,
@@ -222,6 +230,46 @@ impl From<RegisterError> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+impl From<EditError> for Problem {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Taken(_) => Self::at(Kind::NameTaken, "/name", error.to_string()),
+            EditError::Absent { .. } => Self::new(Kind::NotFound, error.to_string()),
+            EditError::KeptInFolder(_) => Self::new(Kind::KeptInFolder, error.to_string()),
+            EditError::Problems(problems) => Self::of_body(problems),
+            EditError::InUse(users) => Self::of_fields(
+                Kind::InUse,
+                users
+                    .into_iter()
+                    .map(|text| SpecProblem::new("", text))
+                    .collect(),
+            ),
+            EditError::Db(error) => error.into(),
+            EditError::Unwritable(_) => {
+                tracing::error!(error = %chain(&error), "an entry could not be stored");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// Something that works and is probably not meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Warning {
+    pointer: String,
+    message: String,
+}
+
+impl Warning {
+    pub(super) fn all_of(warnings: Vec<SpecProblem>) -> Vec<Self> {
+        let warning = |warning: SpecProblem| Self {
+            message: warning.text(),
+            pointer: warning.pointer,
+        };
+        warnings.into_iter().map(warning).collect()
     }
 }
 

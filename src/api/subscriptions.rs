@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ use super::{
     idempotency::Memory,
     input::{Body, Fields, Id, Parameters},
     page::{Page, PageRequest},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, Warning},
 };
 use crate::{
     auth::Action,
@@ -31,9 +31,10 @@ use crate::{
     db::Connection,
     registry::registry_lock,
     subscription::{
-        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        model::{SecretSpec, SubscriptionSpec},
         register::{Origin, Registration, Removal, check, register, remove, replace},
         secret::SecretKey,
+        selection::selection_review,
         state::{Switch, subscription_pause, subscription_resume},
     },
 };
@@ -54,6 +55,9 @@ pub(super) struct Shown {
     updated_at: DateTime<Utc>,
     #[serde(flatten)]
     spec: SubscriptionSpec,
+    /// Only in the answer to the request that it is about.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
 }
 
 impl Shown {
@@ -71,13 +75,20 @@ impl Shown {
             created_at: row.created_at,
             updated_at: row.updated_at,
             spec: without_secret(spec),
+            warnings: Vec::new(),
         })
+    }
+
+    fn warned(mut self, warnings: Vec<Warning>) -> Self {
+        self.warnings = warnings;
+        self
     }
 }
 
 fn without_secret(mut spec: SubscriptionSpec) -> SubscriptionSpec {
-    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
-    *secret = None;
+    if let Some(secret) = spec.sink.secret_mut() {
+        *secret = None;
+    }
     spec
 }
 
@@ -86,7 +97,9 @@ fn without_secret(mut spec: SubscriptionSpec) -> SubscriptionSpec {
 struct Created<'a> {
     #[serde(flatten)]
     shown: &'a Shown,
-    secret: &'a str,
+    /// Missing for a sink that signs nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
 }
 
 pub(super) async fn create(
@@ -115,7 +128,7 @@ pub(super) async fn create(
                 return created_before(connection, &state.secret_key, id);
             }
             let catalog = Catalog::load(connection)?;
-            refuse_problems(&name, &spec, &catalog, &state)?;
+            let warnings = judge(connection, &name, &spec, &catalog, &state)?;
             let registration = Registration {
                 name,
                 spec,
@@ -126,14 +139,15 @@ pub(super) async fn create(
             if let Some(memory) = &memory {
                 memory.remember(connection, made.id, now)?;
             }
-            Ok::<_, Problem>((found(connection, made.id, None)?, made.secret))
+            let shown = found(connection, made.id, None)?.warned(warnings);
+            Ok::<_, Problem>((shown, made.secret))
         })
         .await?;
     wake.ring();
     let location = format!("/v1/subscriptions/{}", shown.id);
     let answer = Created {
         shown: &shown,
-        secret: secret.expose_secret(),
+        secret: secret.as_ref().map(SecretString::expose_secret),
     };
     Ok((
         StatusCode::CREATED,
@@ -148,16 +162,8 @@ fn created_before(
     connection: &mut Connection,
     key: &SecretKey,
     id: Uuid,
-) -> Result<(Shown, SecretString), Problem> {
-    let sealed = store::subscription_secret(connection, id)?;
-    let opened = sealed
-        .map(|sealed| key.open(id, &sealed))
-        .transpose()
-        .map_err(|error| {
-            tracing::error!(%error, "a secret can't be told again");
-            Problem::internal()
-        })?;
-    let secret = opened.ok_or_else(|| {
+) -> Result<(Shown, Option<SecretString>), Problem> {
+    let row = store::subscription_get(connection, id, None)?.ok_or_else(|| {
         Problem::new(
             Kind::NotFound,
             format!(
@@ -166,7 +172,15 @@ fn created_before(
             ),
         )
     })?;
-    Ok((found(connection, id, None)?, secret))
+    let sealed = store::subscription_secret(connection, id)?;
+    let opened = sealed
+        .map(|sealed| key.open(id, &sealed))
+        .transpose()
+        .map_err(|error| {
+            tracing::error!(%error, "a secret can't be told again");
+            Problem::internal()
+        })?;
+    Ok((Shown::of(row)?, opened))
 }
 
 pub(super) async fn list(
@@ -224,8 +238,9 @@ pub(super) async fn patch(
             registry_lock(connection)?;
             let row = store::subscription_get(connection, id, owner.as_deref())?
                 .ok_or_else(|| Problem::not_found("subscription", id))?;
+            let mut warnings = Vec::new();
             if !changes.is_empty() {
-                change(connection, &state, &row, changes, now)?;
+                warnings = change(connection, &state, &row, changes, now)?;
             }
             let switch = match asked {
                 None => Switch::Done,
@@ -233,7 +248,7 @@ pub(super) async fn patch(
                 Some(StateAsked::Active) => subscription_resume(connection, id, now)?,
             };
             match switch {
-                Switch::Done => found(connection, id, None),
+                Switch::Done => Ok(found(connection, id, None)?.warned(warnings)),
                 Switch::Absent => Err(Problem::not_found("subscription", id)),
             }
         })
@@ -248,13 +263,13 @@ fn change(
     row: &store::Row,
     changes: Fields,
     now: DateTime<Utc>,
-) -> Result<(), Problem> {
+) -> Result<Vec<Warning>, Problem> {
     refuse_folder(row, "change it there; only `state` can be changed here")?;
     let spec = fields::merged_read(&row.definition, changes)?;
     let catalog = Catalog::load(connection)?;
-    refuse_problems(&row.name, &spec, &catalog, state)?;
+    let warnings = judge(connection, &row.name, &spec, &catalog, state)?;
     replace(connection, &state.secret_key, &catalog, row.id, spec, now)?;
-    Ok(())
+    Ok(warnings)
 }
 
 pub(super) async fn delete(
@@ -294,19 +309,22 @@ fn refuse_folder(row: &store::Row, advice: &str) -> Result<(), Problem> {
     ))
 }
 
-fn refuse_problems(
+/// Refuses what is not valid; returns what will surprise.
+fn judge(
+    connection: &mut Connection,
     name: &str,
     spec: &SubscriptionSpec,
     catalog: &Catalog,
     state: &ApiState,
-) -> Result<(), Problem> {
-    let mut problems = check(name, spec, catalog, &state.guard);
-    let SinkSpec::Webhook { secret, .. } = &spec.sink;
-    if let Some(SecretSpec::Environment { .. }) = secret {
+) -> Result<Vec<Warning>, Problem> {
+    let mut problems = check(name, spec, catalog, &state.guard, state.mail.as_deref());
+    let selection = selection_review(connection, spec, catalog)?;
+    problems.extend(selection.problems);
+    if let Some(SecretSpec::Environment { .. }) = spec.sink.secret() {
         problems.push(fields::environment_problem());
     }
     if problems.is_empty() {
-        Ok(())
+        Ok(Warning::all_of(selection.warnings))
     } else {
         Err(Problem::of_body(problems))
     }

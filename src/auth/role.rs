@@ -28,6 +28,10 @@ pub enum Action {
     ReadEvents,
     /// Submits events that no row tells of.
     SubmitEvents,
+    /// Lists or shows event types and constraints.
+    ReadCatalogue,
+    /// Makes, changes or removes event types and constraints.
+    WriteCatalogue,
 }
 
 /// How far an action may go.
@@ -63,9 +67,13 @@ impl Role {
     /// How far this role may go with `action`; `None`: not at all.
     #[must_use]
     pub fn reach(self, action: Action) -> Option<Reach> {
-        use Action::{ReadEvents, ReadSubscriptions, SubmitEvents, WriteSubscriptions};
+        use Action::{
+            ReadCatalogue, ReadEvents, ReadSubscriptions, SubmitEvents, WriteCatalogue,
+            WriteSubscriptions,
+        };
         match (self, action) {
-            (Self::Admin, _) => Some(Reach::All),
+            (Self::Admin, _) | (_, ReadCatalogue) => Some(Reach::All),
+            (_, WriteCatalogue) => None,
             (Self::Publisher, ReadEvents | SubmitEvents) => Some(Reach::All),
             (Self::Publisher, ReadSubscriptions | WriteSubscriptions) => None,
             (Self::Subscriber | Self::Viewer, SubmitEvents) => None,
@@ -99,7 +107,10 @@ mod tests {
 
     #[test]
     fn the_table_of_roles() {
-        use Action::{ReadEvents, ReadSubscriptions, SubmitEvents, WriteSubscriptions};
+        use Action::{
+            ReadCatalogue, ReadEvents, ReadSubscriptions, SubmitEvents, WriteCatalogue,
+            WriteSubscriptions,
+        };
         const ALL: Option<Reach> = Some(Reach::All);
         const OWN: Option<Reach> = Some(Reach::Own);
         for (role, read, write, events, submit) in [
@@ -112,6 +123,9 @@ mod tests {
             assert_eq!(role.reach(WriteSubscriptions), write, "{role}");
             assert_eq!(role.reach(ReadEvents), events, "{role}");
             assert_eq!(role.reach(SubmitEvents), submit, "{role}");
+            assert_eq!(role.reach(ReadCatalogue), ALL, "{role}");
+            let is_admin = role == Role::Admin;
+            assert_eq!(role.reach(WriteCatalogue).is_some(), is_admin, "{role}");
             assert_eq!(Role::parse(role.as_str()), Some(role));
         }
         assert_eq!(WriteSubscriptions.roles_text(), "admin or subscriber");

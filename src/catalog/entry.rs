@@ -136,6 +136,7 @@ impl<'i> Entry<'i> {
                 "add sink = { kind = \"webhook\", url = \"https://erp.example.com/hooks\" }"
             }
             (_, "kind") => "add kind = \"webhook\"",
+            (_, "to") => "add to = [\"sales@example.com\"]",
             (_, "url") => "add url = \"https://erp.example.com/hooks\"",
             (_, "schedule") => "add schedule = [\"0s\", \"5s\", \"5m\"]",
             _ => "",
@@ -262,8 +263,11 @@ impl Fault {
         }
     }
 
+    /// The setting's name; of an item of a list, the list's.
     fn setting(&self) -> &str {
-        last(&self.pointer)
+        let mut parts = self.pointer.rsplit('/');
+        let is_name = |part: &&str| !part.bytes().all(|byte| byte.is_ascii_digit());
+        parts.find(is_name).unwrap_or_default()
     }
 }
 

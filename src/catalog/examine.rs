@@ -9,27 +9,22 @@ use secrecy::SecretString;
 use uuid::Uuid;
 
 use super::{
+    affected,
     apply::ApplyError,
     load::{Folder, Item},
-    model::{Catalog, Verb},
-    plan::{Action, Definitions, Kind, Plan, running, wanted},
-    problem::{MetadataError, Problem, Warning},
+    model::Catalog,
+    plan::{Definitions, Kind, Plan, running, wanted},
+    problem::{MetadataError, Problem},
     shape::shape_read,
-    store::{
-        RegisteredRow, Stored, catalog_current, catalog_exists, subscription_naming,
-        subscription_of_folder,
-    },
+    store::{RegisteredRow, Stored, catalog_current, catalog_exists, subscription_of_folder},
     validate::{Surroundings, tables, validate},
 };
 use crate::{
     config::secret_from_environment,
     db::{Connection, DbError},
-    sink::AddressGuard,
+    sink::{AddressGuard, MailSettings},
     subscription::{model::SubscriptionSpec, register::Origin, secret::SecretKey},
 };
-
-/// Subscriptions that a warning names, at most.
-const NAMED_MAX: i64 = 10;
 
 /// A folder to be planned or applied, and what that needs.
 pub struct Order {
@@ -41,6 +36,8 @@ pub struct Order {
     pub reason: String,
     /// Which addresses the folder's sinks may have.
     pub guard: AddressGuard,
+    /// By which mail server its mails go, if there is one.
+    pub mail: Option<MailSettings>,
     /// Encrypts the secrets of subscriptions; may be left out if there are none.
     pub secret_key: Option<Arc<SecretKey>>,
     /// Looks up an environment variable that a secret comes from.
@@ -48,7 +45,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// An order whose secrets come from the program's environment.
+    /// An order whose secrets come from the program's environment, and without a mail server.
     #[must_use]
     pub fn new(folder: Folder, guard: AddressGuard, secret_key: Option<Arc<SecretKey>>) -> Self {
         Self {
@@ -56,6 +53,7 @@ impl Order {
             author: "rowcall".to_owned(),
             reason: String::new(),
             guard,
+            mail: None,
             secret_key,
             environment: secret_from_environment,
         }
@@ -92,24 +90,28 @@ impl Examined {
 /// Reads the tables and the running catalogue, judges the folder, and plans.
 pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Examined, ApplyError> {
     let folder = &order.folder;
-    let distinct: BTreeSet<_> = tables(folder).collect();
-    let shapes = shape_read(connection, distinct)?;
     let (stored, registered) = state(connection, folder)?;
+    let running_tables = stored.catalog.object_types.values().map(|spec| &spec.table);
+    let distinct: BTreeSet<_> = tables(folder).chain(running_tables).collect();
+    let shapes = shape_read(connection, distinct)?;
     let around = Surroundings {
         elsewhere: &stored.elsewhere,
         shapes: &shapes,
         guard: &order.guard,
+        mail: order.mail.as_ref(),
         environment: &order.environment,
     };
     let mut findings = validate(folder, &around);
     findings.problems.extend(conflicts(folder, &registered));
+    if findings.problems.is_empty() {
+        affected::of_folder(connection, folder, &stored, &shapes, &mut findings)?;
+    }
     if !findings.problems.is_empty() {
         return Err(MetadataError::invalid(findings.problems).into());
     }
     let wanted = wanted(folder);
     let mut plan = Plan::between(&running(&stored, &registered), &wanted);
     plan.warnings = findings.warnings;
-    plan.warnings.extend(left_behind(connection, &plan)?);
     let folder_born = registered
         .into_iter()
         .filter(|row| row.origin == Origin::Folder);
@@ -162,42 +164,4 @@ fn conflicts(folder: &Folder, registered: &[RegisteredRow]) -> Vec<Problem> {
         Some(Problem::new(item.places.at(""), message).help(help))
     };
     folder.subscriptions.iter().filter_map(conflict).collect()
-}
-
-/// Subscriptions of the API that name an object type which goes, or one of its events.
-fn left_behind(connection: &mut Connection, plan: &Plan) -> Result<Option<Warning>, DbError> {
-    let removed = plan
-        .changes
-        .iter()
-        .filter(|change| change.kind == Kind::ObjectType && change.action == Action::Remove);
-    let types: Vec<String> = removed
-        .flat_map(|change| {
-            Verb::ALL
-                .map(|verb| verb.event_type(&change.name))
-                .into_iter()
-                .chain([change.name.clone()])
-        })
-        .collect();
-    if types.is_empty() {
-        return Ok(None);
-    }
-    let names = subscription_naming(connection, &types, NAMED_MAX + 1)?;
-    if names.is_empty() {
-        return Ok(None);
-    }
-    let more = names.len() as i64 > NAMED_MAX;
-    let shown: Vec<String> = names
-        .iter()
-        .take(NAMED_MAX as usize)
-        .map(|name| format!("`{name}`"))
-        .collect();
-    Ok(Some(Warning {
-        place: None,
-        message: format!(
-            "subscriptions of the API name what is removed and will not be told of it any more: \
-             {}{}",
-            shown.join(", "),
-            if more { " and more" } else { "" }
-        ),
-    }))
 }

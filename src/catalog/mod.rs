@@ -6,11 +6,19 @@
 //! [`examine`] puts these together, and [`apply`] does the whole under the registry's lock, in one
 //! transaction, as a new version. A folder with a [`problem`] changes nothing.
 
+mod affected;
 pub mod apply;
+pub mod columns;
+pub mod conditions;
+pub mod constraint_check;
+pub mod data_schema;
 pub mod document;
+pub mod edit;
 mod entry;
+pub mod event_type_check;
 pub mod examine;
 pub mod load;
+pub mod meant;
 pub mod model;
 pub mod names;
 pub mod object_key;
@@ -18,9 +26,11 @@ pub mod place;
 pub mod plan;
 pub mod problem;
 mod redaction;
+mod relations;
 pub mod schema;
 pub mod shape;
 pub mod store;
 mod suggestion;
 mod table_check;
+pub mod users;
 pub mod validate;

@@ -157,26 +157,36 @@ pub fn catalog_version_folder(connection: &mut Connection) -> Result<Option<Vec<
 pub(super) struct NewVersion<'a> {
     pub(super) author: &'a str,
     pub(super) reason: &'a str,
-    pub(super) digest: &'a [u8],
+    /// The folder's; `None`: the edit comes through the API.
+    pub(super) digest: Option<&'a [u8]>,
     pub(super) applied_at: DateTime<Utc>,
 }
 
-/// Writes the next version of the folder's origin; the registry must be locked.
+/// Writes the next version; the registry must be locked.
 pub(super) fn catalog_version_insert(
     connection: &mut Connection,
     row: &NewVersion<'_>,
 ) -> Result<i64, QueryError> {
     sql_query(
         "insert into rowcall.catalog_version (version, applied_at, author, reason, origin, digest) \
-         select coalesce(max(version), 0) + 1, $1, $2, $3, 'folder', $4 \
+         select coalesce(max(version), 0) + 1, $1, $2, $3, \
+             case when $4 is null then 'api' else 'folder' end, $4 \
          from rowcall.catalog_version returning version",
     )
     .bind::<Timestamptz, _>(row.applied_at)
     .bind::<Text, _>(row.author)
     .bind::<Text, _>(row.reason)
-    .bind::<Binary, _>(row.digest)
+    .bind::<Nullable<Binary>, _>(row.digest)
     .get_result(connection)
     .map(|row: VersionRow| row.version)
+}
+
+/// An item about to be written.
+pub(super) struct NewItem<'a> {
+    pub(super) kind: &'a str,
+    pub(super) name: &'a str,
+    pub(super) origin: Origin,
+    pub(super) definition: &'a str,
 }
 
 /// Ends an item with `version`.
@@ -201,17 +211,16 @@ pub(super) fn catalog_item_close(
 pub(super) fn catalog_item_insert(
     connection: &mut Connection,
     version: i64,
-    kind: &str,
-    name: &str,
-    definition: &str,
+    item: &NewItem<'_>,
 ) -> Result<(), QueryError> {
     sql_query(
         "insert into rowcall.catalog_item (kind, name, origin, definition, version_from) \
-         values ($1, $2, 'folder', $3::json, $4)",
+         values ($1, $2, $3, $4::json, $5)",
     )
-    .bind::<Text, _>(kind)
-    .bind::<Text, _>(name)
-    .bind::<Text, _>(definition)
+    .bind::<Text, _>(item.kind)
+    .bind::<Text, _>(item.name)
+    .bind::<Text, _>(item.origin.as_str())
+    .bind::<Text, _>(item.definition)
     .bind::<BigInt, _>(version)
     .execute(connection)
     .map(drop)
@@ -258,44 +267,78 @@ pub fn subscription_of_folder(
     )
     .bind::<Array<Text>, _>(names)
     .load(connection)?;
-    let registered = |row: SubscriptionRow| RegisteredRow {
-        id: row.id,
-        name: row.name,
-        origin: if row.is_folder {
-            Origin::Folder
-        } else {
-            Origin::Api
-        },
-        owner: row.owner,
-        definition: row.definition,
-    };
-    Ok(rows.into_iter().map(registered).collect())
+    Ok(rows.into_iter().map(RegisteredRow::from).collect())
 }
 
-/// Subscriptions of the API that name one of the object or event types in `types` without a
-/// pattern; `names_max` at most.
-pub fn subscription_naming(
+impl From<SubscriptionRow> for RegisteredRow {
+    fn from(row: SubscriptionRow) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            origin: if row.is_folder {
+                Origin::Folder
+            } else {
+                Origin::Api
+            },
+            owner: row.owner,
+            definition: row.definition,
+        }
+    }
+}
+
+/// Which subscriptions [`subscription_page`] reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PageFilter {
+    /// None of the folder's.
+    pub(super) is_api_only: bool,
+    /// Only those with a filter.
+    pub(super) is_filtered_only: bool,
+}
+
+/// Subscriptions that are not deleted, by id, behind `after`.
+pub(super) fn subscription_page(
     connection: &mut Connection,
-    types: &[String],
-    names_max: i64,
-) -> Result<Vec<String>, DbError> {
+    which: PageFilter,
+    after: Option<Uuid>,
+    rows_max: i64,
+) -> Result<Vec<RegisteredRow>, QueryError> {
+    let rows: Vec<SubscriptionRow> = sql_query(
+        "select id, name, origin = 'folder' as is_folder, owner, definition::text as definition \
+         from rowcall.subscription where state <> 'deleted' \
+             and (origin = 'api' or not $1) and (definition -> 'filter' is not null or not $2) \
+             and ($3 is null or id > $3) \
+         order by id limit $4",
+    )
+    .bind::<Bool, _>(which.is_api_only)
+    .bind::<Bool, _>(which.is_filtered_only)
+    .bind::<Nullable<SqlUuid>, _>(after)
+    .bind::<BigInt, _>(rows_max)
+    .load(connection)?;
+    Ok(rows.into_iter().map(RegisteredRow::from).collect())
+}
+
+/// Which of the names and patterns no subscription has; `is_api_only`: none of the API.
+pub(super) fn subscription_unknown(
+    connection: &mut Connection,
+    is_api_only: bool,
+    patterns: &[&str],
+) -> Result<Vec<String>, QueryError> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
-        name: String,
+        pattern: String,
     }
     let rows: Vec<Row> = sql_query(
-        "select name from rowcall.subscription s where state <> 'deleted' and origin = 'api' \
-         and exists (select from json_each(s.definition) field, \
-             json_array_elements_text(case when field.key in ('object_types', 'event_types') \
-                 then field.value else '[]' end) named(type) \
-             where named.type = any($1)) \
-         order by name limit $2",
+        "select pattern from unnest($2) as asked(pattern) where not exists ( \
+             select from rowcall.subscription s where state <> 'deleted' \
+                 and (origin = 'api' or not $1) \
+                 and s.name like replace(replace(replace(replace(pattern, \
+                     '\\', '\\\\'), '%', '\\%'), '_', '\\_'), '*', '%'))",
     )
-    .bind::<Array<Text>, _>(types)
-    .bind::<BigInt, _>(names_max)
+    .bind::<Bool, _>(is_api_only)
+    .bind::<Array<Text>, _>(patterns)
     .load(connection)?;
-    Ok(rows.into_iter().map(|row| row.name).collect())
+    Ok(rows.into_iter().map(|row| row.pattern).collect())
 }
 
 /// Bounds how long each lock of this transaction is waited for.

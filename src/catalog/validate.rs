@@ -1,34 +1,35 @@
 //! A folder against the real tables, the rest of the catalogue, and itself. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
+    columns::{Columns, columns},
     load::{Folder, Item},
-    model::{Catalog, ObjectType, TableName},
+    model::{Catalog, Constraint, ObjectType, TableName},
     names::parent,
     problem::{Problem, Warning},
+    relations,
     shape::Shapes,
     table_check,
 };
 use crate::{
     nearest::nearest,
-    sink::{AddressGuard, SigningSecret},
-    subscription::{
-        check::check,
-        model::{SecretSpec, SinkSpec, SubscriptionSpec},
-    },
+    sink::{AddressGuard, MailSettings, SigningSecret},
+    subscription::model::{SecretSpec, SubscriptionSpec},
 };
 
 /// What a folder is judged by.
 pub struct Surroundings<'a> {
     /// What of the catalogue was not born in the folder, and stays.
     pub elsewhere: &'a Catalog,
-    /// The tables that the folder names.
+    /// The tables that the folder and the rest of the catalogue name.
     pub shapes: &'a Shapes,
     /// Which addresses a sink may have.
     pub guard: &'a AddressGuard,
+    /// The operator's mail server, if there is one.
+    pub mail: Option<&'a MailSettings>,
     /// The environment variables that secrets come from.
     pub environment: &'a dyn Fn(&str) -> Option<SecretString>,
 }
@@ -38,6 +39,8 @@ pub struct Surroundings<'a> {
 pub struct Findings {
     /// The catalogue as it would be; of use only if there is no problem.
     pub catalog: Catalog,
+    /// The columns of its object types.
+    pub columns: Columns,
     /// Why it can't be; with those that the files have by themselves.
     pub problems: Vec<Problem>,
     /// What will surprise.
@@ -49,6 +52,7 @@ pub struct Findings {
 pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
     let mut findings = Findings {
         catalog: around.elsewhere.clone(),
+        columns: Columns::new(),
         problems: folder.problems.clone(),
         warnings: Vec::new(),
     };
@@ -56,22 +60,28 @@ pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
     for item in &folder.namespaces {
         check_parent(item, "namespace", &mut findings);
     }
+    let mut refused = BTreeSet::new();
     for item in &folder.object_types {
         check_parent(item, "object_type", &mut findings);
+        let before = findings.problems.len();
         table_check::check(
             item,
             around.shapes,
             &mut findings.problems,
             &mut findings.warnings,
         );
+        if findings.problems.len() > before {
+            refused.insert(item.name.clone());
+        }
     }
     check_tables_apart(folder, around.elsewhere, &mut findings.problems);
     for item in &folder.subscriptions {
         check_secret(item, around.environment, &mut findings.problems);
-        // Against a catalogue that lacks unreadable object types each would be blamed for them.
-        if folder.unread_types == 0 {
-            check_subscription(item, around.guard, &mut findings);
-        }
+    }
+    findings.columns = columns(&findings.catalog, around.shapes);
+    // Against a catalogue that lacks unreadable types each entry would be blamed for them.
+    if folder.unread_types == 0 {
+        relations::check(folder, around, &refused, &mut findings);
     }
     findings
 }
@@ -108,6 +118,29 @@ fn merge(folder: &Folder, elsewhere: &Catalog, findings: &mut Findings) {
         }
         let object_types = &mut findings.catalog.object_types;
         object_types.insert(item.name.clone(), item.spec.clone());
+    }
+    for item in &folder.event_types {
+        if elsewhere.event_types.contains_key(&item.name) {
+            findings
+                .problems
+                .push(taken(item.places.at(""), &item.name));
+        }
+        let event_types = &mut findings.catalog.event_types;
+        event_types.insert(item.name.clone(), item.spec.clone());
+    }
+    for item in &folder.constraints {
+        if elsewhere.constraints.contains_key(&item.name) {
+            findings
+                .problems
+                .push(taken(item.places.at(""), &item.name));
+        }
+        let constraint = Constraint {
+            // Known when it is applied; nothing that is judged here asks for it.
+            version: 0,
+            spec: item.spec.clone(),
+        };
+        let constraints = &mut findings.catalog.constraints;
+        constraints.insert(item.name.clone(), constraint);
     }
 }
 
@@ -154,27 +187,12 @@ fn check_tables_apart(folder: &Folder, elsewhere: &Catalog, problems: &mut Vec<P
     }
 }
 
-fn check_subscription(
-    item: &Item<SubscriptionSpec>,
-    guard: &AddressGuard,
-    findings: &mut Findings,
-) {
-    for problem in check(&item.name, &item.spec, &findings.catalog, guard) {
-        let place = item.places.at(&problem.pointer);
-        findings.problems.push(Problem::new(place, problem.message));
-    }
-}
-
 fn check_secret(
     item: &Item<SubscriptionSpec>,
     environment: &dyn Fn(&str) -> Option<SecretString>,
     problems: &mut Vec<Problem>,
 ) {
-    let SinkSpec::Webhook {
-        secret: Some(SecretSpec::Environment { env, .. }),
-        ..
-    } = &item.spec.sink
-    else {
+    let Some(SecretSpec::Environment { env, .. }) = item.spec.sink.secret() else {
         return;
     };
     let (message, help) = match environment(env) {

@@ -99,8 +99,7 @@ impl Compiled {
         })
     }
 
-    /// Whether it is for events of this type, and of this object type if they have one, when they
-    /// are for a subscription of this name and these labels.
+    /// Whether it is for this event and this subscription.
     #[must_use]
     pub fn applies(
         &self,
@@ -109,29 +108,50 @@ impl Compiled {
         subscription: &str,
         labels: &BTreeMap<String, String>,
     ) -> bool {
+        self.is_for_event(event_type, object_type) && self.is_for_subscription(subscription, labels)
+    }
+
+    /// Whether it is for this event, to some subscriptions.
+    #[must_use]
+    pub fn is_for_event(&self, event_type: &str, object_type: Option<&str>) -> bool {
         let AppliesTo {
             event_types,
             object_types,
+            ..
+        } = &self.applies_to;
+        let is_named = |patterns: &[String], name: &str| {
+            patterns.iter().any(|pattern| name_matches(pattern, name))
+        };
+        (event_types.is_empty() && object_types.is_empty())
+            || is_named(event_types, event_type)
+            || object_type.is_some_and(|object_type| is_named(object_types, object_type))
+    }
+
+    /// Whether it is for this subscription, of some events.
+    #[must_use]
+    pub fn is_for_subscription(
+        &self,
+        subscription: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> bool {
+        let AppliesTo {
             subscriptions,
             labels: wanted,
+            ..
         } = &self.applies_to;
-        let is_event_meant = (event_types.is_empty() && object_types.is_empty())
-            || event_types
+        (subscriptions.is_empty()
+            || subscriptions
                 .iter()
-                .any(|pattern| name_matches(pattern, event_type))
-            || object_type.is_some_and(|object_type| {
-                object_types
-                    .iter()
-                    .any(|pattern| name_matches(pattern, object_type))
-            });
-        is_event_meant
-            && (subscriptions.is_empty()
-                || subscriptions
-                    .iter()
-                    .any(|pattern| name_matches(pattern, subscription)))
+                .any(|pattern| name_matches(pattern, subscription)))
             && wanted
                 .iter()
                 .all(|(name, value)| labels.get(name) == Some(value))
+    }
+
+    /// Whether it looks at the event itself, and not only at times and numbers.
+    #[must_use]
+    pub fn has_condition(&self) -> bool {
+        self.conditions.is_some()
     }
 
     /// Whether it counts deliveries.

@@ -133,7 +133,7 @@ impl Decision {
 }
 
 /// What is owed by the delivery that was judged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owed {
     /// An event.
     Event(Uuid),
@@ -158,7 +158,8 @@ pub struct NewJudgement {
     pub by: Ground,
 }
 
-/// Writes judgements in one statement, or none.
+/// Writes judgements in one statement, or none. That a delivery is held is written once for each
+/// constraint, however often it is judged so.
 pub fn judgement_insert(
     connection: &mut PgConnection,
     judgements: &[NewJudgement],
@@ -180,7 +181,12 @@ pub fn judgement_insert(
          select j.event_id, j.digest_id, j.subscription_id, j.judged_at, j.moment, j.decision, \
              j.name, j.version, j.reason, j.looked_at::json \
          from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) as j (event_id, digest_id, \
-             subscription_id, judged_at, moment, decision, name, version, reason, looked_at)",
+             subscription_id, judged_at, moment, decision, name, version, reason, looked_at) \
+         where j.decision <> 'hold' or not exists ( \
+             select from rowcall.judgement h \
+             where h.subscription_id = j.subscription_id and h.constraint_name = j.name \
+                 and h.constraint_version = j.version and h.decision = 'hold' \
+                 and (h.event_id = j.event_id or h.digest_id = j.digest_id))",
     )
     .bind::<Array<Nullable<SqlUuid>>, _>(column(judgements, event_id))
     .bind::<Array<Nullable<SqlUuid>>, _>(column(judgements, digest_id))
@@ -194,6 +200,64 @@ pub fn judgement_insert(
     .bind::<Array<Text>, _>(column(judgements, |judgement| judgement.by.values.as_str()))
     .execute(connection)
     .map(|_| ())
+}
+
+/// The constraint that last held these, where there is one.
+pub fn judgement_last(
+    connection: &mut PgConnection,
+    held: &[(Owed, Uuid)],
+) -> QueryResult<Vec<(Owed, Uuid, Ground)>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        event_id: Option<Uuid>,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        digest_id: Option<Uuid>,
+        #[diesel(sql_type = SqlUuid)]
+        subscription_id: Uuid,
+        #[diesel(sql_type = Text)]
+        constraint_name: String,
+        #[diesel(sql_type = BigInt)]
+        constraint_version: i64,
+    }
+    if held.is_empty() {
+        return Ok(Vec::new());
+    }
+    let event_id = |(owed, _): &(Owed, Uuid)| match owed {
+        Owed::Event(id) => Some(*id),
+        Owed::Digest(_) => None,
+    };
+    let digest_id = |(owed, _): &(Owed, Uuid)| match owed {
+        Owed::Digest(id) => Some(*id),
+        Owed::Event(_) => None,
+    };
+    let rows: Vec<Row> = sql_query(
+        "select distinct on (h.event_id, h.digest_id, h.subscription_id) h.event_id, \
+             h.digest_id, h.subscription_id, h.constraint_name, h.constraint_version \
+         from unnest($1, $2, $3) as w (event_id, digest_id, subscription_id) \
+         join rowcall.judgement h on h.subscription_id = w.subscription_id \
+             and (h.event_id = w.event_id or h.digest_id = w.digest_id) \
+         where h.decision = 'hold' \
+         order by h.event_id, h.digest_id, h.subscription_id, h.judged_at desc",
+    )
+    .bind::<Array<Nullable<SqlUuid>>, _>(column(held, event_id))
+    .bind::<Array<Nullable<SqlUuid>>, _>(column(held, digest_id))
+    .bind::<Array<SqlUuid>, _>(column(held, |(_, subscription)| *subscription))
+    .load(connection)?;
+    let ground = |row: Row| {
+        let owed = match (row.event_id, row.digest_id) {
+            (Some(event), _) => Owed::Event(event),
+            (None, digest) => Owed::Digest(digest.unwrap_or_default()),
+        };
+        let ground = Ground {
+            name: row.constraint_name.into(),
+            version: row.constraint_version,
+            reason: "it was held for as long as `hold_at_most` allows".to_owned(),
+            values: "{}".to_owned(),
+        };
+        (owed, row.subscription_id, ground)
+    };
+    Ok(rows.into_iter().map(ground).collect())
 }
 
 fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {

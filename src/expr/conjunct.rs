@@ -119,8 +119,8 @@ pub(super) fn equality(node: &Node, scope: &Scope) -> Option<Equality> {
     best.map(|(_, equality)| equality)
 }
 
-/// The literal as `row_to_json` spells it in a column of this type; `None` if there are several ways,
-/// or another than this program knows.
+/// The literal as `row_to_json` spells it in a column of this type; `None` if there are several
+/// ways, or another than this program knows.
 fn spelled(literal: &Constant, of: &Type) -> Option<String> {
     match (literal, of) {
         (Constant::Bool(value), Type::Bool) => Some(value.to_string()),
@@ -134,8 +134,8 @@ fn spelled(literal: &Constant, of: &Type) -> Option<String> {
     }
 }
 
-/// Whether no value of one column can pass all of these tests. Exact for what it finds; what it does
-/// not understand passes.
+/// Whether no value of one column can pass all of these tests. Exact for what it finds; what it
+/// does not understand passes.
 pub(super) fn contradict(tests: &[Test<'_>]) -> bool {
     let passes = |value: &Constant| tests.iter().all(|test| passes(test, value));
     let wants_null = tests.iter().any(|test| matches!(test, Test::IsNull));

@@ -18,6 +18,10 @@ pub(super) fn cost(node: &Node) -> u64 {
             let body = cost(&r#loop.body).saturating_add(1);
             cost(&r#loop.list).saturating_add(body.saturating_mul(LOOP_ITEMS))
         }
+        Node::Choose(parts) => {
+            let [condition, then, otherwise] = parts.as_ref();
+            cost(condition).saturating_add(cost(then).max(cost(otherwise)))
+        }
         Node::Constant(_) | Node::RowIsNull(_) | Node::Variable(_) => 1,
         Node::Column(_) | Node::Fact(_) => 2,
         // A path reads the document again.

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 
 use super::{
-    LABEL_OF_INDEX, TEXT_BYTES_MAX, arithmetic,
+    TEXT_BYTES_MAX, arithmetic,
     facts::Facts,
     failure::Failure,
-    instant, json,
+    instant,
     part::part,
+    path::{field, has},
     program::{Case, Column, Comparison, Constant, Fact, Loop, Node, Root, Search, Set},
     value::{Budget, Kind, Value, order, same},
 };
@@ -335,40 +336,6 @@ fn constant_value(constant: &Constant) -> Value<'_> {
         Constant::Text(text) => borrowed(text),
         Constant::Time(time) => Value::Time(*time),
         Constant::Duration(length) => Value::Duration(*length),
-    }
-}
-
-/// What is not there, and every part of what is no object or list, is null, as in Postgres.
-fn field<'a>(base: &Value<'a>, key: &Value<'a>) -> Evaluated<'a> {
-    let operator = LABEL_OF_INDEX;
-    if key.is_null() {
-        return Err(Failure::Null { operator });
-    }
-    let item = match (base, key) {
-        (Value::Object(object), Value::Text(key)) => {
-            let raw = json::field(object, key)?;
-            return raw.map_or(Ok(Value::Null), |raw| Value::decode(raw, Kind::Json));
-        }
-        (Value::Labels(labels), Value::Text(key)) => labels.get(key.as_ref()).map(|l| borrowed(l)),
-        (Value::Array(..) | Value::Names(_) | Value::Items(_), Value::Number(at)) => {
-            let at: usize = at
-                .to_scale(0)
-                .and_then(|text| text.parse().ok())
-                .ok_or(Failure::Mismatch { operator })?;
-            base.items()?.unwrap_or_default().into_iter().nth(at)
-        }
-        (Value::Object(_) | Value::Labels(_) | Value::Array(..), _)
-        | (Value::Names(_) | Value::Items(_), _) => return Err(Failure::Mismatch { operator }),
-        _ => None,
-    };
-    Ok(item.unwrap_or(Value::Null))
-}
-
-fn has(base: &Value<'_>, key: &Value<'_>) -> Result<bool, Failure> {
-    match (base, key) {
-        (Value::Object(object), Value::Text(key)) => Ok(json::field(object, key)?.is_some()),
-        (Value::Labels(labels), Value::Text(key)) => Ok(labels.contains_key(key.as_ref())),
-        _ => Ok(false),
     }
 }
 

@@ -5,19 +5,20 @@
 //! column's type. Judging (`evaluate`) walks that form over the [`Facts`] of one event; a row stays
 //! the JSON text that the trigger wrote, and a column is decoded when it is looked at.
 //!
-//! What is guaranteed: neither [`Expression::compile`] nor [`Expression::evaluate`] panics, whatever
-//! the text and the rows; both end, within the limits below; and no message holds a row's value.
-//! docs/EXPRESSIONS.md is the language as its authors know it.
+//! What is guaranteed: neither [`Expression::compile`] nor [`Expression::evaluate`] panics,
+//! whatever the text and the rows; both end, within the limits below; and no message holds a row's
+//! value. docs/EXPRESSIONS.md is the language as its authors know it.
 //!
 //! # The meaning, where CEL leaves a choice
 //!
-//! - A field of an absent row (`old` of a create, `new` of a delete), a key that JSON does not have,
-//!   and everything of a `subscription` that is not given, is null.
+//! - A field of an absent row (`old` of a create, `new` of a delete), a key that JSON does not
+//!   have, and everything of a `subscription` that is not given, is null.
 //! - `==` and `!=` take null as a value and never fail; values of different kinds are not the same.
 //!   Every other operator fails on null. `true || fails` is true and `false && fails` is false.
-//! - Integers, `numeric` and the numbers of JSON are exact; a sum of integers that leaves their range
-//!   is not an error. Whole numbers are divided without fraction, others to [`QUOTIENT_DIGITS`] digits
-//!   behind the point. `real` and `double precision` are IEEE doubles, ordered as in Postgres.
+//! - Integers, `numeric` and the numbers of JSON are exact; a sum of integers that leaves their
+//!   range is not an error. Whole numbers are divided without fraction, others to
+//!   [`QUOTIENT_DIGITS`] digits behind the point. `real` and `double precision` are IEEE doubles,
+//!   ordered as in Postgres.
 //! - `timestamp` and `date` are read as UTC. A day is 24 hours; an `interval` with months fails.
 //! - Text is compared and ordered by code points.
 
@@ -26,6 +27,7 @@ mod check;
 mod conjunct;
 mod cost;
 mod evaluate;
+mod exact;
 mod facts;
 mod failure;
 mod fold;
@@ -35,6 +37,7 @@ mod kinds;
 mod number;
 mod parse;
 mod part;
+mod path;
 mod probe;
 mod problem;
 mod program;
@@ -64,7 +67,7 @@ pub const SOURCE_BYTES_MAX: usize = 4 * 1024;
 /// Levels of brackets and operators in an expression.
 pub const SOURCE_DEPTH_MAX: usize = 32;
 /// The cost of an expression; see [`Expression::cost`].
-pub const COST_MAX: u64 = 100_000;
+pub const COST_MAX: u64 = 250_000;
 /// Bytes of a compiled pattern of `matches`.
 pub const REGEX_BYTES_MAX: usize = 256 * 1024;
 /// Items of a list, or keys of an object, that an evaluation looks through.
@@ -81,9 +84,6 @@ pub const QUOTIENT_DIGITS: u16 = 20;
 pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
 /// Characters of a value that [`Expression::values`] gives.
 pub const VALUE_SHOWN_CHARS_MAX: usize = 200;
-
-/// How `base[key]` is called in failures.
-const LABEL_OF_INDEX: &str = "[...]";
 
 /// A checked, compiled expression. Cheap to clone.
 #[derive(Clone)]
@@ -105,8 +105,8 @@ impl Expression {
     ///
     /// # Errors
     ///
-    /// All that is wrong with it, in the order of its text: syntax, limits, names that the scope does
-    /// not have, types that don't fit together, a result that is not true or false.
+    /// All that is wrong with it, in the order of its text: syntax, limits, names that the scope
+    /// does not have, types that don't fit together, a result that is not true or false.
     pub fn compile(source: &str, scope: &Scope) -> Result<Self, Vec<Problem>> {
         let parsed = parse::parse(source)?;
         let root = check::check(&parsed.tree, &parsed.places, scope)?;
@@ -149,8 +149,9 @@ impl Expression {
     }
 
     /// The names that the expression looks at, with their values as JSON text of at most
-    /// [`VALUE_SHOWN_CHARS_MAX`] characters (a longer one ends in `…`), for records and explanations:
-    /// `("row.amount", "250.00")`. Hidden columns can't be among them. What can't be read is left out.
+    /// [`VALUE_SHOWN_CHARS_MAX`] characters (a longer one ends in `…`), for records and
+    /// explanations: `("row.amount", "250.00")`. Hidden columns can't be among them. What can't be
+    /// read is left out.
     #[must_use]
     pub fn values(&self, facts: &Facts<'_>) -> Vec<(String, String)> {
         let env = Env::new(facts);
@@ -174,8 +175,8 @@ impl Expression {
         self.0.cost
     }
 
-    /// `Some(false)` if no row can make it true, `Some(true)` if every row does that has the columns it
-    /// was checked against; `None` if that is not plain to see.
+    /// `Some(false)` if no row can make it true, `Some(true)` if every row does that has the
+    /// columns it was checked against; `None` if that is not plain to see.
     #[must_use]
     pub fn constant(&self) -> Option<bool> {
         self.0.constant

@@ -2,9 +2,9 @@
 
 use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
 
-use bigdecimal::{BigDecimal, Zero, num_bigint::BigInt};
+use bigdecimal::{BigDecimal, num_bigint::BigInt};
 
-use super::{NUMBER_DIGITS_MAX, QUOTIENT_DIGITS, failure::Failure};
+use super::{NUMBER_DIGITS_MAX, failure::Failure};
 
 /// Digits of a number that is kept in a machine word.
 const SMALL_DIGITS_MAX: usize = 18;
@@ -25,7 +25,7 @@ pub(super) enum Number {
     NaN,
 }
 
-const TOO_LARGE: Failure = Failure::OutOfRange { what: "a number" };
+pub(super) const TOO_LARGE: Failure = Failure::OutOfRange { what: "a number" };
 
 impl Number {
     pub(super) fn int(value: i64) -> Self {
@@ -81,8 +81,8 @@ impl Number {
         Some(value.fractional_digit_count().max(0))
     }
 
-    /// With exactly `scale` digits behind the point, as `numeric(p, scale)` is spelled; `None` if it
-    /// has more.
+    /// With exactly `scale` digits behind the point, as `numeric(p, scale)` is spelled; `None` if
+    /// it has more.
     pub(super) fn to_scale(&self, scale: u16) -> Option<String> {
         let scale = i64::from(scale);
         if self.fraction_digits()? > scale {
@@ -91,84 +91,7 @@ impl Number {
         Some(self.big()?.with_scale(scale).to_plain_string())
     }
 
-    pub(super) fn negate(&self) -> Result<Self, Failure> {
-        Self::int(0).subtract(self)
-    }
-
-    pub(super) fn add(&self, other: &Self) -> Result<Self, Failure> {
-        if let Some((a, b, scale)) = aligned(self, other)
-            && let Some(sum) = a.checked_add(b).and_then(|sum| small(sum, scale))
-        {
-            return Ok(sum);
-        }
-        Self::bounded(self.finite()? + other.finite()?)
-    }
-
-    pub(super) fn subtract(&self, other: &Self) -> Result<Self, Failure> {
-        if let Some((a, b, scale)) = aligned(self, other)
-            && let Some(difference) = a.checked_sub(b).and_then(|sum| small(sum, scale))
-        {
-            return Ok(difference);
-        }
-        Self::bounded(self.finite()? - other.finite()?)
-    }
-
-    pub(super) fn multiply(&self, other: &Self) -> Result<Self, Failure> {
-        if let (
-            Self::Small { digits, scale },
-            Self::Small {
-                digits: by,
-                scale: by_scale,
-            },
-        ) = (self, other)
-            && let Some(product) = small(i128::from(*digits) * i128::from(*by), scale + by_scale)
-        {
-            return Ok(product);
-        }
-        Self::bounded(self.finite()? * other.finite()?)
-    }
-
-    /// The quotient, to [`QUOTIENT_DIGITS`] digits behind the point, halves away from zero.
-    pub(super) fn divide(&self, by: &Self) -> Result<Self, Failure> {
-        let (a, b) = self.whole(by)?;
-        let shifted = a * BigInt::from(10).pow(u32::from(QUOTIENT_DIGITS));
-        let twice: BigInt = shifted * 2;
-        let half = if twice.sign() == b.sign() {
-            b.clone()
-        } else {
-            -b.clone()
-        };
-        let quotient = (twice + half) / (b * 2);
-        Self::bounded(BigDecimal::from_bigint(quotient, QUOTIENT_DIGITS.into()).normalized())
-    }
-
-    /// The quotient of whole numbers without its fraction.
-    pub(super) fn divide_whole(&self, by: &Self) -> Result<Self, Failure> {
-        let (a, b) = self.whole(by)?;
-        Self::bounded(BigDecimal::from_bigint(a / b, 0))
-    }
-
-    /// What is left of a division without fraction; it has the sign of the number that is divided.
-    pub(super) fn remainder(&self, by: &Self) -> Result<Self, Failure> {
-        let scale = self.scale().max(by.scale());
-        let (a, b) = self.whole(by)?;
-        Self::bounded(BigDecimal::from_bigint(a % b, scale))
-    }
-
-    /// Both as whole numbers, times the same power of ten; the second is not zero.
-    fn whole(&self, by: &Self) -> Result<(BigInt, BigInt), Failure> {
-        let scale = self.scale().max(by.scale());
-        let whole = |number: &Self| -> Result<BigInt, Failure> {
-            Ok(number.finite()?.with_scale(scale).into_bigint_and_scale().0)
-        };
-        let (a, b) = (whole(self)?, whole(by)?);
-        if b.is_zero() {
-            return Err(Failure::DivisionByZero);
-        }
-        Ok((a, b))
-    }
-
-    fn scale(&self) -> i64 {
+    pub(super) fn scale(&self) -> i64 {
         match self {
             Self::Small { scale, .. } => i64::from(*scale),
             Self::Big(big) => big.fractional_digit_count(),
@@ -186,11 +109,11 @@ impl Number {
         }
     }
 
-    fn finite(&self) -> Result<BigDecimal, Failure> {
+    pub(super) fn finite(&self) -> Result<BigDecimal, Failure> {
         self.big().ok_or(TOO_LARGE)
     }
 
-    fn bounded(value: BigDecimal) -> Result<Self, Failure> {
+    pub(super) fn bounded(value: BigDecimal) -> Result<Self, Failure> {
         let limit = NUMBER_DIGITS_MAX as i64;
         let scale = value.fractional_digit_count();
         let digits = i64::try_from(value.digits()).unwrap_or(i64::MAX);
@@ -241,7 +164,7 @@ fn parse_small(text: &str) -> Option<Number> {
 }
 
 /// `value / 10^scale` if it fits in a machine word, perhaps without trailing zeros.
-fn small(mut value: i128, mut scale: u8) -> Option<Number> {
+pub(super) fn small(mut value: i128, mut scale: u8) -> Option<Number> {
     while usize::from(scale) > SMALL_DIGITS_MAX && value % 10 == 0 {
         value /= 10;
         scale -= 1;
@@ -254,7 +177,7 @@ fn small(mut value: i128, mut scale: u8) -> Option<Number> {
 }
 
 /// Two small numbers with the same scale. It can't overflow: 19 digits times 18 fit in 38.
-fn aligned(a: &Number, b: &Number) -> Option<(i128, i128, u8)> {
+pub(super) fn aligned(a: &Number, b: &Number) -> Option<(i128, i128, u8)> {
     let (
         Number::Small { digits: a, scale },
         Number::Small {
@@ -373,52 +296,6 @@ mod tests {
         for text in ["", "-", ".", "1.2.3", "abc", "1e", "--1", "0x10", "1 "] {
             assert_eq!(Number::parse(text), None, "{text}");
         }
-        let large = number(&"9".repeat(600));
-        assert_eq!(large.multiply(&large), Err(TOO_LARGE));
-        assert_eq!(number("NaN").add(&number("1")), Err(TOO_LARGE));
-    }
-
-    #[test]
-    fn arithmetic_is_exact() {
-        let text = |number: Result<Number, Failure>| number.unwrap().to_string();
-        assert_eq!(text(number("0.1").add(&number("0.2"))), "0.3");
-        assert_eq!(
-            text(number("9223372036854775807").add(&number("1"))),
-            "9223372036854775808"
-        );
-        assert_eq!(
-            text(number("999999999999999999").multiply(&number("999999999999999999"))),
-            "999999999999999998000000000000000001"
-        );
-        assert_eq!(
-            text(number("-9223372036854775808").negate()),
-            "9223372036854775808"
-        );
-        assert_eq!(text(number("5").subtract(&number("7.25"))), "-2.25");
-    }
-
-    #[test]
-    fn quotients_are_rounded_to_a_stated_scale() {
-        let text = |number: Result<Number, Failure>| number.unwrap().to_string();
-        assert_eq!(
-            text(number("1").divide(&number("3"))),
-            "0.33333333333333333333"
-        );
-        assert_eq!(
-            text(number("-2").divide(&number("3"))),
-            "-0.66666666666666666667"
-        );
-        assert_eq!(
-            text(number("2").divide(&number("-3"))),
-            "-0.66666666666666666667"
-        );
-        assert_eq!(text(number("7.5").divide(&number("2.5"))), "3");
-        assert_eq!(text(number("-7").divide_whole(&number("2"))), "-3");
-        assert_eq!(text(number("-7").remainder(&number("2"))), "-1");
-        assert_eq!(text(number("7.5").remainder(&number("2"))), "1.5");
-        let zero = Err(Failure::DivisionByZero);
-        assert_eq!(number("1").divide(&number("0.00")), zero);
-        assert_eq!(number("1").remainder(&number("0")), zero);
     }
 
     #[test]

@@ -237,6 +237,7 @@ fn syntax_problem(source: &str, error: &cel::ParseError) -> Problem {
             "invalid int literal" => {
                 "for a whole number of more than 18 digits write `.0` behind it"
             }
+            "invalid double literal" => "a literal is less than 1e308; write one of fewer digits",
             "argument must be a simple name" => "as in `changed.exists(c, c == 'status')`",
             "unexpected character" if source[offset..].starts_with(['=', '&', '|']) => {
                 "the operators are `==`, `&&` and `||`"

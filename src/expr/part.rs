@@ -24,8 +24,8 @@ pub(super) const PARTS: &[(&str, Part)] = &[
 ];
 
 /// A part of a time in a time zone, or a duration as whole hours, minutes, seconds or milliseconds.
-/// Months, days of the month, of the week and of the year count from 0 (January, the first, Sunday);
-/// the date counts from 1.
+/// Months, days of the month, of the week and of the year count from 0 (January, the first,
+/// Sunday); the date counts from 1.
 pub(super) fn part<'a>(part: Part, value: &Value<'_>, zone: Tz) -> Result<Value<'a>, Failure> {
     let operator = PARTS
         .iter()

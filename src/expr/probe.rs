@@ -42,8 +42,8 @@ const ROWS: [&str; 4] = [
     r#"{"doc":[[[[{"a":"\u0000","a":2}]]]],"id":true,"at":"294276-12-31T23:59:59.999999+00:00"}"#,
 ];
 
-/// Compiles `bytes`, if they are text, and judges what compiled over odd rows. It returns whether they
-/// compiled; what it must never do is panic.
+/// Compiles `bytes`, if they are text, and judges what compiled over odd rows. It returns whether
+/// they compiled; what it must never do is panic.
 #[must_use]
 pub fn probe(bytes: &[u8]) -> bool {
     let Ok(source) = std::str::from_utf8(bytes) else {

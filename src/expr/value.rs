@@ -326,6 +326,8 @@ mod tests {
         );
         assert!(same_json(&deep(5000), &deep(5000)).is_err());
         let wide = format!("[{}1]", "1,".repeat(LIST_ITEMS_MAX - 1));
+        assert_eq!(same_json(&wide, &wide), Ok(true));
+        let wide = format!("[{wide},{wide},{wide}]");
         assert_eq!(same_json(&wide, &wide), Err(Failure::TooManySteps));
     }
 

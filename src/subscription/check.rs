@@ -2,11 +2,14 @@
 
 use std::{fmt, time::Duration};
 
+use url::Url;
+
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
-    nearest::did_you_mean,
-    sink::{AddressGuard, SigningSecret, check_url},
-    subscription::model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    digest::schedule::Schedule,
+    nearest::{did_you_mean, nearest},
+    sink::{AddressGuard, MailSettings, SigningSecret, check_email, check_url},
+    subscription::model::{Mode, SecretSpec, SinkSpec, SubscriptionSpec},
 };
 
 /// The longest name of a subscription, in characters.
@@ -33,6 +36,9 @@ pub struct SpecProblem {
     pub pointer: String,
     /// What is wrong and what to do.
     pub message: String,
+    /// Line and column inside the text at `pointer`, counted from 1, if the problem has a place
+    /// there.
+    pub within: Option<(usize, usize)>,
 }
 
 impl SpecProblem {
@@ -41,23 +47,42 @@ impl SpecProblem {
         Self {
             pointer: pointer.into(),
             message: message.into(),
+            within: None,
+        }
+    }
+
+    /// Adds the place inside the text at the pointer: line and column, counted from 1.
+    #[must_use]
+    pub fn within(mut self, line: usize, column: usize) -> Self {
+        self.within = Some((line, column));
+        self
+    }
+
+    /// The message with the place inside the text, if there is one.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self.within {
+            Some((line, column)) => format!("line {line}, column {column}: {}", self.message),
+            None => self.message.clone(),
         }
     }
 }
 
 impl fmt::Display for SpecProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.pointer, self.message)
+        write!(f, "{}: {}", self.pointer, self.text())
     }
 }
 
 /// Everything that is wrong with `spec` as far as it shows without the database; empty if nothing.
+/// `mail` is `None` if the operator named no mail server.
 #[must_use]
 pub fn check(
     name: &str,
     spec: &SubscriptionSpec,
     catalog: &Catalog,
     guard: &AddressGuard,
+    mail: Option<&MailSettings>,
 ) -> Vec<SpecProblem> {
     let mut problems = Vec::new();
     check_name(name, &mut problems);
@@ -65,7 +90,17 @@ pub fn check(
     check_object_keys(spec, catalog, &mut problems);
     check_labels(spec, &mut problems);
     check_schedule(&spec.retry.schedule, &mut problems);
-    check_sink(&spec.sink, guard, &mut problems);
+    check_first_wait(spec, &mut problems);
+    check_digest(spec, &mut problems);
+    match &spec.sink {
+        SinkSpec::Webhook { url, secret } => {
+            check_webhook(url, secret.as_ref(), guard, &mut problems);
+        }
+        SinkSpec::Email(email) => {
+            let found = check_email(email, spec.mode.as_str(), mail).into_iter();
+            problems.extend(found.map(|(pointer, message)| SpecProblem::new(pointer, message)));
+        }
+    }
     problems
 }
 
@@ -113,21 +148,33 @@ fn check_patterns(spec: &SubscriptionSpec, catalog: &Catalog, problems: &mut Vec
     let event_types: Vec<String> = catalog.event_types().collect();
     let event_types: Vec<&str> = event_types.iter().map(String::as_str).collect();
     let object_types: Vec<&str> = catalog.object_types.keys().map(String::as_str).collect();
-    check_known("event", &spec.event_types, &event_types, problems);
-    check_known("object", &spec.object_types, &object_types, problems);
+    for (kind, patterns, known) in [
+        ("event", &spec.event_types, &event_types),
+        ("object", &spec.object_types, &object_types),
+    ] {
+        if patterns.len() > PATTERNS_MAX {
+            problems.push(SpecProblem::new(
+                format!("/{kind}_types"),
+                format!(
+                    "{} entries; the limit is {PATTERNS_MAX}, and `*` stands for many",
+                    patterns.len()
+                ),
+            ));
+        } else {
+            check_known("", kind, patterns, known, problems);
+        }
+    }
 }
 
-fn check_known(kind: &str, patterns: &[String], known: &[&str], problems: &mut Vec<SpecProblem>) {
-    if patterns.len() > PATTERNS_MAX {
-        problems.push(SpecProblem::new(
-            format!("/{kind}_types"),
-            format!(
-                "{} entries; the limit is {PATTERNS_MAX}, and `*` stands for many",
-                patterns.len()
-            ),
-        ));
-        return;
-    }
+/// Refuses patterns that match none of the `known` types; `around` is the pointer of what the list
+/// `event_types` or `object_types` is in.
+pub(crate) fn check_known(
+    around: &str,
+    kind: &str,
+    patterns: &[String],
+    known: &[&str],
+    problems: &mut Vec<SpecProblem>,
+) {
     for (index, pattern) in patterns.iter().enumerate() {
         if known.iter().any(|name| name_matches(pattern, name)) {
             continue;
@@ -137,11 +184,25 @@ fn check_known(kind: &str, patterns: &[String], known: &[&str], problems: &mut V
         } else {
             format!("the catalogue has no {kind} type `{pattern}`")
         };
-        let hint = did_you_mean(pattern, known.iter().copied());
+        let hint = pattern_hint(pattern, known);
         problems.push(SpecProblem::new(
-            format!("/{kind}_types/{index}"),
+            format!("{around}/{kind}_types/{index}"),
             what + &hint,
         ));
+    }
+}
+
+/// The name that was meant; of `sales.ordr.*` the pattern `sales.order.*`.
+fn pattern_hint(pattern: &str, known: &[&str]) -> String {
+    let Some(start) = pattern.strip_suffix(".*") else {
+        return did_you_mean(pattern, known.iter().copied());
+    };
+    let starts = known
+        .iter()
+        .flat_map(|name| name.match_indices('.').map(|(at, _)| &name[..at]));
+    match nearest(start, starts) {
+        Some(near) => format!("; did you mean `{near}.*`?"),
+        None => String::new(),
     }
 }
 
@@ -261,8 +322,46 @@ fn check_schedule(schedule: &[Duration], problems: &mut Vec<SpecProblem>) {
     }
 }
 
-fn check_sink(sink: &SinkSpec, guard: &AddressGuard, problems: &mut Vec<SpecProblem>) {
-    let SinkSpec::Webhook { url, secret } = sink;
+/// A delayed delivery is due when the synchronous ones of its event are tried, and at no other time.
+fn check_first_wait(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
+    if spec.mode == Mode::SynchronousDelayed && !spec.retry.first_wait().is_zero() {
+        problems.push(SpecProblem::new(
+            "/retry/schedule/0",
+            "in the mode `synchronous_delayed` the first attempt is made when the synchronous \
+             subscribers were tried; write \"0s\"",
+        ));
+    }
+}
+
+fn check_digest(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
+    let only_batch = "only the mode `batch` has digests: leave it out, or set `mode` to `batch`";
+    match (spec.mode, &spec.schedule) {
+        (Mode::Batch, None) => problems.push(SpecProblem::new(
+            "/schedule",
+            "the mode `batch` needs to know when a digest leaves: give at least one of `cron`, \
+             `max_items` and `max_wait`, such as { cron = \"0 8 * * mon-fri\", time_zone = \
+             \"Europe/Berlin\" }",
+        )),
+        (Mode::Batch, Some(schedule)) => {
+            let found = Schedule::compile(schedule).err().unwrap_or_default();
+            problems.extend(found.into_iter().map(|(pointer, message)| {
+                SpecProblem::new(format!("/schedule{pointer}"), message)
+            }));
+        }
+        (_, Some(_)) => problems.push(SpecProblem::new("/schedule", only_batch)),
+        (_, None) => {}
+    }
+    if spec.mode != Mode::Batch && spec.condense.is_some() {
+        problems.push(SpecProblem::new("/condense", only_batch));
+    }
+}
+
+fn check_webhook(
+    url: &Url,
+    secret: Option<&SecretSpec>,
+    guard: &AddressGuard,
+    problems: &mut Vec<SpecProblem>,
+) {
     if let Err(refusal) = check_url(url, guard) {
         problems.push(SpecProblem::new("/sink/url", refusal.to_string()));
     }

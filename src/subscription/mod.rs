@@ -5,5 +5,6 @@ mod key_text;
 pub mod model;
 pub mod register;
 pub mod secret;
+pub mod selection;
 pub mod state;
 pub mod store;

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod constraints;
+mod event_types;
 mod events;
+mod filters;
 mod harness;
 mod idempotency;
 mod key_texts;

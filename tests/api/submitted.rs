@@ -444,6 +444,10 @@ async fn rings(api: &Api, id: &str, asleep: bool) -> bool {
         duplicates(&submit_list(api, &[event(id, 1)]).await),
         [false]
     );
+    // The request keeps nothing of the lock.
+    let held = "select count(*)::text as text from pg_locks where locktype = 'advisory' \
+                and database = (select oid from pg_database where datname = current_database())";
+    assert_eq!(texts(api, held), [u8::from(asleep).to_string()]);
     // A notification that was sent comes with the answer to the next statement.
     sql_query("select 1").execute(&mut reader).unwrap();
     reader.notifications_iter().count() == 1
@@ -454,8 +458,6 @@ async fn only_a_reader_that_sleeps_is_rung() {
     let api = start();
     assert!(!rings(&api, "1", false).await);
     assert!(rings(&api, "2", true).await);
-    let held = "select count(*)::text as text from pg_locks where locktype = 'advisory'";
-    assert_eq!(texts(&api, held), ["0"]);
     execute(
         &api.database.url,
         &format!(

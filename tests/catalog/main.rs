@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod applied;
+mod events;
+mod mutated;
 mod refused;
 mod subscriptions;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;
 
 use std::sync::Arc;
 

@@ -46,7 +46,7 @@ fn rows(database: &TestDatabase) -> Vec<Row> {
 }
 
 /// Registers what the API would.
-fn register_api(database: &TestDatabase, name: &str, json: &str) {
+pub(crate) fn register_api(database: &TestDatabase, name: &str, json: &str) {
     let mut connection = database.connect();
     let catalog = Catalog::load(&mut connection).unwrap();
     let registration = Registration {
@@ -152,15 +152,18 @@ async fn subscriptions_of_the_api_are_left_alone_and_keep_their_names() {
 
     // WHEN the object type that it names goes
     let start = SHOP_TOML.find("[object_type.\"shop.stock\"]").unwrap();
-    let (_, text) = applied(&database, &SHOP_TOML[..start]).await;
+    let refused = apply_text(&database, &SHOP_TOML[..start])
+        .await
+        .unwrap_err();
 
-    // THEN that is a warning, and the subscription stays as it is
-    assert!(
-        text.contains(
-            "warning: subscriptions of the API name what is removed and will not be told of it any \
-             more: `erp`\n"
-        ),
-        "{text}"
+    // THEN that is refused with the subscription's name, and nothing is changed
+    assert_eq!(
+        problem_lines(&refused),
+        [
+            "m.toml:3:12: `shop.stock.updated` would go, and the subscription `erp` uses it: it \
+             names `shop.stock.updated` (keep it in the folder, or change or remove what uses it \
+             first, through the API)"
+        ]
     );
     assert_eq!(rows(&database), before);
 }

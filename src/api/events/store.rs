@@ -106,8 +106,9 @@ pub(super) struct DeliveryRow {
     pub(super) subscription_name: String,
     #[diesel(sql_type = Text)]
     pub(super) state: String,
-    #[diesel(sql_type = BigInt)]
-    pub(super) sequence: i64,
+    /// None: it was suppressed or held before it could have one.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) sequence: Option<i64>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(super) due_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]

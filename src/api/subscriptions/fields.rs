@@ -3,14 +3,12 @@
 use serde_json::{Map, Value, value::RawValue};
 use url::Url;
 
-use super::super::{input::Fields, problem::Problem};
-use crate::{
-    nearest::did_you_mean,
-    subscription::{
-        model::SubscriptionSpec,
-        register::{SpecProblem, pointer_part},
-    },
+use super::super::{
+    fields::{name_take, spec_of},
+    input::Fields,
+    problem::Problem,
 };
+use crate::subscription::{model::SubscriptionSpec, register::SpecProblem};
 
 /// The states that a caller may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,14 +19,7 @@ pub(super) enum StateAsked {
 
 /// Reads the body of a registration: the specification and `name`.
 pub(super) fn registration_read(mut fields: Fields) -> Result<(String, SubscriptionSpec), Problem> {
-    let name = match fields
-        .remove("name")
-        .map(|name| serde_json::from_str(name.get()))
-    {
-        Some(Ok(name)) => Ok(name),
-        Some(Err(_)) => Err(SpecProblem::new("/name", "a text is expected")),
-        None => Err(SpecProblem::new("/name", "this field is missing")),
-    };
+    let name = name_take(&mut fields);
     match (name, spec_read(&fields)) {
         (Ok(name), Ok(spec)) => Ok((name, spec)),
         (name, spec) => Err(Problem::of_body(
@@ -119,28 +110,7 @@ fn spec_read(fields: &Fields) -> Result<SubscriptionSpec, SpecProblem> {
     if let Some(problem) = fields.get("sink").and_then(|sink| sink_problem(sink)) {
         return Err(problem);
     }
-    let text = serde_json::to_string(fields)
-        .map_err(|_| SpecProblem::new("", "the fields can't be read"))?;
-    let mut input = serde_json::Deserializer::from_str(&text);
-    serde_path_to_error::deserialize(&mut input).map_err(|error| {
-        let pointer: String = error.path().iter().map(pointer_segment).collect();
-        // Line and column would be those of `text`, which nobody has seen.
-        let text = error.inner().to_string();
-        let message = text
-            .rsplit_once(" at line ")
-            .map_or(text.as_str(), |(text, _)| text);
-        explained(pointer, message)
-    })
-}
-
-fn pointer_segment(segment: &serde_path_to_error::Segment) -> String {
-    use serde_path_to_error::Segment;
-    match segment {
-        Segment::Seq { index } => format!("/{index}"),
-        Segment::Map { key } => format!("/{}", pointer_part(key)),
-        Segment::Enum { variant } => format!("/{}", pointer_part(variant)),
-        Segment::Unknown => String::new(),
-    }
+    spec_of(fields)
 }
 
 fn sink_problem(sink: &RawValue) -> Option<SpecProblem> {
@@ -160,6 +130,9 @@ fn sink_problem(sink: &RawValue) -> Option<SpecProblem> {
         let text = "a text is expected: `whsec_` and base64; or leave it out and one is generated";
         return Some(SpecProblem::new("/sink/secret", text));
     }
+    if let Some(problem) = mail_problem(&sink) {
+        return Some(problem);
+    }
     match sink.get("url") {
         None => None,
         Some(Value::String(url)) => Url::parse(url).err().map(|error| {
@@ -173,29 +146,22 @@ fn sink_problem(sink: &RawValue) -> Option<SpecProblem> {
     }
 }
 
-/// Says serde's message in the API's words, with the field in the pointer and the nearest name.
-fn explained(mut pointer: String, message: &str) -> SpecProblem {
-    let names: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let [first, rest @ ..] = names.as_slice() else {
-        return SpecProblem::new(pointer, message);
-    };
-    if message.starts_with("missing field") {
-        pointer = format!("{pointer}/{}", pointer_part(first));
-        return SpecProblem::new(pointer, "this field is missing");
+/// A setting of a mail that is no text, or no list of texts.
+fn mail_problem(sink: &Map<String, Value>) -> Option<SpecProblem> {
+    if sink.get("kind").and_then(Value::as_str) != Some("email") {
+        return None;
     }
-    let (what, expected) = match message.split_once(", expected ") {
-        Some((_, expected)) if message.starts_with("unknown field") => {
-            let field = format!("/{}", pointer_part(first));
-            if !pointer.ends_with(&field) {
-                pointer += &field;
-            }
-            ("there is no such field".to_owned(), expected)
-        }
-        Some((_, expected)) if message.starts_with("unknown variant") => {
-            (format!("`{first}` is not known here"), expected)
-        }
-        _ => return SpecProblem::new(pointer, message),
-    };
-    let hint = did_you_mean(first, rest.iter().copied());
-    SpecProblem::new(pointer, format!("{what}; expected is {expected}{hint}"))
+    let problem = |name: &str, text: &str| Some(SpecProblem::new(format!("/sink/{name}"), text));
+    match sink.get("to") {
+        None => return problem("to", "this field is missing: a list of addresses"),
+        Some(Value::Array(to)) if to.iter().all(Value::is_string) => {}
+        Some(_) => return problem("to", "a list of addresses is expected, each a text"),
+    }
+    ["from", "reply_to", "subject", "template", "text", "html"]
+        .into_iter()
+        .find(|name| {
+            let value = sink.get(*name);
+            value.is_some_and(|value| !value.is_string() && !value.is_null())
+        })
+        .and_then(|name| problem(name, "a text is expected"))
 }

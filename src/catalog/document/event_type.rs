@@ -7,7 +7,6 @@ use crate::catalog::{
     entry::Entry,
     load::{Folder, Item},
     model::EventType,
-    names::{NAME_HELP, name_fault},
     problem::Problem,
 };
 
@@ -17,17 +16,13 @@ pub(super) fn read(entry: Entry<'_>, folder: &mut Folder) {
         folder.unread_types += 1;
         return;
     }
-    if let Some(fault) = name_fault(&entry.name) {
-        let problem = entry.problem("", fault).help(NAME_HELP);
-        folder.problems.push(problem);
-    }
     let Some(mut spec) = entry.read::<EventType>(&mut folder.problems) else {
         folder.unread_types += 1;
         return;
     };
     description(&entry, &spec.description, folder);
     // An empty list and none at all are the same to serde, and not to whoever wrote it.
-    if spec.on.is_empty() && entry.places.is_written("/on") {
+    if entry.places.is_written("/on") && !entry.places.is_written("/on/0") {
         let help = "name at least one of `create`, `update` and `delete`, or leave `on` out for \
                     all three";
         let problem = entry.problem("/on", "`on` names no operation").help(help);
@@ -53,9 +48,9 @@ fn schema_parse(entry: &Entry<'_>, spec: &mut EventType, folder: &mut Folder) ->
         }
         Err(error) => {
             let message = format!("`schema` is no JSON: {error}");
-            let place = entry
-                .places
-                .inside("/schema", text, error.line(), error.column());
+            let (line, column) = (error.line(), error.column());
+            let inside = entry.places.inside("/schema", text, line, column);
+            let place = inside.unwrap_or_else(|| entry.places.at("/schema"));
             let help = "write the JSON Schema as JSON in a text, or as a TOML table";
             folder
                 .problems

@@ -55,12 +55,12 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
         (
             "[objecttype.x]\n",
             "m.toml:1:2: `objecttype` is not known (did you mean `object_type`? expected one of \
-             `namespace`, `object_type`, `subscription`)",
+             `namespace`, `object_type`, `event_type`, `constraint`, `subscription`)",
         ),
         (
-            "[constraint.x]\n",
-            "m.toml:1:2: `constraint` is not known (expected one of `namespace`, `object_type`, \
-             `subscription`)",
+            "[constraints.x]\n",
+            "m.toml:1:2: `constraints` is not known (did you mean `constraint`? expected one of \
+             `namespace`, `object_type`, `event_type`, `constraint`, `subscription`)",
         ),
         (
             "namespace = 3\n",
@@ -124,7 +124,7 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
             "[subscription.erp]\nmode = \"synchronus\"\nsink = { kind = \"webhook\", url = \
              \"https://e.example.com\" }\n",
             "m.toml:2:8: `synchronus` is not a value of `mode` (did you mean `synchronous`? \
-             expected `synchronous`)",
+             expected one of `synchronous`, `synchronous_delayed`, `batch`)",
         ),
         (
             &format!("[subscription.erp]\n{webhook}\n"),
@@ -162,10 +162,57 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
              = [{ id = 42 }], the key columns of each object with their values)",
         ),
         (
-            &format!("[subscription.erp]\n{subscription}\nfilter = \"a\"\n"),
-            "m.toml:4:1: `filter` is not a setting of [subscription.erp] (expected one of \
-             `event_types`, `object_types`, `object_keys`, `mode`, `labels`, `sink`, `retry`, \
-             `ordering`)",
+            &format!("[subscription.erp]\n{subscription}\nfiltre = \"a\"\n"),
+            "m.toml:4:1: `filtre` is not a setting of [subscription.erp] (did you mean `filter`? \
+             expected one of `event_types`, `object_types`, `object_keys`, `filter`, `mode`, \
+             `schedule`, `condense`, `labels`, `sink`, `retry`, `ordering`)",
+        ),
+        (
+            "[event_type.sales.order.released]\nobject_type = \"s.o\"\n",
+            "m.toml:1:19: [event_type.sales.order.released] is not a name with dots, but a table \
+             in a table (put the name in quotes: [event_type.\"sales.order.released\"])",
+        ),
+        (
+            "[event_type.\"s.o.released\"]\nobject_type = \"s.o\"\non = [\"updated\"]\n",
+            "m.toml:3:7: `updated` is not a value of `on` (did you mean `update`? expected one of \
+             `create`, `update`, `delete`)",
+        ),
+        (
+            "[event_type.\"s.o.released\"]\nobject_type = \"s.o\"\non = []\n",
+            "m.toml:3:6: `on` names no operation (name at least one of `create`, `update` and \
+             `delete`, or leave `on` out for all three)",
+        ),
+        (
+            "[event_type.\"s.o.released\"]\nschema = '''\n{\n  \"type\": objct\n}'''\n",
+            "m.toml:4:11: `schema` is no JSON: expected value at line 2 column 11 (write the JSON \
+             Schema as JSON in a text, or as a TOML table)",
+        ),
+        (
+            "[constraint.x]\ncondition = \"true\"\napplies_to = { labels = { a = \"b\" } }\n",
+            "m.toml:1:13: `otherwise` is missing in [constraint.x] (add otherwise = \"suppress\" \
+             or otherwise = \"hold\")",
+        ),
+        (
+            "[constraint.x]\notherwise = \"supress\"\napplies_to = {}\n",
+            "m.toml:2:13: `supress` is not a value of `otherwise` (did you mean `suppress`? \
+             expected one of `hold`, `suppress`)",
+        ),
+        (
+            "[constraint.x]\notherwise = \"suppress\"\napplies_to = {}\nwindow = { from = \
+             \"08:00\" }\n",
+            "m.toml:4:10: `to` is missing in `window` of [constraint.x] (add to = \"18:00\")",
+        ),
+        (
+            "[constraint.x]\notherwise = \"hold\"\napplies_to = {}\nhold_at_most = \"3 fortnights\"\n",
+            "m.toml:4:16: `3 fortnights` is not a duration such as `30m` or `12h`: unknown time \
+             unit \"fortnights\", supported units: ns, us/µs, ms, sec, min, hours, days, weeks, \
+             months, years (and few variations)",
+        ),
+        (
+            "[constraint.x]\notherwise = \"hold\"\napplies_to = { event_type = [\"*\"] }\n",
+            "m.toml:3:16: `event_type` is not a setting of `applies_to` of [constraint.x] (did you \
+             mean `event_types`? expected one of `event_types`, `object_types`, `subscriptions`, \
+             `labels`)",
         ),
     ] {
         assert_eq!(problems(text), [expected], "{text}");

@@ -53,6 +53,10 @@ pub struct Column {
     pub type_name: String,
     /// The type's OID.
     pub type_oid: u32,
+    /// As `type_name`; of a domain the type below it.
+    pub value_type: String,
+    /// `pg_type.typtype`: `b` base, `d` domain, `e` enum, `c` composite, `r` range.
+    pub type_kind: char,
     /// Whether it is declared not null.
     pub not_null: bool,
 }

@@ -12,6 +12,15 @@ select
                 'name', a.attname,
                 'type_name', format_type(a.atttypid, a.atttypmod),
                 'type_oid', a.atttypid::bigint,
+                'value_type', (
+                    with recursive below (oid, typmod) as (
+                        select a.atttypid, a.atttypmod
+                        union all
+                        select t.typbasetype, case t.typtypmod when -1 then b.typmod else t.typtypmod end
+                        from below b join pg_type t on t.oid = b.oid and t.typtype = 'd')
+                    select format_type(b.oid, b.typmod)
+                    from below b join pg_type t on t.oid = b.oid and t.typtype <> 'd'),
+                'type_kind', (select t.typtype from pg_type t where t.oid = a.atttypid),
                 'not_null', a.attnotnull) order by a.attnum)
             from pg_attribute a
             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'),

@@ -170,8 +170,8 @@ fn null_test(how: Comparison, node: Node) -> Node {
     }
 }
 
-/// The list as sorted constants, if it is made of texts or exact numbers only and what is looked for
-/// is read as such: a double is compared with each.
+/// The list as sorted constants, if it is made of texts or exact numbers only and what is looked
+/// for is read as such: a double is compared with each.
 fn set(item: &Type, list: &Node) -> Option<Set> {
     let Node::List(items) = list else {
         return None;

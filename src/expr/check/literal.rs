@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl Checker<'_> {
-    /// A literal in the type of what it is compared with. For an equality it must be a value that the
-    /// type has; for an order it need not be.
+    /// A literal in the type of what it is compared with. For an equality it must be a value that
+    /// the type has; for an order it need not be.
     pub(super) fn fit(&mut self, literal: Typed, to: &Type, is_equality: bool) -> Typed {
         let at = literal.at;
         match (&literal.node, to) {

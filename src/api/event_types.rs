@@ -1,0 +1,161 @@
+//! `/v1/event-types`: the standard event types, those that are written down, and the JSON Schema
+//! of each one's data.
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{
+    ApiState,
+    caller::Caller,
+    entries::{Resource, Shown, entries, entry, standard_problem},
+    fields::list_is_empty,
+    input::{Fields, Name, Parameters},
+    page::{NamePageRequest, Page},
+    problem::Problem,
+};
+use crate::{
+    auth::Action,
+    catalog::{
+        data_schema::data_schema,
+        edit::{Definition, EditError},
+        model::{Catalog, EventType, GAP_EVENT_TYPE, Operation, Verb},
+        plan::Kind,
+        shape::shape_read,
+    },
+    db::Connection,
+    subscription::register::SpecProblem,
+};
+
+/// The resource.
+pub(super) enum EventTypes {}
+
+impl Resource for EventTypes {
+    type Spec = EventType;
+    const KIND: Kind = Kind::EventType;
+    const PATH: &'static str = "/v1/event-types";
+
+    fn definition(spec: EventType) -> Definition {
+        Definition::EventType(spec)
+    }
+
+    fn fields_check(fields: &Fields) -> Option<SpecProblem> {
+        list_is_empty(fields, "on").then(|| {
+            let text = "name at least one of `create`, `update` and `delete`, or leave `on` out \
+                        for all three";
+            SpecProblem::new("/on", text)
+        })
+    }
+
+    fn name_check(connection: &mut Connection, name: &str) -> Result<(), Problem> {
+        if standard(&Catalog::load(connection)?, name).is_some() {
+            return Err(standard_problem(name));
+        }
+        Ok(())
+    }
+}
+
+/// A standard event type as it is shown; `None` if `name` is none.
+fn standard(catalog: &Catalog, name: &str) -> Option<Shown> {
+    let spec = if name == GAP_EVENT_TYPE {
+        json!({"description": "A change that could not be captured whole"})
+    } else {
+        let (object_type, verb) = catalog.standard_event(name)?;
+        json!({"object_type": object_type, "on": [operation(verb).as_str()]})
+    };
+    Some(Shown::standard(name.to_owned(), spec))
+}
+
+fn operation(verb: Verb) -> Operation {
+    match verb {
+        Verb::Created => Operation::Create,
+        Verb::Updated => Operation::Update,
+        Verb::Deleted => Operation::Delete,
+    }
+}
+
+/// By name, the standard ones among the others.
+pub(super) async fn list(
+    caller: Caller,
+    State(state): State<ApiState>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page<Shown>>, Problem> {
+    caller.may(Action::ReadCatalogue)?;
+    let parameters = Parameters::read(query.as_deref(), &["limit", "cursor"])?;
+    let page = NamePageRequest::read(&parameters)?;
+    let read = state.database.transaction(move |connection| {
+        let catalog = Catalog::load(connection)?;
+        let names = catalog.event_types();
+        let mut shown: Vec<Shown> = names.filter_map(|name| standard(&catalog, &name)).collect();
+        shown.extend(entries(connection, Kind::EventType)?);
+        shown.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok::<_, Problem>(shown)
+    });
+    Ok(Json(page.page(read.await?, |shown| &shown.name)))
+}
+
+pub(super) async fn show(
+    caller: Caller,
+    Name(name): Name,
+    State(state): State<ApiState>,
+) -> Result<Json<Shown>, Problem> {
+    caller.may(Action::ReadCatalogue)?;
+    let read = state.database.transaction(move |connection| {
+        match standard(&Catalog::load(connection)?, &name) {
+            Some(shown) => Ok(shown),
+            None => entry(connection, Kind::EventType, &name),
+        }
+    });
+    Ok(Json(read.await?))
+}
+
+/// The JSON Schema of the events' `data`.
+pub(super) async fn schema(
+    caller: Caller,
+    Name(name): Name,
+    State(state): State<ApiState>,
+) -> Result<Response, Problem> {
+    caller.may(Action::ReadCatalogue)?;
+    let read = state
+        .database
+        .transaction(move |connection| schema_of(connection, &name));
+    let schema = read.await?;
+    Ok((
+        [(header::CONTENT_TYPE, "application/schema+json")],
+        schema.to_string(),
+    )
+        .into_response())
+}
+
+fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> {
+    let catalog = Catalog::load(connection)?;
+    let kind = Kind::EventType;
+    let absent = || {
+        let name = name.to_owned();
+        Problem::from(EditError::Absent { kind, name })
+    };
+    let (object_type, operations) = match (catalog.standard_event(name), name) {
+        (_, GAP_EVENT_TYPE) => return Ok(crate::catalog::data_schema::gap_schema()),
+        (Some((object_type, verb)), _) => (object_type, vec![operation(verb)]),
+        (None, _) => {
+            let event_type = catalog.event_types.get(name).ok_or_else(absent)?;
+            match (&event_type.object_type, &event_type.schema) {
+                (Some(object_type), _) => (object_type.as_str(), event_type.operations().to_vec()),
+                (None, Some(schema)) => return Ok(schema.clone()),
+                (None, None) => return Err(absent()),
+            }
+        }
+    };
+    let spec = catalog.object_types.get(object_type).ok_or_else(absent)?;
+    let shapes = shape_read(connection, [&spec.table])?;
+    let columns = shapes
+        .tables
+        .get(&spec.table)
+        .map(|shape| shape.columns.as_slice());
+    let columns = columns.unwrap_or_default();
+    Ok(data_schema(name, object_type, spec, columns, &operations))
+}
