@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use crate::{
-    api::{ApiState, router},
+    api::{ApiState, SubmittedTypes, router},
     auth::AdminKey,
     capture::doorbell::Doorbell,
     clock::Clock,
@@ -172,6 +172,7 @@ impl Instance {
             guard: Arc::new(guard),
             mail: mail.map(Arc::new),
             admin_key: admin_key.as_ref().map(AdminKey::new),
+            submitted_types: SubmittedTypes::default(),
             limits,
             wake,
             readiness: readiness.clone(),

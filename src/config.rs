@@ -145,6 +145,13 @@ pub struct Limits {
     pub rotation_hours: u64,
     /// The largest request body of the API, in bytes.
     pub body_bytes_max: usize,
+    /// The largest event that is submitted to the API, in bytes.
+    pub event_bytes_max: usize,
+    /// Events that one request submits, at most.
+    pub events_per_request_max: usize,
+    /// How long the ids of submitted events are remembered, so that one that is sent again is
+    /// published once.
+    pub event_accepted_days: u32,
     /// How long stopping may take before requests under way are left to be sent again.
     pub drain_ms: u64,
 }
@@ -167,6 +174,9 @@ impl Default for Limits {
             change_retention_hours: 7 * 24,
             rotation_hours: 24,
             body_bytes_max: 1024 * 1024,
+            event_bytes_max: 256 * 1024,
+            events_per_request_max: 1_000,
+            event_accepted_days: 7,
             drain_ms: 10_000,
         }
     }
@@ -335,6 +345,9 @@ impl Limits {
             ("digest_part_items_max", self.digest_part_items_max as u64),
             ("rotation_hours", self.rotation_hours),
             ("body_bytes_max", self.body_bytes_max as u64),
+            ("event_bytes_max", self.event_bytes_max as u64),
+            ("events_per_request_max", self.events_per_request_max as u64),
+            ("event_accepted_days", u64::from(self.event_accepted_days)),
         ];
         for (name, value) in positive {
             if value == 0 {
@@ -366,6 +379,15 @@ impl Limits {
             (
                 self.senders_max <= self.deliveries_in_memory_max,
                 "limits.senders_max must not be larger than limits.deliveries_in_memory_max",
+            ),
+            (
+                self.event_accepted_days <= 3_650,
+                "limits.event_accepted_days must not be larger than 3650",
+            ),
+            (
+                self.event_bytes_max <= self.body_bytes_max,
+                "limits.event_bytes_max must not be larger than limits.body_bytes_max: a request \
+                 holds at least one event",
             ),
             (
                 self.change_retention_hours >= self.rotation_hours,

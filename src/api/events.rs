@@ -1,9 +1,14 @@
-//! `/v1/events`: what was published, and what became of it.
+//! `/v1/events`: submitting events, what was published, and what became of it.
 //!
 //! Events are answered as they were stored, byte for byte. A key of the role subscriber sees the
 //! events that are or were owed to its own subscriptions, and of their deliveries its own.
 
+mod attributes;
+mod data;
+mod request;
+mod schemas;
 mod store;
+pub(super) mod submit;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +29,8 @@ use super::{
     page::{Page, PageRequest},
     problem::Problem,
 };
+pub use schemas::SubmittedTypes;
+
 use crate::auth::Action;
 
 const PARAMETERS: [&str; 7] = [

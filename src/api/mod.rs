@@ -34,6 +34,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use constraints::Constraints;
 use event_types::EventTypes;
+pub use events::SubmittedTypes;
 pub use problem::Problem;
 
 use crate::{
@@ -62,6 +63,8 @@ pub struct ApiState {
     pub mail: Option<Arc<MailSettings>>,
     /// The bootstrap key, if there is one.
     pub admin_key: Option<AdminKey>,
+    /// The event types of submitted events.
+    pub submitted_types: SubmittedTypes,
     /// `body_bytes_max` bounds the bodies.
     pub limits: Limits,
     /// Rung after a commit that may have made deliveries due.
@@ -109,7 +112,7 @@ pub fn router(state: ApiState) -> Router {
                 .delete(entries::remove::<Constraints>),
         )
         .route("/v1/digests", get(digests::list))
-        .route("/v1/events", get(events::list))
+        .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))
         .fallback(layers::no_such_route)

@@ -106,7 +106,8 @@ fn event_types<'a>(
         Op::Update => (Verb::Updated, Operation::Update),
         Op::Delete => (Verb::Deleted, Operation::Delete),
         Op::Gap => return vec![target.gap()],
-        Op::Truncate => return Vec::new(),
+        // What the API accepted has no object type, and is made ready elsewhere.
+        Op::Truncate | Op::Event => return Vec::new(),
     };
     let mut found = vec![target.standard(verb)];
     let mut candidates = target

@@ -3,7 +3,7 @@
 //!
 //! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
 //! decides who is owed what and how each delivery is born, `written` makes rows and chains of that,
-//! [`store`] writes them.
+//! [`store`] writes them. [`submitted`] is what the API accepted instead of a change.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
@@ -14,6 +14,7 @@ pub mod facts;
 pub mod judge;
 pub mod plan;
 pub mod store;
+pub mod submitted;
 mod written;
 
 use std::{

@@ -1,9 +1,9 @@
 //! Upkeep: what has to be done now and then, and hurries nobody.
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, the
-//! deliveries of deleted subscriptions, old idempotency keys, and the counters of rates whose
-//! windows are long over. Each is a transaction of its own; one that fails does not stop the others
-//! and is tried again.
+//! deliveries of deleted subscriptions, old idempotency keys and ids of submitted events, and
+//! counters of rates whose windows are long over. Each is a transaction of its own; one that fails
+//! does not stop the others and is tried again.
 
 mod store;
 
@@ -30,7 +30,7 @@ const INTERVAL: Duration = Duration::from_secs(30);
 /// Deliveries of deleted subscriptions that one transaction cancels.
 const CANCELLED_MAX: i64 = 5_000;
 
-/// Counters of rates that one transaction forgets.
+/// Counters of rates, or ids of submitted events, that one transaction forgets.
 const FORGOTTEN_MAX: i64 = 10_000;
 
 /// How long an `Idempotency-Key` is remembered.
@@ -104,6 +104,19 @@ impl Upkeep {
             .await
     }
 
+    async fn submitted(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        let before = now - TimeDelta::days(self.limits.event_accepted_days.into());
+        self.database
+            .transaction(move |connection| {
+                Ok(store::event_accepted_prune(
+                    connection,
+                    before,
+                    FORGOTTEN_MAX,
+                )?)
+            })
+            .await
+    }
+
     async fn cancellations(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         self.database
             .transaction(move |connection| {
@@ -127,6 +140,7 @@ impl Stage for Upkeep {
             self.cancellations(now).await,
             self.forgetting(now).await,
             self.rates(now).await,
+            self.submitted(now).await,
         ];
         let (mut worked, mut failure) = (0, None);
         for result in done {

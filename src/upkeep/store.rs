@@ -38,3 +38,19 @@ pub(super) fn idempotency_prune(
         .bind::<Timestamptz, _>(before)
         .execute(connection)
 }
+
+/// Forgets up to `limit` ids of events that were submitted before `before`. Returns how many.
+pub(super) fn event_accepted_prune(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> QueryResult<usize> {
+    sql_query(
+        "delete from rowcall.event_accepted where ctid = any(array( \
+             select ctid from rowcall.event_accepted where accepted_at < $1 limit $2 \
+             for update skip locked))",
+    )
+    .bind::<Timestamptz, _>(before)
+    .bind::<BigInt, _>(limit)
+    .execute(connection)
+}

@@ -13,7 +13,7 @@ use diesel::{
     sql_types::{Array, BigInt, Text},
 };
 use rowcall::{
-    api::{ApiState, router},
+    api::{ApiState, SubmittedTypes, router},
     auth::{AdminKey, Role, store::key_create},
     clock::Clock,
     config::Limits,
@@ -97,8 +97,11 @@ impl Api {
             guard: Arc::new(AddressGuard::new(Vec::new())),
             mail: Some(Arc::new(mail_settings())),
             admin_key: Some(AdminKey::new(&SecretString::from(ADMIN_KEY))),
+            submitted_types: SubmittedTypes::default(),
             limits: Limits {
                 body_bytes_max: 10_000,
+                event_bytes_max: 2_000,
+                events_per_request_max: 20,
                 ..limits
             },
             wake: Nudge::default(),

@@ -16,5 +16,6 @@ mod problems;
 mod refusals;
 mod registration;
 mod secrets;
+mod submitted;
 #[path = "../support/mod.rs"]
 mod support;
