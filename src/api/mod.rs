@@ -9,9 +9,9 @@
 
 mod caller;
 mod constraints;
+mod digests;
 mod entries;
 mod event_types;
-mod digests;
 mod events;
 mod fields;
 mod health;

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod constraints;
-mod event_types;
 mod digests;
+mod event_types;
 mod events;
 mod filters;
 mod harness;

@@ -22,7 +22,7 @@ use crate::{
 fn registry() -> LiveRegistry {
     let key = SecretKey::parse(SECRET_KEY).unwrap();
     let client = WebhookClient::new(AddressGuard::new(Vec::new())).unwrap();
-    LiveRegistry::new(std::sync::Arc::new(key), client)
+    LiveRegistry::new(std::sync::Arc::new(key), client, None)
 }
 
 /// Condenses one digest and then dies, or commits.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{Connection as _, PgConnection, RunQueryDsl as _, sql_types};
 use rowcall::{
-    deliver::store::lane_release,
+    deliver::lane::store::lane_release,
     digest::{
         gather::{Gathered, Gathering, NewMember, digest_gather},
         schedule::Schedule,
@@ -247,6 +247,6 @@ pub(crate) fn deliver_all(app: &TestApp) {
             .filter_map(|text| text.split_once(' '))
             .map(|(id, lane)| (id.parse().unwrap(), lane.parse().unwrap()))
             .collect();
-        lane_release(&mut connection, &lanes, now).unwrap();
+        lane_release(&mut connection, &lanes, now, now).unwrap();
     }
 }
