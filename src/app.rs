@@ -21,7 +21,7 @@ use crate::{
     },
     publish::Publish,
     registry::{SecretKeyError, live::LiveRegistry, secret_key_check},
-    sink::{AddressGuard, ClientError, Net, WebhookClient},
+    sink::{AddressGuard, ClientError, MailSettings, Mailer, MailerError, Net, WebhookClient},
     stage::{Nudge, Stage, drive},
     subscription::secret::SecretKey,
     upkeep::Upkeep,
@@ -40,6 +40,8 @@ pub struct Settings {
     pub admin_key: Option<SecretString>,
     /// Private networks that sinks may reach.
     pub allow_nets: Vec<Net>,
+    /// The mail server, if there is one.
+    pub mail: Option<MailSettings>,
     /// Everything that has a bound.
     pub limits: Limits,
     /// Off only in tests: then nothing but the doorbell wakes the reader.
@@ -61,6 +63,10 @@ pub enum BuildError {
     #[error("the webhook client could not be built")]
     #[diagnostic(help("check the system's resolver (/etc/resolv.conf) and its certificates"))]
     Client(#[from] ClientError),
+    /// The mailer could not be built.
+    #[error(transparent)]
+    #[diagnostic(help("correct ROWCALL_SMTP_URL, or leave it out and no mails are sent"))]
+    Mailer(#[from] MailerError),
 }
 
 /// The parts of one instance, built and not yet running. Tests run the stages by hand.
@@ -105,6 +111,7 @@ impl Instance {
             secret_key,
             admin_key,
             allow_nets,
+            mail,
             limits,
             safety_poll,
         } = settings;
@@ -119,7 +126,8 @@ impl Instance {
         let readiness = Readiness::default();
         let guard = AddressGuard::new(allow_nets);
         let client = WebhookClient::new(guard.clone())?;
-        let registry = LiveRegistry::new(Arc::clone(&secret_key), client);
+        let mailer = mail.clone().map(Mailer::new).transpose()?;
+        let registry = LiveRegistry::new(Arc::clone(&secret_key), client, mailer);
         let (deliver_nudge, wake) = (Nudge::default(), Nudge::default());
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
         // Names this run in attempts.
@@ -150,6 +158,7 @@ impl Instance {
             clock: clock.clone(),
             secret_key,
             guard: Arc::new(guard),
+            mail: mail.map(Arc::new),
             admin_key: admin_key.as_ref().map(AdminKey::new),
             limits,
             wake,

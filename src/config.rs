@@ -10,7 +10,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::{sink::Net, subscription::secret::SecretKey};
+use crate::{sink::MailSettings, sink::Net, subscription::secret::SecretKey};
 
 /// The settings of a program that serves or uses a repository, as flags and environment.
 #[derive(Args, Clone, Debug, Default)]
@@ -54,6 +54,12 @@ pub struct Flags {
         global = true
     )]
     pub secret_key: Option<SecretString>,
+    /// The mail server: smtps://user:password@host:port, smtp:// or file:///directory
+    #[arg(long, env = "ROWCALL_SMTP_URL", hide_env_values = true, global = true)]
+    pub smtp_url: Option<SecretString>,
+    /// The sender of mails, such as "Rowcall <rowcall@example.com>"
+    #[arg(long, env = "ROWCALL_SMTP_FROM", value_name = "ADDRESS", global = true)]
+    pub smtp_from: Option<String>,
     /// Where the binaries of a private Postgres are [default: the newest that is found]
     #[arg(long, env = "PG_BIN", value_name = "DIR", global = true)]
     pub pg_bin: Option<PathBuf>,
@@ -73,6 +79,8 @@ struct File {
     allow_nets: Option<Vec<String>>,
     admin_key: Option<SecretString>,
     secret_key: Option<SecretString>,
+    smtp_url: Option<SecretString>,
+    smtp_from: Option<String>,
     pg_bin: Option<PathBuf>,
     limits: Limits,
 }
@@ -94,6 +102,8 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// The key that encrypts secrets at rest; embedded mode makes its own.
     pub secret_key: Option<SecretString>,
+    /// The mail server and the sender of mails.
+    pub mail: Option<MailSettings>,
     /// Where the binaries of a private Postgres are.
     pub pg_bin: Option<PathBuf>,
     /// Everything that has a bound.
@@ -209,6 +219,11 @@ impl Config {
                 .collect::<Result<_, _>>()?,
             (None, None) => Vec::new(),
         };
+        let smtp_from = flags.smtp_from.or(file.smtp_from);
+        let mail = flags.smtp_url.or(file.smtp_url).map(|url| {
+            MailSettings::parse(&url, smtp_from.as_deref())
+                .map_err(|error| invalid(error.to_string()))
+        });
         let config = Self {
             database_url: flags.database_url.or(file.database_url),
             embedded: flags.embedded.or(file.embedded),
@@ -220,6 +235,7 @@ impl Config {
             allow_nets,
             admin_key: flags.admin_key.or(file.admin_key),
             secret_key: flags.secret_key.or(file.secret_key),
+            mail: mail.transpose()?,
             pg_bin: flags.pg_bin.or(file.pg_bin),
             limits: file.limits,
         };

@@ -30,8 +30,14 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use problem::Problem;
 
 use crate::{
-    auth::AdminKey, clock::Clock, config::Limits, db::Database, observe::readiness::Readiness,
-    sink::AddressGuard, stage::Nudge, subscription::secret::SecretKey,
+    auth::AdminKey,
+    clock::Clock,
+    config::Limits,
+    db::Database,
+    observe::readiness::Readiness,
+    sink::{AddressGuard, MailSettings},
+    stage::Nudge,
+    subscription::secret::SecretKey,
 };
 
 /// What the API works with; clones share it.
@@ -45,6 +51,8 @@ pub struct ApiState {
     pub secret_key: Arc<SecretKey>,
     /// Judges the URLs of subscriptions.
     pub guard: Arc<AddressGuard>,
+    /// The operator's mail server, if there is one.
+    pub mail: Option<Arc<MailSettings>>,
     /// The bootstrap key, if there is one.
     pub admin_key: Option<AdminKey>,
     /// `body_bytes_max` bounds the bodies.

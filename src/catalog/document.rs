@@ -19,7 +19,7 @@ use super::{
 };
 use crate::subscription::{
     check::pointer_part,
-    model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    model::{SecretSpec, SubscriptionSpec},
 };
 
 /// The kinds of entries of this version.
@@ -161,7 +161,8 @@ fn subscription(mut entry: Entry<'_>, folder: &mut Folder) {
         return;
     };
     spec.object_keys = keys.unwrap_or_default();
-    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    let kept_nowhere = &mut None;
+    let secret = spec.sink.secret_mut().unwrap_or(kept_nowhere);
     if let Some(SecretSpec::Value(_)) = secret {
         folder.problems.push(
             entry

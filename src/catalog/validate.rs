@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     nearest::nearest,
-    sink::{AddressGuard, SigningSecret},
+    sink::{AddressGuard, MailSettings, SigningSecret},
     subscription::{
         check::check,
-        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        model::{SecretSpec, SubscriptionSpec},
     },
 };
 
@@ -29,6 +29,8 @@ pub struct Surroundings<'a> {
     pub shapes: &'a Shapes,
     /// Which addresses a sink may have.
     pub guard: &'a AddressGuard,
+    /// The operator's mail server, if there is one.
+    pub mail: Option<&'a MailSettings>,
     /// The environment variables that secrets come from.
     pub environment: &'a dyn Fn(&str) -> Option<SecretString>,
 }
@@ -70,7 +72,7 @@ pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
         check_secret(item, around.environment, &mut findings.problems);
         // Against a catalogue that lacks unreadable object types each would be blamed for them.
         if folder.unread_object_types == 0 {
-            check_subscription(item, around.guard, &mut findings);
+            check_subscription(item, around, &mut findings);
         }
     }
     findings
@@ -156,10 +158,11 @@ fn check_tables_apart(folder: &Folder, elsewhere: &Catalog, problems: &mut Vec<P
 
 fn check_subscription(
     item: &Item<SubscriptionSpec>,
-    guard: &AddressGuard,
+    around: &Surroundings<'_>,
     findings: &mut Findings,
 ) {
-    for problem in check(&item.name, &item.spec, &findings.catalog, guard) {
+    let (guard, mail) = (around.guard, around.mail);
+    for problem in check(&item.name, &item.spec, &findings.catalog, guard, mail) {
         let place = item.places.at(&problem.pointer);
         findings.problems.push(Problem::new(place, problem.message));
     }
@@ -170,11 +173,7 @@ fn check_secret(
     environment: &dyn Fn(&str) -> Option<SecretString>,
     problems: &mut Vec<Problem>,
 ) {
-    let SinkSpec::Webhook {
-        secret: Some(SecretSpec::Environment { env, .. }),
-        ..
-    } = &item.spec.sink
-    else {
+    let Some(SecretSpec::Environment { env, .. }) = item.spec.sink.secret() else {
         return;
     };
     let (message, help) = match environment(env) {

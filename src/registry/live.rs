@@ -9,7 +9,7 @@ use super::{index::Index, store::targets_load};
 use crate::{
     catalog::model::{Catalog, ObjectType},
     db::{Connection, DbError},
-    sink::{Sink, WebhookClient, WebhookSink},
+    sink::{EmailSink, Mailer, Sink, WebhookClient, WebhookSink},
     subscription::{
         model::{SinkSpec, Subscription},
         secret::SecretKey,
@@ -69,16 +69,18 @@ impl Registered {
 pub struct LiveRegistry {
     secret_key: Arc<SecretKey>,
     client: WebhookClient,
+    mailer: Option<Mailer>,
     last: Arc<Mutex<Option<Arc<Registry>>>>,
 }
 
 impl LiveRegistry {
-    /// An empty one; the first use loads it.
+    /// An empty one; the first use loads it. Without a mailer, subscriptions of mails wait.
     #[must_use]
-    pub fn new(secret_key: Arc<SecretKey>, client: WebhookClient) -> Self {
+    pub fn new(secret_key: Arc<SecretKey>, client: WebhookClient, mailer: Option<Mailer>) -> Self {
         Self {
             secret_key,
             client,
+            mailer,
             last: Arc::default(),
         }
     }
@@ -132,12 +134,19 @@ impl LiveRegistry {
     }
 
     fn registered(&self, loaded: Loaded) -> Registered {
-        let SinkSpec::Webhook { url, .. } = &loaded.subscription.spec.sink;
-        let sink = loaded.secret.and_then(|secret| {
-            WebhookSink::new(self.client.clone(), url, secret)
-                .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
-                .map_err(|refusal| refusal.to_string())
-        });
+        let Subscription { id, name, spec, .. } = &loaded.subscription;
+        let sink = match &spec.sink {
+            SinkSpec::Webhook { url, .. } => loaded.secret.and_then(|secret| {
+                WebhookSink::new(self.client.clone(), url, secret)
+                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
+                    .map_err(|refusal| refusal.to_string())
+            }),
+            SinkSpec::Email(email) => match self.mailer.clone() {
+                Some(mailer) => EmailSink::new(mailer, email, *id, name)
+                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>),
+                None => Err("this server sends no mail: set ROWCALL_SMTP_URL".to_owned()),
+            },
+        };
         Registered {
             subscription: loaded.subscription,
             sink,

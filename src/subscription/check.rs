@@ -2,10 +2,12 @@
 
 use std::{fmt, time::Duration};
 
+use url::Url;
+
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
     nearest::did_you_mean,
-    sink::{AddressGuard, SigningSecret, check_url},
+    sink::{AddressGuard, MailSettings, SigningSecret, check_email, check_url},
     subscription::model::{SecretSpec, SinkSpec, SubscriptionSpec},
 };
 
@@ -52,12 +54,14 @@ impl fmt::Display for SpecProblem {
 }
 
 /// Everything that is wrong with `spec` as far as it shows without the database; empty if nothing.
+/// `mail` is `None` if the operator named no mail server.
 #[must_use]
 pub fn check(
     name: &str,
     spec: &SubscriptionSpec,
     catalog: &Catalog,
     guard: &AddressGuard,
+    mail: Option<&MailSettings>,
 ) -> Vec<SpecProblem> {
     let mut problems = Vec::new();
     check_name(name, &mut problems);
@@ -65,7 +69,15 @@ pub fn check(
     check_object_keys(spec, catalog, &mut problems);
     check_labels(spec, &mut problems);
     check_schedule(&spec.retry.schedule, &mut problems);
-    check_sink(&spec.sink, guard, &mut problems);
+    match &spec.sink {
+        SinkSpec::Webhook { url, secret } => {
+            check_webhook(url, secret.as_ref(), guard, &mut problems);
+        }
+        SinkSpec::Email(email) => {
+            let found = check_email(email, spec.mode.as_str(), mail).into_iter();
+            problems.extend(found.map(|(pointer, message)| SpecProblem::new(pointer, message)));
+        }
+    }
     problems
 }
 
@@ -261,8 +273,12 @@ fn check_schedule(schedule: &[Duration], problems: &mut Vec<SpecProblem>) {
     }
 }
 
-fn check_sink(sink: &SinkSpec, guard: &AddressGuard, problems: &mut Vec<SpecProblem>) {
-    let SinkSpec::Webhook { url, secret } = sink;
+fn check_webhook(
+    url: &Url,
+    secret: Option<&SecretSpec>,
+    guard: &AddressGuard,
+    problems: &mut Vec<SpecProblem>,
+) {
     if let Err(refusal) = check_url(url, guard) {
         problems.push(SpecProblem::new("/sink/url", refusal.to_string()));
     }

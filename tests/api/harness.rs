@@ -19,7 +19,7 @@ use rowcall::{
     config::Limits,
     db::Database,
     observe::readiness::Readiness,
-    sink::AddressGuard,
+    sink::{AddressGuard, MailSettings},
     stage::Nudge,
     subscription::secret::SecretKey,
 };
@@ -72,6 +72,12 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
 }
 
+/// A mail server that no test of the API connects to.
+fn mail_settings() -> MailSettings {
+    let url = SecretString::from("smtps://mail.example.com");
+    MailSettings::parse(&url, Some("rowcall@example.com")).unwrap()
+}
+
 impl Api {
     pub(crate) fn start() -> Self {
         let database = TestDatabase::create();
@@ -89,6 +95,7 @@ impl Api {
             clock: clock.clone(),
             secret_key: Arc::clone(&secret_key),
             guard: Arc::new(AddressGuard::new(Vec::new())),
+            mail: Some(Arc::new(mail_settings())),
             admin_key: Some(AdminKey::new(&SecretString::from(ADMIN_KEY))),
             limits: Limits {
                 body_bytes_max: 10_000,
