@@ -185,4 +185,5 @@ fn it_knows_whether_time_changes_it() {
         other.evaluate(&facts(None, Some(&row))).is_true()
     });
     assert!(judged.join().unwrap());
+    assert_eq!(expression, compiled("row.qty > 1"));
 }

@@ -225,6 +225,14 @@ fn json_is_looked_into_and_typed_when_seen() {
             "true",
         ),
         ("has(row.doc.nothing.at.all)", "false"),
+        (
+            "row.doc.lines.sku == null && row.doc.customer[0] == null",
+            "true",
+        ),
+        (
+            "row.doc[row.doc.customer] == null",
+            "`[...]` does not take a value of this kind",
+        ),
         // Equality of different kinds is false, an order is a failure.
         ("row.doc.total == 'x'", "false"),
         (
