@@ -359,6 +359,13 @@ fn patterns_are_literals_that_can_be_read() {
             "when compiled",
             "smaller",
         ),
+        // A megabyte or so, which the regex crate itself would allow.
+        (
+            "row.status.matches('\\\\w{100}')",
+            (1, 20),
+            "262144 bytes when compiled",
+            "smaller",
+        ),
     ]);
 }
 
