@@ -148,7 +148,7 @@ impl Instance {
         );
         let digest = Digest::new(
             database.clone(),
-            registry.clone(),
+            registry,
             Nudge::default(),
             wake.clone(),
             &limits,

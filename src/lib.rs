@@ -36,10 +36,10 @@
 //! # The modules, in reading order
 //!
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
-//! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who is told of
-//! what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all at run time. [`upkeep`] is
-//! what hurries nobody; [`account`] tells what became of every change. Around them: [`api`] and
-//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
+//! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
+//! at run time. [`upkeep`] is what hurries nobody; [`account`] tells what became of every change.
+//! Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
