@@ -1,5 +1,5 @@
-//! The examples of docs/METADATA.md and README.md are valid metadata against the tables that they
-//! are written for.
+//! The examples of docs/METADATA.md, docs/DIGESTS.md and README.md are valid metadata against the
+//! tables that they are written for.
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
@@ -26,6 +26,7 @@ use secrecy::SecretString;
 use support::postgres::{TestDatabase, execute};
 
 const METADATA: &str = include_str!("../docs/METADATA.md");
+const DIGESTS: &str = include_str!("../docs/DIGESTS.md");
 const README: &str = include_str!("../README.md");
 
 /// The blocks of a language, each with the number of its first line.
@@ -73,12 +74,14 @@ async fn every_example_is_valid() {
     let tables = blocks(METADATA, "sql");
     assert_eq!(tables.len(), 1);
     execute(&database.url, &tables[0].1);
-    let examples = blocks(METADATA, "toml");
-    assert_eq!(examples.len(), 5, "an example was not found");
-    for (line, toml) in examples {
-        let plan = planned(&database, &format!("docs/METADATA.md:{line}"), &toml).await;
-        assert!(plan.contains("to add"), "{plan}");
-        assert!(!plan.contains("warning"), "line {line}: {plan}");
+    for (name, document, count) in [("METADATA", METADATA, 5), ("DIGESTS", DIGESTS, 1)] {
+        let examples = blocks(document, "toml");
+        assert_eq!(examples.len(), count, "an example of {name} was not found");
+        for (line, toml) in examples {
+            let plan = planned(&database, &format!("docs/{name}.md:{line}"), &toml).await;
+            assert!(plan.contains("to add"), "{plan}");
+            assert!(!plan.contains("warning"), "line {line}: {plan}");
+        }
     }
 }
 

@@ -1,6 +1,6 @@
--- What became of the events in digests. Each is counted where its digest is; of a condensed one, the events that no part
--- tells of are done with, and the others are where its parts are: pending until the last of them is settled, and then as
--- the worst of them. A digest whose deliveries are missing is in no sum, so that the account does not add up.
+-- What became of the events in digests. Each is counted where its digest is; of a condensed one, the events that no
+-- part tells of are done with, and the others are where its parts are: pending until the last of them is settled, and
+-- then as the worst of them. A digest whose deliveries are missing is in no sum, so that the account does not add up.
 with part as (
     select digest_id,
         case

@@ -1,6 +1,6 @@
--- Opens the digests $2 of the subscriptions $3 at $1 with $4 events each, to be closed at $5 because of $6; where one is
--- open, adds the events to it instead. One atomic step a row, in the order of subscriptions: an open digest that is
--- closed at this moment is waited for, and another is opened.
+-- Opens the digests $2 of the subscriptions $3 at $1 with $4 events each, to be closed at $5 because of $6; where one
+-- is open, adds the events to it instead. One atomic step a row, in the order of subscriptions: an open digest that is
+-- being closed at this moment is waited for, and another is opened.
 insert into rowcall.digest as d (id, subscription_id, state, opened_at, first_at, events, close_at, close_by)
 select o.id, o.subscription_id, 'open', $1, case when o.events > 0 then $1 end, o.events, o.close_at, o.close_by
 from unnest($2::uuid[], $3::uuid[], $4::bigint[], $5::timestamptz[], $6::text[])

@@ -109,14 +109,21 @@ impl Made {
 
     fn body(&self, id: Uuid) -> String {
         let text = |image: &Option<String>| image.clone().unwrap_or_else(|| "null".to_owned());
+        let (verb, key) = (self.verb, self.key);
         format!(
-            r#"{{"specversion":"1.0","id":"{id}","source":"/rowcall/default","type":"sales.order.{}","subject":"{}","time":"2026-03-02T09:00:00.000000Z","datacontenttype":"application/json","data":{{"object_type":"sales.order","key":{{"id":{}}},"op":"{}","before":{},"after":{},"changed":[],"actor":null,"xid":"7"}}}}"#,
-            self.verb,
-            self.key,
-            self.key,
-            &self.verb[..6],
-            text(&self.before),
-            text(&self.after),
+            concat!(
+                r#"{{"specversion":"1.0","id":"{id}","source":"/rowcall/default","#,
+                r#""type":"sales.order.{verb}","subject":"{key}","#,
+                r#""time":"2026-03-02T09:00:00.000000Z","datacontenttype":"application/json","#,
+                r#""data":{{"object_type":"sales.order","key":{{"id":{key}}},"op":"{op}","#,
+                r#""before":{before},"after":{after},"changed":[],"actor":null,"xid":"7"}}}}"#,
+            ),
+            id = id,
+            verb = verb,
+            key = key,
+            op = &verb[..6],
+            before = text(&self.before),
+            after = text(&self.after),
         )
     }
 }

@@ -10,6 +10,7 @@ mod harness;
 mod large;
 mod life;
 mod races;
+mod schema;
 #[path = "../support/mod.rs"]
 mod support;
 mod windows;

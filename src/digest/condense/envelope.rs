@@ -47,7 +47,15 @@ impl Envelope {
         Self {
             begin: format!(r#"{{"specversion":"1.0","id":"{}."#, heading.id),
             middle: format!(
-                r#"","source":"/rowcall/{DEFAULT_SOURCE}","type":"rowcall.digest","subject":{name},"time":"{to}","datacontenttype":"application/json","data":{{"subscription":{name},"window":{{"from":"{from}","to":"{to}"}},"part":"#
+                concat!(
+                    r#"","source":"/rowcall/{source}","type":"rowcall.digest","subject":{name},"#,
+                    r#""time":"{to}","datacontenttype":"application/json","data":"#,
+                    r#"{{"subscription":{name},"window":{{"from":"{from}","to":"{to}"}},"part":"#,
+                ),
+                source = DEFAULT_SOURCE,
+                name = name,
+                from = from,
+                to = to,
             ),
             to_parts: r#","parts":"#,
             to_items: format!(r#","count":{},"{items}":["#, heading.count),

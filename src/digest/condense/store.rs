@@ -19,6 +19,9 @@ const CANDIDATES_MAX: i64 = 64;
 /// Members, and groups of them, that are read at a time.
 const ROWS_MAX: i64 = 2_000;
 
+/// Parts that one statement makes bodies of.
+const WRAPPED_MAX: u32 = 64;
+
 /// A closed digest.
 #[derive(Clone, Debug, QueryableByName)]
 pub(super) struct ClosedRow {
@@ -210,6 +213,12 @@ pub(super) fn part_insert(
         .map(drop)
 }
 
+/// Gives this transaction's statements more time than others have: to group the events of a very
+/// large digest takes long, and nobody waits for it.
+pub(super) fn patience(connection: &mut PgConnection) -> QueryResult<()> {
+    connection.batch_execute("set local statement_timeout = '10min'")
+}
+
 /// Makes bodies of parts that were written as items.
 pub(super) fn part_wrap(
     connection: &mut PgConnection,
@@ -217,20 +226,24 @@ pub(super) fn part_wrap(
     envelope: &Envelope,
     parts: u32,
 ) -> QueryResult<()> {
-    sql_query(
-        "update rowcall.digest_part set body = \
-             $2 || part || $3 || part || $4 || $5::integer || $6 || body || $7 \
-         where digest_id = $1",
-    )
-    .bind::<SqlUuid, _>(digest)
-    .bind::<Text, _>(&envelope.begin)
-    .bind::<Text, _>(&envelope.middle)
-    .bind::<Text, _>(envelope.to_parts)
-    .bind::<Integer, _>(part_number(parts))
-    .bind::<Text, _>(&envelope.to_items)
-    .bind::<Text, _>(envelope.end)
-    .execute(connection)
-    .map(drop)
+    for first in (1..=parts).step_by(WRAPPED_MAX as usize) {
+        sql_query(
+            "update rowcall.digest_part set body = \
+                 $2 || part || $3 || part || $4 || $5::integer || $6 || body || $7 \
+             where digest_id = $1 and part >= $8 and part < $8 + $9",
+        )
+        .bind::<SqlUuid, _>(digest)
+        .bind::<Text, _>(&envelope.begin)
+        .bind::<Text, _>(&envelope.middle)
+        .bind::<Text, _>(envelope.to_parts)
+        .bind::<Integer, _>(part_number(parts))
+        .bind::<Text, _>(&envelope.to_items)
+        .bind::<Text, _>(envelope.end)
+        .bind::<Integer, _>(part_number(first))
+        .bind::<Integer, _>(part_number(WRAPPED_MAX))
+        .execute(connection)?;
+    }
+    Ok(())
 }
 
 /// Removes the parts of a digest that is not sent after all.
