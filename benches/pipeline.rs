@@ -199,6 +199,7 @@ async fn report_drain(url: &str) {
         secret_key: key(),
         admin_key: None,
         allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
+        mail: None,
         limits: Limits::default(),
         safety_poll: true,
     };

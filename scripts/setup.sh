@@ -53,6 +53,9 @@ missing_packages() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ "$(uname)" = Darwin ] || echo ca-certificates
     if [ "$purpose" = test ]; then
         python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3 python3-venv
+        # A mail server that nobody here wrote. Debian's package is for the system's own Python.
+        python3 -c 'import aiosmtpd' 2>/dev/null ||
+            /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || echo python3-aiosmtpd
     fi
 }
 

@@ -8,20 +8,21 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use crate::{
-    api::{ApiState, router},
+    api::{ApiState, SubmittedTypes, router},
     auth::AdminKey,
     capture::doorbell::Doorbell,
     clock::Clock,
     config::Limits,
     db::{Connection, Database, DbError},
     deliver::{Deliver, outbox::Outbox},
+    digest::Digest,
     observe::{
         metrics,
         readiness::{Need, Readiness},
     },
     publish::Publish,
     registry::{SecretKeyError, live::LiveRegistry, secret_key_check},
-    sink::{AddressGuard, ClientError, Net, WebhookClient},
+    sink::{AddressGuard, ClientError, MailSettings, Mailer, MailerError, Net, WebhookClient},
     stage::{Nudge, Stage, drive},
     subscription::secret::SecretKey,
     upkeep::Upkeep,
@@ -40,6 +41,8 @@ pub struct Settings {
     pub admin_key: Option<SecretString>,
     /// Private networks that sinks may reach.
     pub allow_nets: Vec<Net>,
+    /// The mail server, if there is one.
+    pub mail: Option<MailSettings>,
     /// Everything that has a bound.
     pub limits: Limits,
     /// Off only in tests: then nothing but the doorbell wakes the reader.
@@ -61,6 +64,10 @@ pub enum BuildError {
     #[error("the webhook client could not be built")]
     #[diagnostic(help("check the system's resolver (/etc/resolv.conf) and its certificates"))]
     Client(#[from] ClientError),
+    /// The mailer could not be built.
+    #[error(transparent)]
+    #[diagnostic(help("correct ROWCALL_SMTP_URL, or leave it out and no mails are sent"))]
+    Mailer(#[from] MailerError),
 }
 
 /// The parts of one instance, built and not yet running. Tests run the stages by hand.
@@ -69,6 +76,8 @@ pub struct Instance {
     pub publish: Publish,
     /// Deliveries to attempts.
     pub deliver: Deliver,
+    /// Windows of digests to deliveries.
+    pub digest: Digest,
     /// Rotation, retention, triggers.
     pub upkeep: Upkeep,
     /// The API.
@@ -86,7 +95,7 @@ pub struct Instance {
 pub enum Role {
     /// The HTTP API.
     Api,
-    /// Publishing, with upkeep.
+    /// Publishing, with digests and upkeep.
     Publish,
     /// Delivering.
     Deliver,
@@ -105,6 +114,7 @@ impl Instance {
             secret_key,
             admin_key,
             allow_nets,
+            mail,
             limits,
             safety_poll,
         } = settings;
@@ -119,8 +129,10 @@ impl Instance {
         let readiness = Readiness::default();
         let guard = AddressGuard::new(allow_nets);
         let client = WebhookClient::new(guard.clone())?;
-        let registry = LiveRegistry::new(Arc::clone(&secret_key), client);
+        let mailer = mail.clone().map(Mailer::new).transpose()?;
+        let registry = LiveRegistry::new(Arc::clone(&secret_key), client, mailer);
         let (deliver_nudge, wake) = (Nudge::default(), Nudge::default());
+        let digests = Nudge::default();
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
         // Names this run in attempts.
         let instance = Uuid::new_v4();
@@ -131,16 +143,24 @@ impl Instance {
             url,
             registry.clone(),
             outbox.clone(),
+            digests.clone(),
             &limits,
         );
         let deliver = Deliver::new(
             database.clone(),
-            registry,
+            registry.clone(),
             outbox.clone(),
             results,
             deliver_nudge,
             wake.clone(),
             instance,
+            &limits,
+        );
+        let digest = Digest::new(
+            database.clone(),
+            registry.clone(),
+            Nudge::default(),
+            wake.clone(),
             &limits,
         );
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default());
@@ -150,7 +170,9 @@ impl Instance {
             clock: clock.clone(),
             secret_key,
             guard: Arc::new(guard),
+            mail: mail.map(Arc::new),
             admin_key: admin_key.as_ref().map(AdminKey::new),
+            submitted_types: SubmittedTypes::default(),
             limits,
             wake,
             readiness: readiness.clone(),
@@ -158,6 +180,7 @@ impl Instance {
         Ok(Self {
             publish,
             deliver,
+            digest,
             upkeep,
             router,
             outbox,
@@ -194,6 +217,8 @@ impl Instance {
         if roles.contains(&Role::Publish) {
             let health = start(self.publish.name(), Need::Necessary);
             front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));
+            let health = start(self.digest.name(), Need::Shown);
+            front.spawn(drive(self.digest, clock.clone(), health, shutdown.clone()));
             let health = start(self.upkeep.name(), Need::Shown);
             front.spawn(drive(self.upkeep, clock.clone(), health, shutdown.clone()));
         }

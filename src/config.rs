@@ -10,7 +10,7 @@ use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 
-use crate::{sink::Net, subscription::secret::SecretKey};
+use crate::{sink::MailSettings, sink::Net, subscription::secret::SecretKey};
 
 /// The settings of a program that serves or uses a repository, as flags and environment.
 #[derive(Args, Clone, Debug, Default)]
@@ -54,6 +54,12 @@ pub struct Flags {
         global = true
     )]
     pub secret_key: Option<SecretString>,
+    /// The mail server: smtps://user:password@host:port, smtp:// or file:///directory
+    #[arg(long, env = "ROWCALL_SMTP_URL", hide_env_values = true, global = true)]
+    pub smtp_url: Option<SecretString>,
+    /// The sender of mails, such as "Rowcall <rowcall@example.com>"
+    #[arg(long, env = "ROWCALL_SMTP_FROM", value_name = "ADDRESS", global = true)]
+    pub smtp_from: Option<String>,
     /// Where the binaries of a private Postgres are [default: the newest that is found]
     #[arg(long, env = "PG_BIN", value_name = "DIR", global = true)]
     pub pg_bin: Option<PathBuf>,
@@ -73,6 +79,8 @@ struct File {
     allow_nets: Option<Vec<String>>,
     admin_key: Option<SecretString>,
     secret_key: Option<SecretString>,
+    smtp_url: Option<SecretString>,
+    smtp_from: Option<String>,
     pg_bin: Option<PathBuf>,
     limits: Limits,
 }
@@ -94,6 +102,8 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// The key that encrypts secrets at rest; embedded mode makes its own.
     pub secret_key: Option<SecretString>,
+    /// The mail server and the sender of mails.
+    pub mail: Option<MailSettings>,
     /// Where the binaries of a private Postgres are.
     pub pg_bin: Option<PathBuf>,
     /// Everything that has a bound.
@@ -125,12 +135,23 @@ pub struct Limits {
     pub lease_ms: u64,
     /// How often due deliveries are looked for without a nudge.
     pub deliver_poll_ms: u64,
+    /// The largest body of one part of a digest, in bytes, unless a single item is larger.
+    pub digest_part_bytes_max: usize,
+    /// Items in one part of a digest.
+    pub digest_part_items_max: usize,
     /// How long changes are kept.
     pub change_retention_hours: u64,
     /// How long one leaf of the change table is written.
     pub rotation_hours: u64,
     /// The largest request body of the API, in bytes.
     pub body_bytes_max: usize,
+    /// The largest event that is submitted to the API, in bytes.
+    pub event_bytes_max: usize,
+    /// Events that one request submits, at most.
+    pub events_per_request_max: usize,
+    /// How long the ids of submitted events are remembered, so that one that is sent again is
+    /// published once.
+    pub event_accepted_days: u32,
     /// How long stopping may take before requests under way are left to be sent again.
     pub drain_ms: u64,
 }
@@ -148,9 +169,14 @@ impl Default for Limits {
             request_timeout_ms: 15_000,
             lease_ms: 60_000,
             deliver_poll_ms: 2_000,
+            digest_part_bytes_max: 1024 * 1024,
+            digest_part_items_max: 10_000,
             change_retention_hours: 7 * 24,
             rotation_hours: 24,
             body_bytes_max: 1024 * 1024,
+            event_bytes_max: 256 * 1024,
+            events_per_request_max: 1_000,
+            event_accepted_days: 7,
             drain_ms: 10_000,
         }
     }
@@ -209,6 +235,11 @@ impl Config {
                 .collect::<Result<_, _>>()?,
             (None, None) => Vec::new(),
         };
+        let smtp_from = flags.smtp_from.or(file.smtp_from);
+        let mail = flags.smtp_url.or(file.smtp_url).map(|url| {
+            MailSettings::parse(&url, smtp_from.as_deref())
+                .map_err(|error| invalid(error.to_string()))
+        });
         let config = Self {
             database_url: flags.database_url.or(file.database_url),
             embedded: flags.embedded.or(file.embedded),
@@ -220,6 +251,7 @@ impl Config {
             allow_nets,
             admin_key: flags.admin_key.or(file.admin_key),
             secret_key: flags.secret_key.or(file.secret_key),
+            mail: mail.transpose()?,
             pg_bin: flags.pg_bin.or(file.pg_bin),
             limits: file.limits,
         };
@@ -310,8 +342,12 @@ impl Limits {
             ("senders_per_host_max", self.senders_per_host_max as u64),
             ("request_timeout_ms", self.request_timeout_ms),
             ("deliver_poll_ms", self.deliver_poll_ms),
+            ("digest_part_items_max", self.digest_part_items_max as u64),
             ("rotation_hours", self.rotation_hours),
             ("body_bytes_max", self.body_bytes_max as u64),
+            ("event_bytes_max", self.event_bytes_max as u64),
+            ("events_per_request_max", self.events_per_request_max as u64),
+            ("event_accepted_days", u64::from(self.event_accepted_days)),
         ];
         for (name, value) in positive {
             if value == 0 {
@@ -322,9 +358,14 @@ impl Limits {
         }
         let relations = [
             (
-                self.connections_max >= 4,
-                "limits.connections_max must be at least 4: publishing, delivering, upkeep and the \
-                 API use connections at the same time",
+                self.connections_max >= 5,
+                "limits.connections_max must be at least 5: publishing, delivering, digests, upkeep \
+                 and the API use connections at the same time",
+            ),
+            (
+                self.digest_part_bytes_max >= 4_096,
+                "limits.digest_part_bytes_max must be at least 4096: what is round the items takes \
+                 some of it",
             ),
             (
                 self.lease_ms >= 2 * self.request_timeout_ms,
@@ -340,6 +381,15 @@ impl Limits {
                 "limits.senders_max must not be larger than limits.deliveries_in_memory_max",
             ),
             (
+                self.event_accepted_days <= 3_650,
+                "limits.event_accepted_days must not be larger than 3650",
+            ),
+            (
+                self.event_bytes_max <= self.body_bytes_max,
+                "limits.event_bytes_max must not be larger than limits.body_bytes_max: a request \
+                 holds at least one event",
+            ),
+            (
                 self.change_retention_hours >= self.rotation_hours,
                 "limits.change_retention_hours must not be smaller than limits.rotation_hours: \
                  changes are dropped a whole leaf at a time",
@@ -349,6 +399,13 @@ impl Limits {
             Some((_, text)) => Err(invalid(text)),
             None => Ok(()),
         }
+    }
+
+    /// The longest that a delayed delivery waits for its event's synchronous ones: an attempt, and
+    /// a lease of whoever was to make it and vanished (design section 4).
+    #[must_use]
+    pub fn barrier(&self) -> Duration {
+        self.request_timeout() + self.lease()
     }
 
     /// `request_timeout_ms` as a duration.

@@ -36,11 +36,11 @@
 //! # The modules, in reading order
 //!
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
-//! a change: [`capture`], [`publish`], [`deliver`], [`sink`]. Then what decides who is told of
-//! what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all of them at
-//! run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries nobody;
-//! [`account`] tells what became of every change. Around them: [`api`] and [`auth`], [`observe`],
-//! [`config`], [`db`], [`clock`].
+//! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who is
+//! told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all of
+//! them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
+//! nobody; [`account`] tells what became of every change. Around them: [`api`] and [`auth`],
+//! [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -53,6 +53,8 @@ pub mod capture;
 pub mod publish;
 
 pub mod deliver;
+
+pub mod digest;
 
 pub mod sink;
 

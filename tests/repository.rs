@@ -8,6 +8,8 @@ mod checks;
 mod dump;
 #[path = "repository/migrations.rs"]
 mod migrations;
+#[path = "repository/rates.rs"]
+mod rates;
 #[path = "repository/states.rs"]
 mod states;
 #[path = "support/mod.rs"]

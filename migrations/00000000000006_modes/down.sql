@@ -11,7 +11,7 @@ $$;
 drop table rowcall.event_accepted, rowcall.rate, rowcall.judgement, rowcall.digest_part,
     rowcall.digest_member, rowcall.digest;
 
-drop index rowcall.delivery_untried, rowcall.delivery_part_once, rowcall.delivery_due, rowcall.delivery_lane,
+drop index rowcall.delivery_part_once, rowcall.delivery_due, rowcall.delivery_lane,
     rowcall.delivery_lane_previous;
 
 alter table rowcall.delivery

@@ -28,17 +28,20 @@ $$;
 create table rowcall.digest (
     id              uuid primary key,
     subscription_id uuid not null,
-    -- The subscription's digests in their order, from 1.
-    number          bigint not null check (number > 0),
+    -- The subscription's digests in their order, from 1. Given at the close, when all before it are known.
+    number          bigint check (number > 0),
     -- open: events are added; closed: to be condensed; condensed: its parts are deliveries;
     -- empty: nothing of it is sent; cancelled: its subscription was deleted first.
     state           text not null check (state in ('open', 'closed', 'condensed', 'empty', 'cancelled')),
-    -- The window: from the close before this one to its own.
+    -- The window: from the close before this one, or for the first from its opening, to its own close.
     opened_at       timestamptz not null,
     closed_at       timestamptz,
     closed_by       text check (closed_by in ('schedule', 'max_items', 'max_wait', 'ended')),
-    -- When it is to be closed at the latest; null: by its number of events only.
+    -- When the first event was added; null while there is none.
+    first_at        timestamptz,
+    -- When it is to be closed at the latest, and because of what; null: by its number of events only.
     close_at        timestamptz,
+    close_by        text check (close_by in ('schedule', 'max_wait')),
     events          bigint not null default 0 check (events >= 0),
     -- Of these, how many are in no part: what was done was undone, or the filter did not want it.
     vanished        bigint not null default 0 check (vanished between 0 and events),
@@ -47,7 +50,11 @@ create table rowcall.digest (
     check (closed_at >= opened_at),
     check ((state = 'open') = (closed_at is null)),
     check ((state = 'open') = (closed_by is null)),
-    check ((state in ('condensed', 'empty')) = (parts is not null))
+    check ((state = 'open') = (number is null)),
+    check ((events > 0) = (first_at is not null)),
+    check ((close_at is null) = (close_by is null)),
+    check ((state in ('condensed', 'empty')) = (parts is not null)),
+    check (state <> 'empty' or (parts = 0 and vanished = events))
 ) with (fillfactor = 70);
 
 create unique index digest_open on rowcall.digest (subscription_id) where state = 'open';
@@ -57,19 +64,20 @@ create index digest_closed on rowcall.digest (closed_at) where state = 'closed';
 -- Which events are in which digest. An event is added once for each subscription, by the transaction
 -- that publishes or releases it, and never moved.
 create table rowcall.digest_member (
-    digest_id    uuid not null,
+    digest_id       uuid not null,
     -- The event's position.
-    position     bigint not null,
-    event_id     uuid not null,
-    event_type   text not null,
-    object_type  text,
-    object_key   text,
-    previous_key text,
-    "time"       timestamptz not null,
-    primary key (digest_id, position, event_id)
+    position        bigint not null,
+    event_id        uuid not null,
+    subscription_id uuid not null,
+    event_type      text not null,
+    object_type     text,
+    object_key      text,
+    previous_key    text,
+    "time"          timestamptz not null,
+    primary key (digest_id, position, event_id),
+    -- An event is in one digest of a subscription.
+    unique (event_id, subscription_id)
 );
-
-create index digest_member_event on rowcall.digest_member (event_id);
 
 -- What is sent of a digest, exactly as it is sent apart from the sequence.
 create table rowcall.digest_part (
@@ -132,9 +140,6 @@ create index delivery_lane on rowcall.delivery (subscription_id, lane, position)
     where state in ('pending', 'held', 'sending');
 create index delivery_lane_previous on rowcall.delivery (subscription_id, lane_previous, position)
     where state in ('pending', 'held', 'sending') and lane_previous is not null;
--- What a delayed delivery waits for: see deliver/barrier.sql.
-create index delivery_untried on rowcall.delivery (event_id)
-    where urgency = 0 and attempts = 0 and state in ('pending', 'held', 'sending');
 
 -- Why a delivery was held, suppressed or withdrawn, each time it was judged so.
 create table rowcall.judgement (
@@ -153,7 +158,8 @@ create table rowcall.judgement (
     check ((event_id is null) <> (digest_id is null))
 );
 
-create index judgement_event on rowcall.judgement (event_id, subscription_id);
+create index judgement_event on rowcall.judgement (event_id, subscription_id) where event_id is not null;
+create index judgement_digest on rowcall.judgement (digest_id) where digest_id is not null;
 
 -- How much of a constraint's rate a subscription has used up. A count is of one window of the rate's length.
 create table rowcall.rate (

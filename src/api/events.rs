@@ -1,9 +1,14 @@
-//! `/v1/events`: what was published, and what became of it.
+//! `/v1/events`: submitting events, what was published, and what became of it.
 //!
 //! Events are answered as they were stored, byte for byte. A key of the role subscriber sees the
 //! events that are or were owed to its own subscriptions, and of their deliveries its own.
 
+mod attributes;
+mod data;
+mod request;
+mod schemas;
 mod store;
+pub(super) mod submit;
 
 use std::collections::BTreeMap;
 
@@ -24,6 +29,8 @@ use super::{
     page::{Page, PageRequest},
     problem::Problem,
 };
+pub use schemas::SubmittedTypes;
+
 use crate::auth::Action;
 
 const PARAMETERS: [&str; 7] = [
@@ -117,7 +124,7 @@ pub(super) struct Delivery {
     subscription: Named,
     state: String,
     /// 20 digits.
-    sequence: String,
+    sequence: Option<String>,
     /// Null while it waits for an earlier one, for its subscription, or for nothing any more.
     due_at: Option<DateTime<Utc>>,
     settled_at: Option<DateTime<Utc>>,
@@ -184,7 +191,7 @@ pub(super) async fn deliveries(
                 name: row.subscription_name,
             },
             state: row.state,
-            sequence: format!("{:020}", row.sequence),
+            sequence: row.sequence.map(|number| format!("{number:020}")),
             due_at: row.due_at,
             settled_at: row.settled_at,
             attempts: by_delivery.remove(&row.id).unwrap_or_default(),

@@ -67,6 +67,22 @@ impl Memory {
         }
     }
 
+    /// Keeps the key of a request that makes nothing of its own and may be done twice; a problem,
+    /// if another request has it. Of two at once, the second waits for the first.
+    pub(super) fn claim(
+        &self,
+        connection: &mut Connection,
+        now: DateTime<Utc>,
+    ) -> Result<(), Problem> {
+        let Self {
+            principal,
+            key,
+            fingerprint,
+        } = self;
+        store::idempotency_ensure(connection, principal, key, fingerprint, Uuid::nil(), now)?;
+        self.recall(connection).map(drop)
+    }
+
     /// Keeps what the request made.
     pub(super) fn remember(
         &self,

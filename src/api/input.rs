@@ -39,7 +39,8 @@ impl FromRequest<ApiState> for Body {
     }
 }
 
-fn unread(rejection: &BytesRejection, bytes_max: usize) -> Problem {
+/// The answer to a body that could not be read.
+pub(super) fn unread(rejection: &BytesRejection, bytes_max: usize) -> Problem {
     if rejection.status() == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(
             Kind::TooLarge,

@@ -33,11 +33,18 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use constraints::Constraints;
 use event_types::EventTypes;
+pub use events::SubmittedTypes;
 pub use problem::Problem;
 
 use crate::{
-    auth::AdminKey, clock::Clock, config::Limits, db::Database, observe::readiness::Readiness,
-    sink::AddressGuard, stage::Nudge, subscription::secret::SecretKey,
+    auth::AdminKey,
+    clock::Clock,
+    config::Limits,
+    db::Database,
+    observe::readiness::Readiness,
+    sink::{AddressGuard, MailSettings},
+    stage::Nudge,
+    subscription::secret::SecretKey,
 };
 
 /// What the API works with; clones share it.
@@ -51,8 +58,12 @@ pub struct ApiState {
     pub secret_key: Arc<SecretKey>,
     /// Judges the URLs of subscriptions.
     pub guard: Arc<AddressGuard>,
+    /// The operator's mail server, if there is one.
+    pub mail: Option<Arc<MailSettings>>,
     /// The bootstrap key, if there is one.
     pub admin_key: Option<AdminKey>,
+    /// The event types of submitted events.
+    pub submitted_types: SubmittedTypes,
     /// `body_bytes_max` bounds the bodies.
     pub limits: Limits,
     /// Rung after a commit that may have made deliveries due.
@@ -99,7 +110,7 @@ pub fn router(state: ApiState) -> Router {
                 .put(entries::replace::<Constraints>)
                 .delete(entries::remove::<Constraints>),
         )
-        .route("/v1/events", get(events::list))
+        .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))
         .fallback(layers::no_such_route)

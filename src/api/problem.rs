@@ -34,6 +34,7 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     InvalidBody,
     IdempotencyKeyReused,
+    EventIdReused,
     Internal,
     Unavailable,
     Timeout,
@@ -94,6 +95,11 @@ impl Kind {
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency-key-reused",
                 "The Idempotency-Key belongs to another request",
+            ),
+            Self::EventIdReused => (
+                S::CONFLICT,
+                "event-id-reused",
+                "The event's id belongs to another event",
             ),
             Self::Internal => (
                 S::INTERNAL_SERVER_ERROR,
@@ -158,7 +164,8 @@ impl Problem {
         Self::of_fields(Kind::InvalidBody, problems)
     }
 
-    fn of_fields(kind: Kind, problems: Vec<SpecProblem>) -> Self {
+    /// Problems of several parts of the request.
+    pub(super) fn of_fields(kind: Kind, problems: Vec<SpecProblem>) -> Self {
         let detail = match problems.as_slice() {
             [problem] => problem.to_string(),
             problems => format!("{} fields are not valid; see `errors`", problems.len()),

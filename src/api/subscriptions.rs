@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ use crate::{
     db::Connection,
     registry::registry_lock,
     subscription::{
-        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        model::{SecretSpec, SubscriptionSpec},
         register::{Origin, Registration, Removal, check, register, remove, replace},
         secret::SecretKey,
         selection::selection_review,
@@ -86,8 +86,9 @@ impl Shown {
 }
 
 fn without_secret(mut spec: SubscriptionSpec) -> SubscriptionSpec {
-    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
-    *secret = None;
+    if let Some(secret) = spec.sink.secret_mut() {
+        *secret = None;
+    }
     spec
 }
 
@@ -96,7 +97,9 @@ fn without_secret(mut spec: SubscriptionSpec) -> SubscriptionSpec {
 struct Created<'a> {
     #[serde(flatten)]
     shown: &'a Shown,
-    secret: &'a str,
+    /// Missing for a sink that signs nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<&'a str>,
 }
 
 pub(super) async fn create(
@@ -144,7 +147,7 @@ pub(super) async fn create(
     let location = format!("/v1/subscriptions/{}", shown.id);
     let answer = Created {
         shown: &shown,
-        secret: secret.expose_secret(),
+        secret: secret.as_ref().map(SecretString::expose_secret),
     };
     Ok((
         StatusCode::CREATED,
@@ -159,16 +162,8 @@ fn created_before(
     connection: &mut Connection,
     key: &SecretKey,
     id: Uuid,
-) -> Result<(Shown, SecretString), Problem> {
-    let sealed = store::subscription_secret(connection, id)?;
-    let opened = sealed
-        .map(|sealed| key.open(id, &sealed))
-        .transpose()
-        .map_err(|error| {
-            tracing::error!(%error, "a secret can't be told again");
-            Problem::internal()
-        })?;
-    let secret = opened.ok_or_else(|| {
+) -> Result<(Shown, Option<SecretString>), Problem> {
+    let row = store::subscription_get(connection, id, None)?.ok_or_else(|| {
         Problem::new(
             Kind::NotFound,
             format!(
@@ -177,7 +172,15 @@ fn created_before(
             ),
         )
     })?;
-    Ok((found(connection, id, None)?, secret))
+    let sealed = store::subscription_secret(connection, id)?;
+    let opened = sealed
+        .map(|sealed| key.open(id, &sealed))
+        .transpose()
+        .map_err(|error| {
+            tracing::error!(%error, "a secret can't be told again");
+            Problem::internal()
+        })?;
+    Ok((Shown::of(row)?, opened))
 }
 
 pub(super) async fn list(
@@ -314,11 +317,10 @@ fn judge(
     catalog: &Catalog,
     state: &ApiState,
 ) -> Result<Vec<Warning>, Problem> {
-    let mut problems = check(name, spec, catalog, &state.guard);
+    let mut problems = check(name, spec, catalog, &state.guard, state.mail.as_deref());
     let selection = selection_review(connection, spec, catalog)?;
     problems.extend(selection.problems);
-    let SinkSpec::Webhook { secret, .. } = &spec.sink;
-    if let Some(SecretSpec::Environment { .. }) = secret {
+    if let Some(SecretSpec::Environment { .. }) = spec.sink.secret() {
         problems.push(fields::environment_problem());
     }
     if problems.is_empty() {

@@ -26,6 +26,8 @@ pub enum Action {
     WriteSubscriptions,
     /// Lists or shows events and their deliveries.
     ReadEvents,
+    /// Submits events that no row tells of.
+    SubmitEvents,
     /// Lists or shows event types and constraints.
     ReadCatalogue,
     /// Makes, changes or removes event types and constraints.
@@ -66,13 +68,15 @@ impl Role {
     #[must_use]
     pub fn reach(self, action: Action) -> Option<Reach> {
         use Action::{
-            ReadCatalogue, ReadEvents, ReadSubscriptions, WriteCatalogue, WriteSubscriptions,
+            ReadCatalogue, ReadEvents, ReadSubscriptions, SubmitEvents, WriteCatalogue,
+            WriteSubscriptions,
         };
         match (self, action) {
             (Self::Admin, _) | (_, ReadCatalogue) => Some(Reach::All),
             (_, WriteCatalogue) => None,
-            (Self::Publisher, ReadEvents) => Some(Reach::All),
+            (Self::Publisher, ReadEvents | SubmitEvents) => Some(Reach::All),
             (Self::Publisher, ReadSubscriptions | WriteSubscriptions) => None,
+            (Self::Subscriber | Self::Viewer, SubmitEvents) => None,
             (Self::Subscriber, _) => Some(Reach::Own),
             (Self::Viewer, ReadSubscriptions | ReadEvents) => Some(Reach::All),
             (Self::Viewer, WriteSubscriptions) => None,
@@ -104,19 +108,21 @@ mod tests {
     #[test]
     fn the_table_of_roles() {
         use Action::{
-            ReadCatalogue, ReadEvents, ReadSubscriptions, WriteCatalogue, WriteSubscriptions,
+            ReadCatalogue, ReadEvents, ReadSubscriptions, SubmitEvents, WriteCatalogue,
+            WriteSubscriptions,
         };
         const ALL: Option<Reach> = Some(Reach::All);
         const OWN: Option<Reach> = Some(Reach::Own);
-        for (role, read, write, events) in [
-            (Role::Admin, ALL, ALL, ALL),
-            (Role::Publisher, None, None, ALL),
-            (Role::Subscriber, OWN, OWN, OWN),
-            (Role::Viewer, ALL, None, ALL),
+        for (role, read, write, events, submit) in [
+            (Role::Admin, ALL, ALL, ALL, ALL),
+            (Role::Publisher, None, None, ALL, ALL),
+            (Role::Subscriber, OWN, OWN, OWN, None),
+            (Role::Viewer, ALL, None, ALL, None),
         ] {
             assert_eq!(role.reach(ReadSubscriptions), read, "{role}");
             assert_eq!(role.reach(WriteSubscriptions), write, "{role}");
             assert_eq!(role.reach(ReadEvents), events, "{role}");
+            assert_eq!(role.reach(SubmitEvents), submit, "{role}");
             assert_eq!(role.reach(ReadCatalogue), ALL, "{role}");
             let is_admin = role == Role::Admin;
             assert_eq!(role.reach(WriteCatalogue).is_some(), is_admin, "{role}");

@@ -15,6 +15,8 @@ pub enum Op {
     Truncate,
     /// It could not be captured whole.
     Gap,
+    /// No row changed: the API accepted an event, which stands in `after`.
+    Event,
 }
 
 impl Op {
@@ -25,6 +27,7 @@ impl Op {
             "d" => Self::Delete,
             "t" => Self::Truncate,
             "g" => Self::Gap,
+            "e" => Self::Event,
             _ => return None,
         })
     }
@@ -38,6 +41,7 @@ impl Op {
             Self::Delete => "delete",
             Self::Truncate => "truncate",
             Self::Gap => "gap",
+            Self::Event => "event",
         }
     }
 }
@@ -99,7 +103,7 @@ impl Change {
 
     fn look(&mut self, key: &[String]) -> Result<(), String> {
         match self.op {
-            Op::Truncate => return Ok(()),
+            Op::Truncate | Op::Event => return Ok(()),
             Op::Gap => {
                 self.key = self.row.after.as_deref().and_then(|gap| gap_key(gap, key));
                 return Ok(());
@@ -182,6 +186,16 @@ pub(super) mod tests {
         assert_eq!(change.key.as_deref(), Some("5"));
         assert_eq!(change.previous_key.as_deref(), Some("1"));
         assert_eq!(change.changed, r#"["id"]"#);
+    }
+
+    #[test]
+    fn an_event_of_the_api_has_no_key_and_is_not_looked_into() {
+        let mut row = change(1, None, Some(r#"{"id":1}"#)).row;
+        (row.op, row.target) = ("e".to_owned(), 0);
+        row.after = Some(r#"{"type":"x"}"#.to_owned());
+        let change = Change::read(row, &["id".to_owned()]).unwrap();
+        assert_eq!((change.op, change.key), (Op::Event, None));
+        assert_eq!(change.op.as_str(), "event");
     }
 
     #[test]

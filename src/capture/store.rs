@@ -5,7 +5,7 @@ use diesel::{
     OptionalExtension, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     sql_query,
-    sql_types::{BigInt, Integer, Nullable, Text, Timestamptz},
+    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz},
 };
 
 const CHANGES_READ: &str = include_str!("changes_read.sql");
@@ -45,13 +45,13 @@ pub struct ChangeRow {
     /// The leaf that was written.
     #[diesel(sql_type = BigInt)]
     pub relation: i64,
-    /// c, u, d, t or g
+    /// c, u, d, t, g or e
     #[diesel(sql_type = Text)]
     pub op: String,
     /// The row before, as JSON.
     #[diesel(sql_type = Nullable<Text>)]
     pub before: Option<String>,
-    /// The row after, as JSON; of a gap, what is known of it.
+    /// The row after, as JSON; of a gap, what is known of it; of an event, the event.
     #[diesel(sql_type = Nullable<Text>)]
     pub after: Option<String>,
     /// When it was made, by the database's clock.
@@ -165,6 +165,56 @@ pub fn cursor_advance(
     .bind::<BigInt, _>(changes)
     .execute(connection)
     .map(|rows| rows == 1)
+}
+
+/// An event that is captured instead of a row's change.
+#[derive(Clone, Copy, Debug)]
+pub struct NewChange<'a> {
+    /// The event as JSON.
+    pub event: &'a str,
+    /// The writer's trace.
+    pub traceparent: Option<&'a str>,
+}
+
+/// Appends events to the change table in their order, as operation `e`. `rotation` is the open
+/// one's number, `author` who wrote them. Read together with rows, in the order of capture.
+pub fn change_append(
+    connection: &mut PgConnection,
+    rotation: i32,
+    author: &str,
+    changes: &[NewChange<'_>],
+) -> Result<(), diesel::result::Error> {
+    let events: Vec<&str> = changes.iter().map(|change| change.event).collect();
+    let traceparents: Vec<Option<&str>> = changes.iter().map(|change| change.traceparent).collect();
+    sql_query(
+        "insert into rowcall.change (seq, xid, rotation, target, relation, op, after, at, role, \
+             actor, traceparent) \
+         select pg_catalog.nextval('rowcall.change_seq'), pg_catalog.pg_current_xact_id(), $1, 0, \
+             0, 'e', e.event::json, pg_catalog.clock_timestamp(), $2, $2, e.traceparent \
+         from (select * from unnest($3, $4) with ordinality as u (event, traceparent, place) \
+             order by u.place) as e",
+    )
+    .bind::<Integer, _>(rotation)
+    .bind::<Text, _>(author)
+    .bind::<Array<Text>, _>(events)
+    .bind::<Array<Nullable<Text>>, _>(traceparents)
+    .execute(connection)
+    .map(|_| ())
+}
+
+/// Rings the doorbell if the reader sleeps, exactly as the trigger does: after what was written, in
+/// one expression (see capture/install/function.rs).
+pub fn doorbell_ring_if_asleep(connection: &mut PgConnection) -> Result<(), diesel::result::Error> {
+    sql_query(
+        "select pg_catalog.pg_notify('rowcall', '') \
+         from (select 'rowcall.change'::regclass::oid::integer as class) as k \
+         where not (case when pg_catalog.pg_try_advisory_lock_shared(k.class, 1) \
+                 then pg_catalog.pg_advisory_unlock_shared(k.class, 1) else false end) \
+             and pg_catalog.current_setting('rowcall.doorbell', true) is distinct from 'off' \
+             and pg_catalog.current_setting('max_prepared_transactions') = '0'",
+    )
+    .execute(connection)
+    .map(|_| ())
 }
 
 /// Rings the doorbell, as a writer would.

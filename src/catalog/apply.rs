@@ -27,7 +27,7 @@ use crate::{
     db::{Connection, Database, DbError, QueryError},
     registry::{SecretKeyError, registry_lock, registry_raise, secret_key_check},
     subscription::{
-        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        model::{SecretSpec, SubscriptionSpec},
         register::{
             Origin, RegisterError, Registered, Registration, SpecProblem, register, remove, replace,
         },
@@ -295,7 +295,7 @@ fn subscriptions_write(
         let written = match examined.registered.get(&item.name) {
             Some(id) => replace(connection, key, catalog, *id, spec, now),
             None => {
-                let generated = !has_secret(&spec);
+                let generated = spec.sink.secret().is_none();
                 let registration = Registration {
                     name: item.name.clone(),
                     spec,
@@ -304,7 +304,7 @@ fn subscriptions_write(
                 };
                 register(connection, key, catalog, registration, now).map(
                     |Registered { secret, .. }| {
-                        if generated {
+                        if generated && let Some(secret) = secret {
                             secrets.push((item.name.clone(), secret));
                         }
                     },
@@ -318,15 +318,9 @@ fn subscriptions_write(
 
 /// Examining has found the variable set.
 fn secret_look_up(spec: &mut SubscriptionSpec, order: &Order) {
-    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
-    if let Some(SecretSpec::Environment { env, value }) = secret {
+    if let Some(Some(SecretSpec::Environment { env, value })) = spec.sink.secret_mut() {
         *value = (order.environment)(env);
     }
-}
-
-fn has_secret(spec: &SubscriptionSpec) -> bool {
-    let SinkSpec::Webhook { secret, .. } = &spec.sink;
-    secret.is_some()
 }
 
 /// What only registering could find is still a fault of a place in the folder.

@@ -23,7 +23,7 @@ use crate::{
     constraint::model::ConstraintSpec,
     subscription::{
         check::pointer_part,
-        model::{SecretSpec, SinkSpec, SubscriptionSpec},
+        model::{SecretSpec, SubscriptionSpec},
     },
 };
 
@@ -208,7 +208,8 @@ fn subscription(mut entry: Entry<'_>, folder: &mut Folder) {
         return;
     };
     spec.object_keys = keys.unwrap_or_default();
-    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    let kept_nowhere = &mut None;
+    let secret = spec.sink.secret_mut().unwrap_or(kept_nowhere);
     if let Some(SecretSpec::Value(_)) = secret {
         folder.problems.push(
             entry

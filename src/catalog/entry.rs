@@ -136,6 +136,7 @@ impl<'i> Entry<'i> {
                 "add sink = { kind = \"webhook\", url = \"https://erp.example.com/hooks\" }"
             }
             (_, "kind") => "add kind = \"webhook\"",
+            (_, "to") => "add to = [\"sales@example.com\"]",
             (_, "url") => "add url = \"https://erp.example.com/hooks\"",
             (_, "schedule") => "add schedule = [\"0s\", \"5s\", \"5m\"]",
             _ => "",

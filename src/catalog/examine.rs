@@ -23,7 +23,7 @@ use super::{
 use crate::{
     config::secret_from_environment,
     db::{Connection, DbError},
-    sink::AddressGuard,
+    sink::{AddressGuard, MailSettings},
     subscription::{model::SubscriptionSpec, register::Origin, secret::SecretKey},
 };
 
@@ -39,6 +39,8 @@ pub struct Order {
     pub take: Option<Take>,
     /// Which addresses the folder's sinks may have.
     pub guard: AddressGuard,
+    /// By which mail server its mails go, if there is one.
+    pub mail: Option<MailSettings>,
     /// Encrypts the secrets of subscriptions; may be left out if there are none.
     pub secret_key: Option<Arc<SecretKey>>,
     /// Looks up an environment variable that a secret comes from.
@@ -46,7 +48,7 @@ pub struct Order {
 }
 
 impl Order {
-    /// An order whose secrets come from the program's environment.
+    /// An order whose secrets come from the program's environment, and without a mail server.
     #[must_use]
     pub fn new(folder: Folder, guard: AddressGuard, secret_key: Option<Arc<SecretKey>>) -> Self {
         Self {
@@ -55,6 +57,7 @@ impl Order {
             reason: String::new(),
             take: None,
             guard,
+            mail: None,
             secret_key,
             environment: secret_from_environment,
         }
@@ -101,6 +104,7 @@ pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Exam
         elsewhere: &stored.elsewhere,
         shapes: &shapes,
         guard: &order.guard,
+        mail: order.mail.as_ref(),
         environment: &order.environment,
     };
     let mut findings = validate(folder, &around);

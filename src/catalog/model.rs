@@ -224,6 +224,15 @@ impl Catalog {
             .chain(written.map(|(name, _)| name.clone()))
     }
 
+    /// The event types without an object type, whose events come through the API.
+    pub fn api_event_types(&self) -> impl Iterator<Item = &String> {
+        let of_api = |event_type: &EventType| event_type.object_type.is_none();
+        self.event_types
+            .iter()
+            .filter(move |(_, event_type)| of_api(event_type))
+            .map(|(name, _)| name)
+    }
+
     /// The object type and the verb, if `name` is a standard event of this catalogue.
     #[must_use]
     pub fn standard_event<'a>(&self, name: &'a str) -> Option<(&'a str, Verb)> {

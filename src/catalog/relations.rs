@@ -70,7 +70,13 @@ pub(super) fn check(
     for item in &folder.subscriptions {
         worlds.judge(item, findings, |world| {
             let mut review = selection_check(&item.spec, world);
-            let by_itself = subscription_check(&item.name, &item.spec, world.catalog, around.guard);
+            let by_itself = subscription_check(
+                &item.name,
+                &item.spec,
+                world.catalog,
+                around.guard,
+                around.mail,
+            );
             review.problems.extend(by_itself);
             review
         });

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     nearest::nearest,
-    sink::{AddressGuard, SigningSecret},
-    subscription::model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    sink::{AddressGuard, MailSettings, SigningSecret},
+    subscription::model::{SecretSpec, SubscriptionSpec},
 };
 
 /// What a folder is judged by.
@@ -28,6 +28,8 @@ pub struct Surroundings<'a> {
     pub shapes: &'a Shapes,
     /// Which addresses a sink may have.
     pub guard: &'a AddressGuard,
+    /// The operator's mail server, if there is one.
+    pub mail: Option<&'a MailSettings>,
     /// The environment variables that secrets come from.
     pub environment: &'a dyn Fn(&str) -> Option<SecretString>,
 }
@@ -190,11 +192,7 @@ fn check_secret(
     environment: &dyn Fn(&str) -> Option<SecretString>,
     problems: &mut Vec<Problem>,
 ) {
-    let SinkSpec::Webhook {
-        secret: Some(SecretSpec::Environment { env, .. }),
-        ..
-    } = &item.spec.sink
-    else {
+    let Some(SecretSpec::Environment { env, .. }) = item.spec.sink.secret() else {
         return;
     };
     let (message, help) = match environment(env) {

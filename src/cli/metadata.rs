@@ -126,7 +126,9 @@ async fn order(directory: PathBuf, config: &Config) -> miette::Result<Order> {
     let folder = tokio::task::spawn_blocking(move || Folder::read(&directory))
         .await
         .into_diagnostic()??;
-    Ok(Order::new(folder, guard, secret_key))
+    let mut order = Order::new(folder, guard, secret_key);
+    order.mail = config.mail.clone();
+    Ok(order)
 }
 
 fn outcome_text(outcome: &Outcome) -> String {

@@ -59,6 +59,7 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
         secret_key,
         admin_key: config.admin_key.clone(),
         allow_nets: config.allow_nets.clone(),
+        mail: config.mail.clone(),
         limits: config.limits.clone(),
         safety_poll: true,
     };
@@ -127,7 +128,8 @@ async fn apply_folder(config: &Config) -> miette::Result<()> {
     let guard = AddressGuard::new(config.allow_nets.clone());
     let folder = tokio::task::spawn_blocking(move || Folder::read(&directory));
     let folder = folder.await.into_diagnostic()??;
-    let order = Order::new(folder, guard, Some(Arc::new(secret_key(config)?)));
+    let mut order = Order::new(folder, guard, Some(Arc::new(secret_key(config)?)));
+    order.mail = config.mail.clone();
     let value_bytes_max = config.limits.value_bytes_max;
     let install = move |connection: &mut Connection, catalog: &_, now| {
         reconcile(connection, catalog, value_bytes_max, now)

@@ -1,18 +1,19 @@
 //! What a sender works on: claimed deliveries of one lane, in their order.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::registry::live::Registered;
+use crate::{constraint::store, registry::registered::Registered};
 
 /// A delivery whose lease this instance holds.
 #[derive(Clone, Debug)]
 pub struct Claimed {
     /// The delivery.
     pub id: Uuid,
-    /// Its event; the id on the wire.
-    pub event_id: Uuid,
+    /// What is owed.
+    pub owed: Owed,
     /// The claim that took it. Whoever claims it again gets another.
     pub lease: Uuid,
     /// The object's lane; `None`: not ordered.
@@ -23,8 +24,47 @@ pub struct Claimed {
     pub sequence: i64,
     /// How often it was tried before.
     pub attempts: u32,
-    /// The event's body without the sequence.
+    /// The body without the sequence.
     pub body: Arc<str>,
+    /// When it is withdrawn, if it was held before.
+    pub hold_until: Option<DateTime<Utc>>,
+    /// Whether its first attempt may be what delayed deliveries of the event wait for.
+    pub is_awaited: bool,
+}
+
+/// What a delivery owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owed {
+    /// An event.
+    Event(Uuid),
+    /// A part of a digest.
+    Part {
+        /// The digest.
+        digest: Uuid,
+        /// From 1.
+        part: i32,
+    },
+}
+
+impl Owed {
+    /// As judgements name it: a digest is judged as a whole.
+    #[must_use]
+    pub fn judged(self) -> store::Owed {
+        match self {
+            Self::Event(id) => store::Owed::Event(id),
+            Self::Part { digest, .. } => store::Owed::Digest(digest),
+        }
+    }
+}
+
+impl fmt::Display for Owed {
+    /// The id on the wire.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(id) => id.fmt(f),
+            Self::Part { digest, part } => write!(f, "{digest}.{part}"),
+        }
+    }
 }
 
 /// Deliveries of one lane. The next is sent when the one before it is settled; one that is to be

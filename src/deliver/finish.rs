@@ -6,16 +6,24 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
-    chain::Claimed,
+    barrier::store::barrier_release,
+    chain::{Claimed, Owed},
+    claim::judge::Fate,
+    lane::store::{lane_head_lock, lane_release},
     retry::Next,
     send::{Done, Tried},
     store::{
-        Finish, NewAttempt, attempt_insert, delivery_finish, lane_head_lock, lane_release,
+        Finish, NewAttempt, attempt_insert, delivery_finish, delivery_remove, event_members,
         lease_held,
     },
 };
 use crate::{
+    constraint::store::{NewJudgement, Verdict, judgement_insert},
     db::{Connection, DbError},
+    digest::{
+        gather::{Gathering, digest_gather},
+        schedule::Schedule,
+    },
     registry::registry_raise,
     subscription::state::subscription_disable,
 };
@@ -46,6 +54,7 @@ pub(super) fn finish(
     connection: &mut Connection,
     results: &[Done],
     instance: Uuid,
+    barrier_ends: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Finished, DbError> {
     if results.iter().any(|done| done.disables().is_some()) {
@@ -65,10 +74,20 @@ pub(super) fn finish(
         .iter()
         .filter(|done| held.contains(&done.lease()))
         .collect();
+    let judgements: Vec<NewJudgement> = results
+        .iter()
+        .filter_map(|done| done.judgement(now))
+        .collect();
+    judgement_insert(connection, &judgements)?;
     let attempts: Vec<NewAttempt> = results.iter().filter_map(|done| done.attempt()).collect();
     attempt_insert(connection, &attempts, instance)?;
-    let finished: Vec<Finish> = results.iter().map(|done| done.finish(now)).collect();
+    let finished: Vec<Finish> = results
+        .iter()
+        .filter(|done| !done.is_gathered())
+        .map(|done| done.finish(now))
+        .collect();
     delivery_finish(connection, &finished, now)?;
+    gather(connection, &results, now)?;
     let disabled: HashMap<Uuid, &str> = results.iter().filter_map(|done| done.disables()).collect();
     for (subscription_id, reason) in disabled {
         subscription_disable(connection, subscription_id, reason, now)?;
@@ -76,12 +95,100 @@ pub(super) fn finish(
     let settled = lanes(&results, |done| done.is_settled());
     let returned = lanes(&results, |done| matches!(done, Done::Returned { .. }));
     lane_head_lock(connection, &settled)?;
-    let released = lane_release(connection, &[settled, returned].concat(), now)?;
+    let lanes = [settled, returned].concat();
+    let released = lane_release(connection, &lanes, now, barrier_ends)?
+        + barrier_release(connection, &awaited(&results), now)?;
     let due_at = || finished.iter().filter_map(|finish| finish.due_at);
     Ok(Finished {
         due: released + due_at().filter(|due| *due <= now).count(),
         next_at: due_at().min(),
     })
+}
+
+/// Moves events into the digests of their subscriptions. One that is full by it is found by the
+/// digest stage at its next look.
+fn gather(
+    connection: &mut Connection,
+    results: &[&Done],
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let mut wanted: HashMap<Uuid, (&Schedule, HashSet<Uuid>)> = HashMap::new();
+    let mut deliveries = Vec::new();
+    for done in results.iter().filter(|done| done.is_gathered()) {
+        if let Done::Decided {
+            registered,
+            delivery,
+            ..
+        } = done
+            && let (Some(schedule), Owed::Event(event)) = (&registered.schedule, delivery.owed)
+        {
+            let events = wanted
+                .entry(registered.subscription.id)
+                .or_insert_with(|| (schedule, HashSet::new()));
+            events.1.insert(event);
+            deliveries.push(delivery.id);
+        }
+    }
+    if deliveries.is_empty() {
+        return Ok(());
+    }
+    let events: HashSet<Uuid> = wanted.values().flat_map(|(_, ids)| ids).copied().collect();
+    let events: Vec<Uuid> = events.into_iter().collect();
+    let mut members = event_members(connection, &events)?;
+    members.sort_by_key(|member| member.position);
+    let gatherings: Vec<Gathering<'_>> = wanted
+        .into_iter()
+        .map(|(subscription_id, (schedule, events))| Gathering {
+            subscription_id,
+            schedule,
+            members: members
+                .iter()
+                .filter(|member| events.contains(&member.event_id))
+                .cloned()
+                .collect(),
+        })
+        .collect();
+    delivery_remove(connection, &deliveries)?;
+    digest_gather(connection, &gatherings, now)?;
+    Ok(())
+}
+
+/// How a delivery leaves its claim that is not sent.
+fn decided(fate: &Fate, delivery: &Claimed) -> Finish {
+    let (state, due_at, hold_until) = match fate {
+        Fate::Kept(kept) => match kept.verdict {
+            Verdict::Hold => {
+                let until = delivery.hold_until.or(kept.hold_until);
+                ("held", kept.again_at.into_iter().chain(until).min(), until)
+            }
+            Verdict::Suppress => ("suppressed", None, None),
+            Verdict::Withdraw => ("withdrawn", None, None),
+        },
+        // These are not written this way.
+        Fate::Sent { .. } | Fate::Gathered { .. } => ("pending", None, None),
+    };
+    Finish {
+        id: delivery.id,
+        state,
+        due_at,
+        is_parked: false,
+        attempts: 0,
+        hold_until,
+    }
+}
+
+/// The events of which a synchronous delivery was tried for the first time, or can't be now.
+fn awaited(results: &[&Done]) -> Vec<Uuid> {
+    let events: HashSet<Uuid> = results
+        .iter()
+        .map(|done| done.delivery())
+        .filter(|delivery| delivery.is_awaited)
+        .filter_map(|delivery| match delivery.owed {
+            Owed::Event(id) => Some(id),
+            Owed::Part { .. } => None,
+        })
+        .collect();
+    events.into_iter().collect()
 }
 
 fn lanes(results: &[&Done], is_wanted: impl Fn(&Done) -> bool) -> Vec<(Uuid, i64)> {
@@ -108,7 +215,7 @@ impl Done {
     fn delivery(&self) -> &Claimed {
         match self {
             Self::Tried(tried) => &tried.delivery,
-            Self::Returned { delivery, .. } => delivery,
+            Self::Returned { delivery, .. } | Self::Decided { delivery, .. } => delivery,
         }
     }
 
@@ -119,7 +226,40 @@ impl Done {
     }
 
     fn is_settled(&self) -> bool {
-        matches!(self, Self::Tried(tried) if tried.next.is_settled())
+        match self {
+            Self::Tried(tried) => tried.next.is_settled(),
+            Self::Decided { fate, .. } => !fate.is_held(),
+            Self::Returned { .. } => false,
+        }
+    }
+
+    fn is_gathered(&self) -> bool {
+        matches!(
+            self,
+            Self::Decided {
+                fate: Fate::Gathered { .. },
+                ..
+            }
+        )
+    }
+
+    fn judgement(&self, now: DateTime<Utc>) -> Option<NewJudgement> {
+        let Self::Decided {
+            registered,
+            delivery,
+            fate: Fate::Kept(kept),
+        } = self
+        else {
+            return None;
+        };
+        Some(NewJudgement {
+            owed: delivery.owed.judged(),
+            subscription_id: registered.subscription.id,
+            judged_at: now,
+            moment: kept.moment,
+            verdict: kept.verdict,
+            by: kept.by.clone(),
+        })
     }
 
     fn subscription_id(&self) -> Uuid {
@@ -128,6 +268,7 @@ impl Done {
             Self::Returned {
                 subscription_id, ..
             } => *subscription_id,
+            Self::Decided { registered, .. } => registered.subscription.id,
         }
     }
 
@@ -173,6 +314,7 @@ impl Done {
             due_at,
             is_parked,
             attempts: 1,
+            hold_until: None,
         };
         match self {
             Self::Tried(Tried { next, .. }) => match next {
@@ -181,6 +323,7 @@ impl Done {
                 Next::Retry { at } => tried("pending", Some(*at), false),
                 Next::Disabled => tried("pending", None, true),
             },
+            Self::Decided { fate, delivery, .. } => decided(fate, delivery),
             // Of a lane, only its head may be due; releasing the lane finds out whether this is it.
             Self::Returned {
                 delivery,
@@ -194,6 +337,7 @@ impl Done {
                     due_at,
                     is_parked: false,
                     attempts: 0,
+                    hold_until: None,
                 }
             }
         }

@@ -1,16 +1,18 @@
 //! Delivering: what is owed is claimed with a lease, sent, and finished by the holder of the lease.
 //!
 //! Players: `claim` takes what is due; [`outbox`] holds what is claimed and runs the senders;
-//! [`send`] sends a [`chain`] of one lane; [`retry`] decides what follows an attempt; `finish`
-//! writes what became of it; [`store`] is the SQL.
+//! [`send`] sends a [`chain`] of one [`lane`]; [`retry`] decides what follows an attempt; `finish`
+//! writes what became of it; the [`barrier`] lets the delayed ones go; [`store`] is the SQL.
 //!
 //! Guaranteed: no transaction is open during a send; an attempt and what it made of its delivery
 //! are written together; whoever lost the lease writes nothing; per lane, a delivery is first sent
 //! when the ones before it are settled.
 
+pub mod barrier;
 pub mod chain;
-mod claim;
+pub mod claim;
 mod finish;
+pub mod lane;
 pub mod outbox;
 pub mod retry;
 pub mod send;
@@ -26,11 +28,10 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::{
-    claim::{Claim, claim},
+    claim::{Claim, Terms, claim, store::delivery_set_aside},
     finish::finish,
     outbox::Outbox,
     send::Done,
-    store::delivery_set_aside,
 };
 use crate::{
     config::Limits,
@@ -55,6 +56,8 @@ pub struct Deliver {
     wake: Nudge,
     instance: Uuid,
     lease: Duration,
+    /// The longest that a delayed delivery waits for its event's synchronous ones.
+    barrier: Duration,
     poll: Duration,
     drain: Duration,
     /// Results that are not yet written; kept when a transaction fails.
@@ -92,6 +95,7 @@ impl Deliver {
             wake,
             instance,
             lease: limits.lease(),
+            barrier: limits.barrier(),
             poll: Duration::from_millis(limits.deliver_poll_ms),
             drain: Duration::from_millis(limits.drain_ms),
             unwritten: Vec::new(),
@@ -113,11 +117,12 @@ impl Deliver {
             return Ok(0);
         }
         let (results, instance) = (std::mem::take(&mut self.unwritten), self.instance);
+        let barrier_ends = now + self.barrier;
         let results = Arc::new(results);
         let shared = Arc::clone(&results);
         let written = self
             .database
-            .transaction(move |connection| finish(connection, &shared, instance, now))
+            .transaction(move |connection| finish(connection, &shared, instance, barrier_ends, now))
             .await;
         // The closure and its clone are gone with the transaction.
         let results = Arc::into_inner(results).unwrap_or_default();
@@ -158,19 +163,28 @@ impl Deliver {
             self.next_at = None;
             return Ok(0);
         }
-        let (registry, places, lease) = (self.registry.clone(), room.len(), self.lease);
+        let (registry, places) = (self.registry.clone(), room.len());
+        let terms = Terms {
+            now,
+            started,
+            lease: self.lease,
+            barrier: self.barrier,
+        };
         let Claim {
             chains,
+            results,
             inactive,
             is_full,
             next_at,
         } = self
             .database
-            .transaction(move |connection| {
-                claim(connection, &registry, places, lease, started, now)
-            })
+            .transaction(move |connection| claim(connection, &registry, places, terms))
             .await?;
-        let count = chains.iter().map(|chain| chain.deliveries.len()).sum();
+        let sent: usize = chains.iter().map(|chain| chain.deliveries.len()).sum();
+        let count = sent + results.len();
+        // They hold places until they are written, as every result does.
+        room.take(results.len());
+        self.unwritten.extend(results);
         for chain in chains {
             self.outbox.push(chain, &mut room);
         }

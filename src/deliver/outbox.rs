@@ -74,6 +74,11 @@ impl Room {
         self.places
     }
 
+    /// Takes places for deliveries that no sender is needed for.
+    pub(super) fn take(&mut self, deliveries: usize) {
+        self.places = self.places.saturating_sub(deliveries);
+    }
+
     /// Whether none fits.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,6 +1,9 @@
 //! Sends a chain: one delivery after the other, until one has to wait.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chrono::{DateTime, Utc};
 use hyper::body::Bytes;
@@ -8,11 +11,13 @@ use uuid::Uuid;
 
 use super::{
     chain::{Chain, Claimed},
+    claim::judge::Fate,
     retry::{Next, next},
 };
 use crate::{
     clock::Clock,
     publish::event::with_sequence,
+    registry::registered::Registered,
     sink::{Message, Outcome},
 };
 
@@ -23,6 +28,15 @@ const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 pub enum Done {
     /// It was sent, or refused before it was.
     Tried(Tried),
+    /// It was decided when it was claimed that it is not sent, or not by itself.
+    Decided {
+        /// To whom.
+        registered: Arc<Registered>,
+        /// The delivery.
+        delivery: Claimed,
+        /// What becomes of it.
+        fate: Fate,
+    },
     /// It was not tried; it goes back to the repository.
     Returned {
         /// To whom.
@@ -96,7 +110,7 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
     let outcome = match &chain.subscription.sink {
         Ok(sink) => {
             let message = Message {
-                id: delivery.event_id.to_string(),
+                id: delivery.owed.to_string(),
                 content_type: CONTENT_TYPE,
                 body: Bytes::from(with_sequence(&delivery.body, delivery.sequence)),
                 extra_headers: Vec::new(),
@@ -158,7 +172,7 @@ fn log(
     next: &Next,
     duration: Duration,
 ) {
-    let (delivery, event) = (&delivery.id, &delivery.event_id);
+    let (delivery, event) = (&delivery.id, &delivery.owed);
     match next {
         Next::Delivered => {
             tracing::debug!(subscription, %delivery, %event, attempt, status, ?duration, "delivered");

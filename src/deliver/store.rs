@@ -7,140 +7,23 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use crate::registry::registry_share;
+use super::{barrier::store::barrier_release, lane::store::lane_release};
+use crate::digest::gather::NewMember;
 
-/// How many deliveries of a lane are claimed behind its head.
-const FOLLOWERS_MAX: i64 = 256;
 /// How many expired leases are rescued at a time.
 const RESCUED_MAX: i64 = 1_000;
 
 type Result<T> = diesel::QueryResult<T>;
 
-/// A claimed delivery.
-#[derive(Clone, Debug, QueryableByName)]
-pub struct ClaimedRow {
-    /// The delivery.
-    #[diesel(sql_type = SqlUuid)]
-    pub id: Uuid,
-    /// To whom.
-    #[diesel(sql_type = SqlUuid)]
-    pub subscription_id: Uuid,
-    /// Of what.
-    #[diesel(sql_type = SqlUuid)]
-    pub event_id: Uuid,
-    /// The object's lane.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub lane: Option<i64>,
-    /// Its lane before its key changed.
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub lane_previous: Option<i64>,
-    /// The order in the lane.
-    #[diesel(sql_type = BigInt)]
-    pub position: i64,
-    /// The number on the wire.
-    #[diesel(sql_type = BigInt)]
-    pub sequence: i64,
-    /// How often it was tried.
-    #[diesel(sql_type = Integer)]
-    pub attempts: i32,
-    #[diesel(sql_type = Bool)]
-    is_active: bool,
-}
-
-/// What a claim found.
-#[derive(Debug, Default)]
-pub struct ClaimedRows {
-    /// In no order.
-    pub claimed: Vec<ClaimedRow>,
-    /// Due to subscriptions that are not active, and not claimed.
-    pub inactive: Vec<Uuid>,
-    /// Whether there may be more.
-    pub is_full: bool,
-}
-
-/// Claims up to `limit` due deliveries as claim number `lease`: heads of lanes, and what follows
-/// them.
-pub fn delivery_claim(
-    connection: &mut PgConnection,
-    lease: Uuid,
-    limit: usize,
-    lease_until: DateTime<Utc>,
-    now: DateTime<Utc>,
-) -> Result<ClaimedRows> {
-    let heads: Vec<ClaimedRow> = sql_query(include_str!("claim.sql"))
-        .bind::<Timestamptz, _>(now)
-        .bind::<BigInt, _>(limit as i64)
-        .bind::<SqlUuid, _>(lease)
-        .bind::<Timestamptz, _>(lease_until)
-        .load(connection)?;
-    let is_full = heads.len() >= limit;
-    let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
-        heads.into_iter().partition(|head| head.is_active);
-    let followers = claim_followers(
-        connection,
-        &claimed,
-        lease,
-        limit - claimed.len(),
-        lease_until,
-    )?;
-    claimed.extend(followers);
-    Ok(ClaimedRows {
-        claimed,
-        inactive: inactive.iter().map(|row| row.id).collect(),
-        is_full,
-    })
-}
-
-fn claim_followers(
-    connection: &mut PgConnection,
-    heads: &[ClaimedRow],
-    lease: Uuid,
-    limit: usize,
-    lease_until: DateTime<Utc>,
-) -> Result<Vec<ClaimedRow>> {
-    let heads: Vec<(i64, &ClaimedRow)> = heads
-        .iter()
-        .filter(|head| head.lane_previous.is_none())
-        .filter_map(|head| Some((head.lane?, head)))
-        .collect();
-    if limit == 0 || heads.is_empty() {
-        return Ok(Vec::new());
-    }
-    fn column<T>(heads: &[(i64, &ClaimedRow)], of: impl Fn(&ClaimedRow) -> T) -> Vec<T> {
-        heads.iter().map(|(_, head)| of(head)).collect()
-    }
-    let lanes: Vec<i64> = heads.iter().map(|(lane, _)| *lane).collect();
-    sql_query(include_str!("claim_followers.sql"))
-        .bind::<SqlUuid, _>(lease)
-        .bind::<Timestamptz, _>(lease_until)
-        .bind::<BigInt, _>(FOLLOWERS_MAX)
-        .bind::<Array<BigInt>, _>(lanes)
-        .bind::<Array<SqlUuid>, _>(column(&heads, |head| head.subscription_id))
-        .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))
-        .bind::<BigInt, _>(limit as i64)
-        .load(connection)
-}
-
-/// Takes what is due (`ids`) to subscriptions that are not active out of the claims' sight. Run it
-/// in a transaction of its own.
-pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> Result<usize> {
-    // A subscription that is resumed at this moment is active before the look below, or its owner
-    // finds what was parked: the lock puts the two in an order.
-    registry_share(connection)?;
-    sql_query(
-        "update rowcall.delivery d set due_at = 'infinity' from rowcall.subscription s \
-         where d.id = any($1) and d.state = 'pending' and d.due_at is not null \
-         and s.id = d.subscription_id and s.state <> 'active'",
-    )
-    .bind::<Array<SqlUuid>, _>(ids)
-    .execute(connection)
-}
-
 /// Takes back expired leases. Returns how many.
 ///
 /// It skips what is locked and waits for nobody, so that those who settle deliveries can wait for
-/// it: see [`lane_head_lock`].
-pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<usize> {
+/// it: see [`lane_head_lock`](super::lane::store::lane_head_lock).
+pub fn lease_rescue(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+    barrier_ends: DateTime<Utc>,
+) -> Result<usize> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
@@ -149,15 +32,18 @@ pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result
         lane: Option<i64>,
         #[diesel(sql_type = Nullable<BigInt>)]
         lane_previous: Option<i64>,
+        #[diesel(sql_type = Nullable<SqlUuid>)]
+        awaited: Option<Uuid>,
     }
     let rescued: Vec<Row> = sql_query(
         "with expired as ( \
              select id from rowcall.delivery where state = 'sending' and lease_until <= $1 \
              order by id limit $2 for no key update skip locked) \
          update rowcall.delivery d set state = 'pending', lease_holder = null, lease_until = null, \
-             due_at = case when d.lane is null then $1 end \
+             lost_leases = d.lost_leases + 1, due_at = case when d.lane is null then $1 end \
          from expired where d.id = expired.id \
-         returning d.subscription_id, d.lane, d.lane_previous",
+         returning d.subscription_id, d.lane, d.lane_previous, \
+             case when d.urgency = 0 and d.attempts = 0 then d.event_id end as awaited",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<BigInt, _>(RESCUED_MAX)
@@ -169,7 +55,10 @@ pub fn lease_rescue(connection: &mut PgConnection, now: DateTime<Utc>) -> Result
             lanes.map(|lane| (row.subscription_id, lane))
         })
         .collect();
-    lane_release(connection, &lanes, now)?;
+    lane_release(connection, &lanes, now, barrier_ends)?;
+    // One that was lost for the second time counts as tried.
+    let awaited: Vec<Uuid> = rescued.iter().filter_map(|row| row.awaited).collect();
+    barrier_release(connection, &awaited, now)?;
     Ok(rescued.len())
 }
 
@@ -204,14 +93,16 @@ pub fn lease_held(
 pub struct Finish {
     /// The delivery.
     pub id: Uuid,
-    /// `delivered`, `dead` or `pending`.
+    /// Any state but `sending` and `cancelled`.
     pub state: &'static str,
-    /// For a pending one: when it is due. `None`: when its lane releases it.
+    /// For a pending or held one: when it is due. `None`: when its lane releases it.
     pub due_at: Option<DateTime<Utc>>,
     /// Kept until its subscription is active again.
     pub is_parked: bool,
-    /// 1 if it was tried, 0 if it was returned.
+    /// 1 if it was tried, 0 if it was returned or judged.
     pub attempts: i32,
+    /// For a held one: when it is withdrawn, unless that was decided when it was held before.
+    pub hold_until: Option<DateTime<Utc>>,
 }
 
 /// Writes the ends of leases that [`lease_held`] has locked.
@@ -224,8 +115,13 @@ pub fn delivery_finish(
         "update rowcall.delivery d set state = f.state, lease_holder = null, lease_until = null, \
              attempts = d.attempts + f.attempts, \
              due_at = case when f.parked then 'infinity' else f.due_at end, \
-             settled_at = case when f.state <> 'pending' then greatest($1, d.created_at) end \
-         from unnest($2, $3, $4, $5, $6) as f (id, state, due_at, parked, attempts) \
+             settled_at = case when f.state not in ('pending', 'held') \
+                 then greatest($1, d.created_at) end, \
+             hold_until = case when f.state = 'held' then coalesce(d.hold_until, f.hold_until) \
+                 when f.attempts = 0 then d.hold_until end, \
+             is_unjudged = d.is_unjudged and f.attempts = 0 \
+         from unnest($2, $3, $4, $5, $6, $7) as f \
+             (id, state, due_at, parked, attempts, hold_until) \
          where d.id = f.id",
     )
     .bind::<Timestamptz, _>(now)
@@ -234,6 +130,9 @@ pub fn delivery_finish(
     .bind::<Array<Nullable<Timestamptz>>, _>(finished.iter().map(|f| f.due_at).collect::<Vec<_>>())
     .bind::<Array<Bool>, _>(finished.iter().map(|f| f.is_parked).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(finished.iter().map(|f| f.attempts).collect::<Vec<_>>())
+    .bind::<Array<Nullable<Timestamptz>>, _>(
+        finished.iter().map(|f| f.hold_until).collect::<Vec<_>>(),
+    )
     .execute(connection)
 }
 
@@ -283,55 +182,102 @@ pub fn attempt_insert(
     .execute(connection)
 }
 
-/// Locks what has come to stand first in these lanes, after something in them was settled and
-/// before they are released.
-///
-/// Two kinds of transaction work on such a delivery at the same moment, and neither sees the
-/// other's uncommitted part: whoever settles the last one before it in its other lane, if it is a
-/// change of the key; and whoever takes back its expired lease. Each would leave its release to the
-/// other. With the lock, this transaction waits for the other and then sees all.
-pub fn lane_head_lock(connection: &mut PgConnection, lanes: &[(Uuid, i64)]) -> Result<usize> {
-    if lanes.is_empty() {
-        return Ok(0);
-    }
-    let (ids, numbers): (Vec<Uuid>, Vec<i64>) = lanes.iter().copied().unzip();
-    sql_query(include_str!("lane_head_lock.sql"))
-        .bind::<Array<SqlUuid>, _>(ids)
-        .bind::<Array<BigInt>, _>(numbers)
-        .execute(connection)
-}
-
-/// Makes the heads of these lanes due, after something in them was settled or returned. Returns how
-/// many it released.
-pub fn lane_release(
+/// The bodies of parts of digests.
+pub fn part_bodies(
     connection: &mut PgConnection,
-    lanes: &[(Uuid, i64)],
-    now: DateTime<Utc>,
-) -> Result<usize> {
-    if lanes.is_empty() {
-        return Ok(0);
+    parts: &[(Uuid, i32)],
+) -> Result<Vec<((Uuid, i32), String)>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        digest_id: Uuid,
+        #[diesel(sql_type = Integer)]
+        part: i32,
+        #[diesel(sql_type = Text)]
+        body: String,
     }
-    let (ids, numbers): (Vec<Uuid>, Vec<i64>) = lanes.iter().copied().unzip();
-    sql_query(include_str!("lane_release.sql"))
-        .bind::<Array<SqlUuid>, _>(ids)
-        .bind::<Array<BigInt>, _>(numbers)
-        .bind::<Timestamptz, _>(now)
-        .execute(connection)
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (digests, parts): (Vec<Uuid>, Vec<i32>) = parts.iter().copied().unzip();
+    let rows: Vec<Row> = sql_query(
+        "select p.digest_id, p.part, p.body from rowcall.digest_part p \
+         join unnest($1, $2) as w (digest_id, part) \
+             on w.digest_id = p.digest_id and w.part = p.part",
+    )
+    .bind::<Array<SqlUuid>, _>(digests)
+    .bind::<Array<Integer>, _>(parts)
+    .load(connection)?;
+    let row = |row: Row| ((row.digest_id, row.part), row.body);
+    Ok(rows.into_iter().map(row).collect())
 }
 
-/// The bodies of events.
-pub fn event_bodies(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>> {
+/// The bodies of events, and whether each is of an object type.
+pub fn event_bodies(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, String, bool)>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
         #[diesel(sql_type = Text)]
         body: String,
+        #[diesel(sql_type = Bool)]
+        is_of_object: bool,
     }
-    let rows: Vec<Row> = sql_query("select id, body from rowcall.event where id = any($1)")
+    let rows: Vec<Row> = sql_query(
+        "select id, body, object_type is not null as is_of_object from rowcall.event \
+         where id = any($1)",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load(connection)?;
+    let row = |row: Row| (row.id, row.body, row.is_of_object);
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Events as digests know them.
+pub fn event_members(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<NewMember>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        position: i64,
+        #[diesel(sql_type = Text)]
+        event_type: String,
+        #[diesel(sql_type = Nullable<Text>)]
+        object_type: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        object_key: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        previous_key: Option<String>,
+        #[diesel(sql_type = Timestamptz)]
+        time: DateTime<Utc>,
+    }
+    let rows: Vec<Row> = sql_query(
+        "select id, position, type as event_type, object_type, object_key, previous_key, \
+             \"time\" from rowcall.event where id = any($1)",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load(connection)?;
+    let member = |row: Row| NewMember {
+        event_id: row.id,
+        position: row.position,
+        event_type: row.event_type,
+        object_type: row.object_type,
+        object_key: row.object_key,
+        previous_key: row.previous_key,
+        time: row.time,
+    };
+    Ok(rows.into_iter().map(member).collect())
+}
+
+/// Removes deliveries whose leases [`lease_held`] has locked: their events are in digests now.
+pub fn delivery_remove(connection: &mut PgConnection, ids: &[Uuid]) -> Result<usize> {
+    sql_query("delete from rowcall.delivery where id = any($1)")
         .bind::<Array<SqlUuid>, _>(ids)
-        .load(connection)?;
-    Ok(rows.into_iter().map(|row| (row.id, row.body)).collect())
+        .execute(connection)
 }
 
 /// When the next delivery is due or the next lease ends.
@@ -343,8 +289,12 @@ pub fn delivery_next_at(connection: &mut PgConnection) -> Result<Option<DateTime
     }
     let row: Row = sql_query(
         "select least( \
-             (select min(due_at) from rowcall.delivery where state = 'pending' \
-                 and due_at < 'infinity'), \
+             (select min(due_at) from rowcall.delivery where urgency = 0 \
+                 and state in ('pending', 'held') and due_at < 'infinity'), \
+             (select min(due_at) from rowcall.delivery where urgency = 1 \
+                 and state in ('pending', 'held') and due_at < 'infinity'), \
+             (select min(due_at) from rowcall.delivery where urgency = 2 \
+                 and state in ('pending', 'held') and due_at < 'infinity'), \
              (select min(lease_until) from rowcall.delivery where state = 'sending')) as next",
     )
     .get_result(connection)?;

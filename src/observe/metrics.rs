@@ -18,8 +18,16 @@ pub const EVENTS_PUBLISHED: &str = "rowcall_events_published_total";
 pub const DELIVERIES_CREATED: &str = "rowcall_deliveries_created_total";
 /// Counter: attempts that ended, by `outcome`: delivered, retry or dead.
 pub const ATTEMPTS: &str = "rowcall_attempts_total";
+/// Counter: conditions that could not be judged, by `kind`: event_type, filter or constraint.
+pub const CONDITIONS_FAILED: &str = "rowcall_conditions_failed_total";
 /// Histogram, in seconds: how long attempts took.
 pub const ATTEMPT_SECONDS: &str = "rowcall_attempt_seconds";
+/// Counter: digests whose windows were closed by time or end; those that were full are not counted.
+pub const DIGESTS_CLOSED: &str = "rowcall_digests_closed_total";
+/// Counter: parts of digests that were written.
+pub const DIGEST_PARTS: &str = "rowcall_digest_parts_total";
+/// Counter: events of digests that are in no part, because what was done was undone or unwanted.
+pub const DIGEST_EVENTS_VANISHED: &str = "rowcall_digest_events_vanished_total";
 /// Counter: how often the reader fell asleep and asked the writers to ring.
 pub const READER_SLEEPS: &str = "rowcall_reader_sleeps_total";
 
@@ -77,5 +85,11 @@ fn describe() {
     describe_counter!(DELIVERIES_CREATED, "Deliveries that were written");
     describe_counter!(ATTEMPTS, "Attempts that ended");
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "How long attempts took");
+    describe_counter!(DIGESTS_CLOSED, "Digests closed by time or end");
+    describe_counter!(DIGEST_PARTS, "Parts of digests that were written");
+    describe_counter!(
+        DIGEST_EVENTS_VANISHED,
+        "Events of digests that are in no part"
+    );
     describe_counter!(READER_SLEEPS, "How often the reader fell asleep");
 }

@@ -5,15 +5,19 @@ use std::{collections::HashMap, sync::Arc};
 use chrono::{DateTime, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use super::event::{Event, Numbering};
+use super::{
+    event::{Event, Numbering},
+    facts::{Rows, holds},
+};
 use crate::{
     capture::{
         change::{Change, Op},
         relink::relink,
         store::ChangeRow,
     },
-    catalog::model::Verb,
-    registry::{index::Kind, live::Target},
+    catalog::model::{Operation, Verb},
+    expr::{EventFacts, Facts},
+    registry::target::Target,
 };
 
 /// Gives events their ids: UUIDv7 in rising order, also within a millisecond.
@@ -44,50 +48,115 @@ impl Default for Ids {
     }
 }
 
-/// The events of `rows`, in the order in which each object changed. `position` is the last one
-/// given.
+/// What the events of a batch have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// The object types that changes name by number.
+    pub targets: &'a HashMap<i32, Arc<Target>>,
+    /// The source's name.
+    pub source: &'a str,
+    /// The last position that was given before.
+    pub position: i64,
+    /// The time of publishing.
+    pub now: DateTime<Utc>,
+}
+
+/// The events of `rows`, in the order in which each object changed; of one change the standard
+/// event first, then those that are written down, by name.
 ///
 /// A change of an object type that the catalogue no longer has yields no event, and a TRUNCATE
 /// yields none yet: it is no object's.
 #[must_use]
-pub fn detect(
-    rows: Vec<ChangeRow>,
-    targets: &HashMap<i32, Arc<Target>>,
-    source: &str,
-    mut position: i64,
-    now: DateTime<Utc>,
-) -> Vec<Event> {
+pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
     let ids = Ids::new();
     let changes = rows
         .into_iter()
         .filter_map(|row| {
-            let target = targets.get(&row.target)?;
+            let target = around.targets.get(&row.target)?;
             Some(Change::read(row, &target.object_type.key).unwrap_or_else(unreadable))
         })
         .collect();
+    let mut position = around.position;
     let mut events = Vec::new();
     for change in relink(changes) {
-        let (Some(kind), Some(target)) = (kind(change.op), targets.get(&change.row.target)) else {
+        let Some(target) = around.targets.get(&change.row.target) else {
             continue;
         };
-        position += 1;
-        let number = Numbering {
-            source,
-            id: ids.next(now),
-            position,
-        };
-        events.push(Event::of(&change, kind, target, number));
+        for event_type in event_types(&change, target, around) {
+            position += 1;
+            let number = Numbering {
+                source: around.source,
+                id: ids.next(around.now),
+                position,
+            };
+            events.push(Event::of(&change, event_type, target, number));
+        }
     }
     events
 }
 
-fn kind(op: Op) -> Option<Kind> {
-    match op {
-        Op::Create => Some(Kind::Standard(Verb::Created)),
-        Op::Update => Some(Kind::Standard(Verb::Updated)),
-        Op::Delete => Some(Kind::Standard(Verb::Deleted)),
-        Op::Gap => Some(Kind::Gap),
-        Op::Truncate => None,
+/// The event types that a change is.
+fn event_types<'a>(
+    change: &Change,
+    target: &'a Target,
+    around: Circumstances<'_>,
+) -> Vec<&'a Arc<str>> {
+    let (verb, operation) = match change.op {
+        Op::Create => (Verb::Created, Operation::Create),
+        Op::Update => (Verb::Updated, Operation::Update),
+        Op::Delete => (Verb::Deleted, Operation::Delete),
+        Op::Gap => return vec![target.gap()],
+        // What the API accepted has no object type, and is made ready elsewhere.
+        Op::Truncate | Op::Event => return Vec::new(),
+    };
+    let mut found = vec![target.standard(verb)];
+    let mut candidates = target
+        .defined
+        .iter()
+        .filter(|defined| defined.is_on(operation))
+        .peekable();
+    if candidates.peek().is_none() {
+        return found;
+    }
+    let rows = Rows::parse(change.row.before.as_deref(), change.row.after.as_deref());
+    let changed = rows.changed();
+    let facts = change_facts(change, target, &rows, &changed, around);
+    found.extend(
+        candidates
+            .filter(|defined| match &defined.when {
+                None => true,
+                Some(when) => holds(when.evaluate(&facts), "event_type", &defined.name),
+            })
+            .map(|defined| &defined.name),
+    );
+    found
+}
+
+fn change_facts<'a>(
+    change: &'a Change,
+    target: &'a Target,
+    rows: &'a Rows<'a>,
+    changed: &'a [&'a str],
+    around: Circumstances<'a>,
+) -> Facts<'a> {
+    Facts {
+        before: rows.before.as_ref(),
+        after: rows.after.as_ref(),
+        changed,
+        op: change.op.as_str(),
+        event: EventFacts {
+            // It has none yet: the condition decides whether it will be.
+            id: "",
+            event_type: "",
+            object_type: Some(&target.name),
+            source: around.source,
+            subject: change.key.as_deref(),
+            time: change.row.at,
+            data: None,
+        },
+        subscription: None,
+        now: change.row.at,
+        actor: change.row.actor.as_deref(),
     }
 }
 

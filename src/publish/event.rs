@@ -15,7 +15,7 @@ use crate::{
         change::{Change, Op},
         image::Image,
     },
-    registry::{index::Kind, live::Target},
+    registry::{index::Query, target::Target},
 };
 
 /// One occurrence of an event type.
@@ -25,12 +25,10 @@ pub struct Event {
     pub id: Uuid,
     /// The order of publishing within the source.
     pub position: i64,
-    /// Its kind, for matching.
-    pub kind: Kind,
     /// The event type's name.
-    pub event_type: String,
-    /// The object type.
-    pub target: Arc<Target>,
+    pub event_type: Arc<str>,
+    /// The object type; `None` for an event that came through the API.
+    pub object_type: Option<Arc<str>>,
     /// The object key's text; `None` only for a gap whose key could not be saved.
     pub key: Option<String>,
     /// The key's text before this event, if it changed it.
@@ -59,15 +57,18 @@ pub struct Numbering<'a> {
 impl Event {
     /// The event that `change` is.
     #[must_use]
-    pub fn of(change: &Change, kind: Kind, target: &Arc<Target>, number: Numbering<'_>) -> Self {
-        let event_type = kind.event_type(&target.name);
-        let body = body(change, &event_type, target, number).into();
+    pub fn of(
+        change: &Change,
+        event_type: &Arc<str>,
+        target: &Target,
+        number: Numbering<'_>,
+    ) -> Self {
+        let body = body(change, event_type, target, number).into();
         Self {
             id: number.id,
             position: number.position,
-            kind,
-            event_type,
-            target: Arc::clone(target),
+            event_type: Arc::clone(event_type),
+            object_type: Some(Arc::clone(&target.name)),
             key: change.key.clone(),
             previous_key: change.previous_key.clone(),
             time: change.row.at,
@@ -80,15 +81,28 @@ impl Event {
     /// The lane of the object; `None` if there is no object.
     #[must_use]
     pub fn lane(&self) -> Option<i64> {
-        self.key.as_deref().map(|key| lane(&self.target.name, key))
+        self.key.as_deref().map(|key| self.lane_of(key))
     }
 
     /// The lane of the object before its key changed.
     #[must_use]
     pub fn lane_previous(&self) -> Option<i64> {
-        self.previous_key
-            .as_deref()
-            .map(|key| lane(&self.target.name, key))
+        self.previous_key.as_deref().map(|key| self.lane_of(key))
+    }
+
+    fn lane_of(&self, key: &str) -> i64 {
+        lane(self.object_type.as_deref().unwrap_or_default(), key)
+    }
+
+    /// What the index is asked for to find its subscriptions.
+    #[must_use]
+    pub fn query(&self) -> Query<'_> {
+        Query {
+            object_type: self.object_type.as_deref(),
+            event_type: &self.event_type,
+            key: self.key.as_deref(),
+            previous_key: self.previous_key.as_deref(),
+        }
     }
 }
 
@@ -101,7 +115,8 @@ pub fn with_sequence(body: &str, sequence: i64) -> String {
 
 /// Names an object's order by 64 bits of SHA-256: the same in every version and instance. Two
 /// objects with the same lane, one pair in some billions, only wait for each other.
-fn lane(object_type: &str, key: &str) -> i64 {
+#[must_use]
+pub fn lane(object_type: &str, key: &str) -> i64 {
     let digest = Sha256::new()
         .chain_update(object_type)
         .chain_update([0])

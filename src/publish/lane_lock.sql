@@ -7,18 +7,18 @@ with tail as (
     cross join lateral (
         (select d.id, d.position from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane = lane.number
-            and d.state in ('pending', 'sending')
+            and d.state in ('pending', 'held', 'sending')
          order by d.position desc limit 1)
         union all
         (select d.id, d.position from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
-            and d.lane_previous is not null and d.state in ('pending', 'sending')
+            and d.lane_previous is not null and d.state in ('pending', 'held', 'sending')
          order by d.position desc limit 1)
     ) as last
 ),
 locked as (
     select d.id from rowcall.delivery as d
-    where d.id in (select tail.id from tail) and d.state in ('pending', 'sending')
+    where d.id in (select tail.id from tail) and d.state in ('pending', 'held', 'sending')
     order by d.id
     for key share
 )

@@ -4,8 +4,8 @@ from unnest($1::uuid[], $2::bigint[]) with ordinality as lane (subscription_id, 
 where exists (
         select from rowcall.delivery as d
         where d.subscription_id = lane.subscription_id and d.lane = lane.number
-            and d.state in ('pending', 'sending'))
+            and d.state in ('pending', 'held', 'sending'))
     or exists (
         select from rowcall.delivery as d
         where d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
-            and d.lane_previous is not null and d.state in ('pending', 'sending'))
+            and d.lane_previous is not null and d.state in ('pending', 'held', 'sending'))

@@ -2,15 +2,20 @@
 //! cursor.
 //!
 //! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
-//! decides who is owed what and how each delivery is born, [`store`] writes it.
+//! decides who is owed what and how each delivery is born, `written` makes rows and chains of that,
+//! [`store`] writes them. [`submitted`] is what the API accepted instead of a change.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
 
 pub mod detect;
 pub mod event;
+pub mod facts;
+pub mod judge;
 pub mod plan;
 pub mod store;
+pub mod submitted;
+mod written;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,9 +27,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::{
-    event::Event,
+    detect::{Circumstances, detect},
+    judge::judge_all,
     plan::{Birth, Planned, assign, lanes, matched},
-    store::{NewDelivery, delivery_insert, event_insert, lane_busy, sequence_take},
+    store::{delivery_insert, event_insert, lane_busy, sequence_take},
+    written::{Lease, Written},
 };
 use crate::{
     capture::{
@@ -33,17 +40,16 @@ use crate::{
         store::cursor_advance,
     },
     config::Limits,
+    constraint::store::judgement_insert,
     db::{Connection, Database, DbError, QueryError},
-    deliver::{
-        chain::{Chain, Claimed},
-        outbox::Outbox,
-    },
+    deliver::{chain::Chain, outbox::Outbox},
+    digest::gather::digest_gather,
     observe::metrics::{CHANGES_PUBLISHED, DELIVERIES_CREATED, EVENTS_PUBLISHED},
     registry::{
         live::{LiveRegistry, Registry},
         registry_share,
     },
-    stage::{Progress, Stage},
+    stage::{Nudge, Progress, Stage},
 };
 
 /// The source that is Rowcall's own database.
@@ -75,6 +81,7 @@ pub struct Publish {
     doorbell: Doorbell,
     work: Arc<Mutex<Work>>,
     outbox: Outbox,
+    digests: Nudge,
     events: metrics::Counter,
     changes: metrics::Counter,
     deliveries: metrics::Counter,
@@ -85,13 +92,8 @@ struct Work {
     reader: Reader,
     registry: LiveRegistry,
     lease: Duration,
-}
-
-/// What the deliveries that are born claimed are held by.
-#[derive(Clone, Copy)]
-struct Lease {
-    id: Uuid,
-    ends: Instant,
+    /// The longest that a delayed delivery waits for its event's synchronous ones.
+    barrier: Duration,
 }
 
 /// What a transaction published.
@@ -102,11 +104,13 @@ struct Published {
     deliveries: usize,
     chains: Vec<Chain>,
     has_due: bool,
+    /// A digest is full.
+    has_closed: bool,
 }
 
 impl Publish {
     /// The stage of one instance. `url` is the repository's, for a second session while a large
-    /// batch is read.
+    /// batch is read; `digests` is rung when a digest is full.
     #[must_use]
     pub fn new(
         database: Database,
@@ -114,6 +118,7 @@ impl Publish {
         url: &str,
         registry: LiveRegistry,
         outbox: Outbox,
+        digests: Nudge,
         limits: &Limits,
     ) -> Self {
         let reader = Reader::new(DEFAULT_SOURCE, url, limits.changes_per_batch_max);
@@ -121,12 +126,14 @@ impl Publish {
             reader,
             registry,
             lease: limits.lease(),
+            barrier: limits.barrier(),
         };
         Self {
             database,
             doorbell,
             work: Arc::new(Mutex::new(work)),
             outbox,
+            digests,
             events: metrics::counter!(EVENTS_PUBLISHED),
             changes: metrics::counter!(CHANGES_PUBLISHED),
             deliveries: metrics::counter!(DELIVERIES_CREATED),
@@ -172,6 +179,9 @@ impl Stage for Publish {
         if published.has_due {
             self.outbox.look();
         }
+        if published.has_closed {
+            self.digests.ring();
+        }
         Ok(if published.changes == 0 {
             Progress::Idle
         } else {
@@ -206,28 +216,40 @@ impl Work {
         // it.
         let revision = registry_share(connection)?;
         let registry = self.registry.at(connection, revision)?;
-        let events = detect::detect(
-            changes,
-            &registry.targets,
-            DEFAULT_SOURCE,
-            from.position,
+        let around = Circumstances {
+            targets: &registry.targets,
+            source: DEFAULT_SOURCE,
+            position: from.position,
             now,
-        );
+        };
+        let events = detect(changes, around);
         to.position = events.last().map_or(from.position, |event| event.position);
 
         let mut planned = matched(&events, &registry, now);
+        let judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
         let busy = busy_lanes(connection, &planned, &registry)?;
         let chains = assign(&mut planned, &registry.subscriptions, busy, room);
         let sequences = sequences(connection, &planned, &registry)?;
-        let (lease, lease_until) = (Uuid::new_v4(), now + self.lease);
-        let rows = rows(&planned, &events, &registry, sequences, now, lease_until);
+        let lease = Lease {
+            id: Uuid::new_v4(),
+            until: now + self.lease,
+            ends: started + self.lease,
+        };
+        let written = Written {
+            planned: &planned,
+            events: &events,
+            registry: &registry,
+        };
+        let rows = written.rows(sequences, lease.until, now + self.barrier, now);
 
         if !events.is_empty() {
             event_insert(connection, DEFAULT_SOURCE, &events, now)?;
         }
         if !rows.is_empty() {
-            delivery_insert(connection, &rows, lease, now)?;
+            delivery_insert(connection, &rows, lease.id, now)?;
         }
+        judgement_insert(connection, &judgements)?;
+        let gathered = digest_gather(connection, &written.gatherings(), now)?;
         if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
             return Err(PublishError::Overtaken);
         }
@@ -235,17 +257,8 @@ impl Work {
             changes: count,
             events: events.len(),
             deliveries: rows.len(),
-            chains: into_chains(
-                &planned,
-                &rows,
-                &events,
-                &registry,
-                Lease {
-                    id: lease,
-                    ends: started + self.lease,
-                },
-                chains,
-            ),
+            has_closed: gathered.closed > 0,
+            chains: written.chains(&rows, lease, chains),
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
         })
     }
@@ -275,7 +288,7 @@ fn sequences(
     registry: &Registry,
 ) -> Result<HashMap<Uuid, i64>, PublishError> {
     let mut counts: HashMap<Uuid, i64> = HashMap::new();
-    for delivery in planned {
+    for delivery in planned.iter().filter(|delivery| delivery.is_numbered()) {
         *counts
             .entry(registry.id(delivery.subscription))
             .or_default() += 1;
@@ -284,68 +297,4 @@ fn sequences(
         return Ok(HashMap::new());
     }
     Ok(sequence_take(connection, &counts)?)
-}
-
-fn rows(
-    planned: &[Planned],
-    events: &[Event],
-    registry: &Registry,
-    mut sequences: HashMap<Uuid, i64>,
-    now: DateTime<Utc>,
-    lease_until: DateTime<Utc>,
-) -> Vec<NewDelivery> {
-    planned
-        .iter()
-        .map(|delivery| {
-            let event = &events[delivery.event];
-            let registered = &registry.subscriptions[delivery.subscription as usize].subscription;
-            let subscription_id = registered.id;
-            let sequence = sequences.entry(subscription_id).or_default();
-            *sequence += 1;
-            NewDelivery {
-                id: delivery.id,
-                subscription_id,
-                event_id: event.id,
-                position: event.position,
-                lane: delivery.lane,
-                lane_previous: delivery.lane_previous,
-                sequence: *sequence,
-                due_at: (delivery.birth == Birth::Due)
-                    .then(|| now + registered.spec.retry.first_wait()),
-                is_parked: delivery.birth == Birth::Parked,
-                lease_until: matches!(delivery.birth, Birth::Claimed(_)).then_some(lease_until),
-            }
-        })
-        .collect()
-}
-
-/// The claimed deliveries, for this instance's senders.
-fn into_chains(
-    planned: &[Planned],
-    rows: &[NewDelivery],
-    events: &[Event],
-    registry: &Registry,
-    lease: Lease,
-    count: usize,
-) -> Vec<Chain> {
-    let mut chains: Vec<Option<Chain>> = (0..count).map(|_| None).collect();
-    for (delivery, row) in planned.iter().zip(rows) {
-        let Birth::Claimed(number) = delivery.birth else {
-            continue;
-        };
-        let registered = &registry.subscriptions[delivery.subscription as usize];
-        let chain =
-            chains[number].get_or_insert_with(|| Chain::new(Arc::clone(registered), lease.ends));
-        chain.push(Claimed {
-            id: row.id,
-            event_id: row.event_id,
-            lease: lease.id,
-            lane: row.lane,
-            lane_previous: row.lane_previous,
-            sequence: row.sequence,
-            attempts: 0,
-            body: Arc::clone(&events[delivery.event].body),
-        });
-    }
-    chains.into_iter().flatten().collect()
 }

@@ -13,28 +13,37 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{detect::Ids, event::Event};
+use super::{
+    detect::Ids,
+    event::Event,
+    facts::{Recalled, holds},
+};
 use crate::{
-    registry::live::{Registered, Registry},
-    subscription::model::{Ordering, State},
+    constraint::judge::{Decision, Judged},
+    registry::{live::Registry, registered::Registered},
+    subscription::model::{Condense, Mode, Ordering, State},
 };
 
 /// The order of one object for one subscription: place in the registry, and lane.
 pub type LaneOf = (u32, i64);
 
-/// A delivery to be written.
+/// What an event owes to a subscription.
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// UUIDv7.
     pub id: Uuid,
     /// The subscription's place in the registry.
     pub subscription: u32,
+    /// When the subscriber is told.
+    pub mode: Mode,
     /// The event's place in the batch.
     pub event: usize,
     /// The object's lane; `None`: not ordered.
     pub lane: Option<i64>,
     /// Its lane before its key changed.
     pub lane_previous: Option<i64>,
+    /// What the constraints say that are judged at the event.
+    pub judged: Option<Judged>,
     /// How it is born.
     pub birth: Birth,
 }
@@ -48,39 +57,78 @@ pub enum Birth {
     Due,
     /// Behind an unsettled delivery of its lane.
     Blocked,
+    /// Behind the synchronous deliveries of its event.
+    Waiting,
     /// Kept until its subscription is active again.
     Parked,
+    /// Kept by a constraint, and judged again when it is the first of its lanes.
+    Held {
+        /// It is the first.
+        is_head: bool,
+    },
+    /// Never sent: a constraint forbids it.
+    Suppressed,
+    /// Not at all: the event is added to the subscription's digest.
+    Gathered,
 }
 
-/// Matches events with subscriptions: the deliveries owed, in the order of the events.
+/// Matches events with subscriptions: what is owed, in the order of the events, and of an event the
+/// synchronous ones first.
 #[must_use]
 pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec<Planned> {
     let ids = Ids::new();
     let mut planned = Vec::new();
     let mut found = Vec::new();
     for (place, event) in events.iter().enumerate() {
-        let (key, previous) = (event.key.as_deref(), event.previous_key.as_deref());
-        registry
-            .index
-            .find(&event.target.name, event.kind, key, previous, &mut found);
+        registry.index.find(event.query(), &mut found);
+        retain_wanted(event, registry, &mut found);
         if found.is_empty() {
             continue;
         }
+        let spec = |place: u32| &registry.subscriptions[place as usize].subscription.spec;
+        found.sort_by_key(|place| spec(*place).mode);
         let (lane, lane_previous) = (event.lane(), event.lane_previous());
         for subscription in found.iter().copied() {
-            let registered = &registry.subscriptions[subscription as usize];
-            let ordered = registered.subscription.spec.ordering == Ordering::Key;
+            let spec = spec(subscription);
+            let ordered = spec.ordering == Ordering::Key;
             planned.push(Planned {
                 id: ids.next(now),
                 subscription,
+                mode: spec.mode,
                 event: place,
                 lane: lane.filter(|_| ordered),
                 lane_previous: lane_previous.filter(|_| ordered),
+                judged: None,
                 birth: Birth::Due,
             });
         }
     }
     planned
+}
+
+/// Keeps those subscriptions whose filter is true of the event. That of a net-effect digest is
+/// judged when its window closes, on what all changes came to.
+fn retain_wanted(event: &Event, registry: &Registry, found: &mut Vec<u32>) {
+    let object_type = event.object_type.as_deref();
+    let filtered = |place: &u32| {
+        let registered = &registry.subscriptions[*place as usize];
+        let spec = &registered.subscription.spec;
+        spec.condense != Some(Condense::NetEffect) && registered.filter(object_type).is_some()
+    };
+    if !found.iter().any(filtered) {
+        return;
+    }
+    let Ok(recalled) = Recalled::parse(&event.body, object_type.is_some()) else {
+        return found.retain(|place| !filtered(place));
+    };
+    let changed = recalled.changed();
+    // As of the change: what is decided of an event does not depend on when it was published.
+    let facts = recalled.facts(&changed, event.time);
+    found.retain(|place| {
+        let registered = &registry.subscriptions[*place as usize];
+        let name = &registered.subscription.name;
+        !filtered(place) || holds(registered.wants(object_type, &facts), "filter", name)
+    });
 }
 
 /// The lanes that the deliveries are in.
@@ -98,49 +146,112 @@ pub fn assign(
     planned: &mut [Planned],
     subscriptions: &[Arc<Registered>],
     busy: HashSet<LaneOf>,
-    mut room: usize,
+    room: usize,
 ) -> usize {
-    // What stands last in each lane of this batch: a chain that can go on, or something to wait
-    // for.
-    let mut tails: HashMap<LaneOf, Option<usize>> =
-        busy.into_iter().map(|lane| (lane, None)).collect();
-    let mut chains = 0;
+    let mut births = Births {
+        tails: busy.into_iter().map(|lane| (lane, None)).collect(),
+        room,
+        chains: 0,
+        untried: None,
+    };
     for delivery in planned {
-        let subscription = &subscriptions[delivery.subscription as usize].subscription;
-        let is_active = subscription.state == State::Active;
+        let registered = &subscriptions[delivery.subscription as usize];
+        delivery.birth = births.of(delivery, registered);
+    }
+    births.chains
+}
+
+/// What stands before the next delivery of a batch.
+struct Births {
+    /// What stands last in each lane: a chain that can go on, or something to wait for.
+    tails: HashMap<LaneOf, Option<usize>>,
+    /// Places that are left in this instance's memory.
+    room: usize,
+    chains: usize,
+    /// The last event with a synchronous delivery that can start.
+    untried: Option<usize>,
+}
+
+impl Births {
+    fn of(&mut self, delivery: &Planned, registered: &Registered) -> Birth {
+        let decision = delivery.judged.as_ref().map(|judged| judged.decision);
+        if decision == Some(Decision::Suppress) {
+            // Settled from the beginning: nobody waits for it.
+            return Birth::Suppressed;
+        }
         let lanes: Vec<LaneOf> = delivery
             .lanes()
             .map(|lane| (delivery.subscription, lane))
             .collect();
-        let mut ahead = lanes.iter().filter_map(|lane| tails.get(lane));
-        delivery.birth = match (ahead.next(), lanes.len()) {
-            (None, _) if !is_active => Birth::Parked,
-            (None, _) if room > 0 && subscription.spec.retry.first_wait().is_zero() => {
-                chains += 1;
-                Birth::Claimed(chains - 1)
-            }
-            (None, _) => Birth::Due,
-            // Only a delivery of one lane goes on in a chain: of two lanes, one would be another
-            // chain's.
-            (Some(Some(chain)), 1) if room > 0 => Birth::Claimed(*chain),
-            (Some(_), _) => Birth::Blocked,
+        let mut ahead = lanes
+            .iter()
+            .filter_map(|lane| self.tails.get(lane).copied());
+        let ahead = (ahead.next(), lanes.len());
+        let birth = match decision {
+            Some(Decision::Hold) => Birth::Held {
+                is_head: ahead.0.is_none(),
+            },
+            _ => self.decide(delivery, registered, ahead),
         };
-        let tail = match delivery.birth {
+        let tail = match birth {
+            // It is no delivery, and nobody waits for it.
+            Birth::Gathered => return birth,
             Birth::Claimed(chain) => {
-                room -= 1;
+                self.room -= 1;
                 // What follows a change of the key waits for it in both lanes.
                 (lanes.len() == 1).then_some(chain)
             }
             _ => None,
         };
+        let can_start = matches!(birth, Birth::Claimed(_) | Birth::Due);
+        if delivery.mode == Mode::Synchronous && can_start {
+            self.untried = Some(delivery.event);
+        }
         for lane in lanes {
-            tails.insert(lane, tail);
+            self.tails.insert(lane, tail);
+        }
+        birth
+    }
+
+    fn decide(
+        &mut self,
+        delivery: &Planned,
+        registered: &Registered,
+        ahead: (Option<Option<usize>>, usize),
+    ) -> Birth {
+        let subscription = &registered.subscription;
+        // Claiming judges once more, just before it is sent.
+        let may_be_claimed = self.room > 0 && !registered.is_judged_at_send();
+        let must_wait =
+            delivery.mode == Mode::SynchronousDelayed && self.untried == Some(delivery.event);
+        match ahead {
+            (None, _) if delivery.mode == Mode::Batch => Birth::Gathered,
+            (None, _) if subscription.state != State::Active => Birth::Parked,
+            (None, _) if must_wait => Birth::Waiting,
+            (None, _) if may_be_claimed && subscription.spec.retry.first_wait().is_zero() => {
+                self.chains += 1;
+                Birth::Claimed(self.chains - 1)
+            }
+            (None, _) => Birth::Due,
+            // Only a delivery of one lane goes on in a chain: of two lanes, one would be another
+            // chain's.
+            (Some(Some(chain)), 1) if may_be_claimed && !must_wait => Birth::Claimed(chain),
+            (Some(_), _) => Birth::Blocked,
         }
     }
-    chains
 }
 
 impl Planned {
+    /// Whether it gets a number now: it can be sent, and by itself.
+    #[must_use]
+    pub fn is_numbered(&self) -> bool {
+        let is_kept = matches!(
+            self.birth,
+            Birth::Gathered | Birth::Held { .. } | Birth::Suppressed
+        );
+        !is_kept && self.mode != Mode::Batch
+    }
+
     fn lanes(&self) -> impl Iterator<Item = i64> + use<> {
         let previous = self
             .lane_previous

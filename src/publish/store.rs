@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -33,8 +33,8 @@ pub fn event_insert(
     .bind::<Timestamptz, _>(now)
     .bind::<Array<SqlUuid>, _>(column(events, |event| event.id))
     .bind::<Array<BigInt>, _>(column(events, |event| event.position))
-    .bind::<Array<Text>, _>(column(events, |event| event.event_type.as_str()))
-    .bind::<Array<Text>, _>(column(events, |event| event.target.name.as_str()))
+    .bind::<Array<Text>, _>(column(events, |event| &*event.event_type))
+    .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.object_type.as_deref()))
     .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.key.as_deref()))
     .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.previous_key.as_deref()))
     .bind::<Array<Timestamptz>, _>(column(events, |event| event.time))
@@ -61,7 +61,13 @@ pub struct NewDelivery {
     /// Its lane before its key changed.
     pub lane_previous: Option<i64>,
     /// Gapless per subscription.
-    pub sequence: i64,
+    pub sequence: Option<i64>,
+    /// See [`Mode::urgency`](crate::subscription::model::Mode::urgency).
+    pub urgency: i16,
+    /// `pending`, `sending`, `held` or `suppressed`.
+    pub state: &'static str,
+    /// When a held one is withdrawn.
+    pub hold_until: Option<DateTime<Utc>>,
     /// When it may be claimed, for one that is not claimed at birth.
     pub due_at: Option<DateTime<Utc>>,
     /// Kept until its subscription is active again.
@@ -82,13 +88,16 @@ pub fn delivery_insert(
     }
     sql_query(
         "insert into rowcall.delivery (created_at, id, subscription_id, event_id, position, lane, \
-             lane_previous, sequence, state, due_at, lease_holder, lease_until) \
+             lane_previous, sequence, urgency, state, due_at, lease_holder, lease_until, hold_until, \
+             is_unjudged, settled_at) \
          select $1, d.id, d.subscription_id, d.event_id, d.position, d.lane, d.lane_previous, \
-             d.sequence, case when d.lease_until is null then 'pending' else 'sending' end, \
+             d.sequence, d.urgency, d.state, \
              case when d.parked then 'infinity' else d.due_at end, \
-             case when d.lease_until is not null then $2 end, d.lease_until \
-         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as d (id, subscription_id, \
-             event_id, position, lane, lane_previous, sequence, due_at, parked, lease_until)",
+             case when d.state = 'sending' then $2 end, d.lease_until, d.hold_until, \
+             d.state = 'held', case when d.state = 'suppressed' then $1 end \
+         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as d (id, \
+             subscription_id, event_id, position, lane, lane_previous, sequence, urgency, state, \
+             hold_until, due_at, parked, lease_until)",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(lease)
@@ -98,7 +107,10 @@ pub fn delivery_insert(
     .bind::<Array<BigInt>, _>(column(deliveries, |delivery| delivery.position))
     .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane))
     .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane_previous))
-    .bind::<Array<BigInt>, _>(column(deliveries, |delivery| delivery.sequence))
+    .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.sequence))
+    .bind::<Array<SmallInt>, _>(column(deliveries, |delivery| delivery.urgency))
+    .bind::<Array<Text>, _>(column(deliveries, |delivery| delivery.state))
+    .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.hold_until))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.due_at))
     .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.lease_until))

@@ -1,44 +1,16 @@
-//! Finds the subscriptions of an event by hash: event type first, then object key.
+//! Finds the subscriptions of an event by hash: object type and event type first, then object key.
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::live::Registered;
-use crate::{
-    catalog::model::{Catalog, GAP_EVENT_TYPE, Verb, name_matches},
-    subscription::model::Subscription,
-};
-
-/// What can happen to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A standard event.
-    Standard(Verb),
-    /// A change that could not be captured whole.
-    Gap,
-}
-
-impl Kind {
-    const ALL: [Self; 4] = [
-        Self::Standard(Verb::Created),
-        Self::Standard(Verb::Updated),
-        Self::Standard(Verb::Deleted),
-        Self::Gap,
-    ];
-
-    /// The event type's name.
-    #[must_use]
-    pub fn event_type(self, object_type: &str) -> String {
-        match self {
-            Self::Standard(verb) => verb.event_type(object_type),
-            Self::Gap => GAP_EVENT_TYPE.to_owned(),
-        }
-    }
-}
+use super::registered::Registered;
+use crate::catalog::model::name_matches;
 
 /// Subscriptions by what they are told of. Numbers are places in the registry's list.
 #[derive(Debug, Default)]
 pub struct Index {
-    by_object_type: HashMap<String, HashMap<Kind, Entry>>,
+    by_object_type: HashMap<Arc<str>, HashMap<Arc<str>, Entry>>,
+    /// Of events without an object type.
+    by_event_type: HashMap<Arc<str>, Entry>,
 }
 
 #[derive(Debug, Default)]
@@ -47,42 +19,67 @@ struct Entry {
     by_key: HashMap<String, Vec<u32>>,
 }
 
+/// Which events the index is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// `None`: an event that came through the API.
+    pub object_type: Option<&'a str>,
+    /// The event type's name.
+    pub event_type: &'a str,
+    /// The object key's text.
+    pub key: Option<&'a str>,
+    /// The object key's text before the event changed it.
+    pub previous_key: Option<&'a str>,
+}
+
 impl Index {
-    pub(super) fn build(catalog: &Catalog, subscriptions: &[Arc<Registered>]) -> Self {
-        let mut by_object_type: HashMap<String, HashMap<Kind, Entry>> = HashMap::new();
-        for object_type in catalog.object_types.keys() {
-            let kinds = by_object_type.entry(object_type.clone()).or_default();
-            for kind in Kind::ALL {
-                let event_type = kind.event_type(object_type);
-                let entry = kinds.entry(kind).or_default();
-                for (registered, place) in subscriptions.iter().zip(0..) {
-                    entry.add(&registered.subscription, place, object_type, &event_type);
-                }
+    /// Adds all `subscriptions` under an object type's event types.
+    pub(super) fn add_object_type<'a>(
+        &mut self,
+        object_type: &Arc<str>,
+        event_types: impl Iterator<Item = &'a Arc<str>>,
+        subscriptions: &[Arc<Registered>],
+    ) {
+        let entries = self
+            .by_object_type
+            .entry(Arc::clone(object_type))
+            .or_default();
+        for event_type in event_types {
+            let entry = entries.entry(Arc::clone(event_type)).or_default();
+            for (registered, place) in subscriptions.iter().zip(0..) {
+                entry.add(registered, place, Some(object_type), event_type);
             }
         }
-        Self { by_object_type }
+    }
+
+    /// Adds all `subscriptions` under an event type of the API.
+    pub(super) fn add_event_type(
+        &mut self,
+        event_type: &Arc<str>,
+        subscriptions: &[Arc<Registered>],
+    ) {
+        let entry = self
+            .by_event_type
+            .entry(Arc::clone(event_type))
+            .or_default();
+        for (registered, place) in subscriptions.iter().zip(0..) {
+            entry.add(registered, place, None, event_type);
+        }
     }
 
     /// The subscriptions of an event in ascending order, each once. A change of the key is for
     /// those of the old key, too.
-    pub fn find(
-        &self,
-        object_type: &str,
-        kind: Kind,
-        key: Option<&str>,
-        previous_key: Option<&str>,
-        found: &mut Vec<u32>,
-    ) {
+    pub fn find(&self, query: Query<'_>, found: &mut Vec<u32>) {
         found.clear();
-        let Some(entry) = self
-            .by_object_type
-            .get(object_type)
-            .and_then(|kinds| kinds.get(&kind))
-        else {
+        let entries = match query.object_type {
+            Some(object_type) => self.by_object_type.get(object_type),
+            None => Some(&self.by_event_type),
+        };
+        let Some(entry) = entries.and_then(|entries| entries.get(query.event_type)) else {
             return;
         };
         found.extend_from_slice(&entry.every_object);
-        for key in [key, previous_key].into_iter().flatten() {
+        for key in [query.key, query.previous_key].into_iter().flatten() {
             found.extend(entry.by_key.get(key).into_iter().flatten());
         }
         found.sort_unstable();
@@ -93,29 +90,36 @@ impl Index {
 impl Entry {
     fn add(
         &mut self,
-        subscription: &Subscription,
+        registered: &Registered,
         place: u32,
-        object_type: &str,
+        object_type: Option<&str>,
         event_type: &str,
     ) {
-        let spec = &subscription.spec;
-        let is_meant = spec
-            .event_types
-            .iter()
-            .any(|pattern| name_matches(pattern, event_type))
-            || spec
-                .object_types
-                .iter()
-                .any(|pattern| name_matches(pattern, object_type));
-        if !is_meant {
+        if !is_meant(registered, object_type, event_type) || !registered.fits(object_type) {
             return;
         }
-        if spec.object_keys.is_empty() {
+        if registered.subscription.spec.object_keys.is_empty() {
             self.every_object.push(place);
         } else {
-            for key in &subscription.object_key_texts {
+            for key in &registered.subscription.object_key_texts {
                 self.by_key.entry(key.clone()).or_default().push(place);
             }
         }
     }
+}
+
+/// Whether the subscription names the event type or the object type.
+#[must_use]
+pub fn is_meant(registered: &Registered, object_type: Option<&str>, event_type: &str) -> bool {
+    let spec = &registered.subscription.spec;
+    let by_event_type = spec
+        .event_types
+        .iter()
+        .any(|pattern| name_matches(pattern, event_type));
+    let by_object_type = object_type.is_some_and(|object_type| {
+        spec.object_types
+            .iter()
+            .any(|pattern| name_matches(pattern, object_type))
+    });
+    by_event_type || by_object_type
 }

@@ -1,17 +1,28 @@
 //! The catalogue and the registration list as one batch sees them, with everything made ready for
 //! use.
 
-use std::{collections::HashMap, sync::Arc, sync::Mutex, sync::PoisonError};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use uuid::Uuid;
 
-use super::{index::Index, store::targets_load};
+use super::{
+    filters::Filters, index::Index, registered::Registered, store::targets_load, target::Target,
+};
 use crate::{
-    catalog::model::{Catalog, ObjectType},
+    catalog::{
+        columns::columns_load,
+        model::{Catalog, Constraint, name_matches},
+    },
+    constraint::{compile::Compiled, model::Judge},
     db::{Connection, DbError},
-    sink::{Sink, WebhookClient, WebhookSink},
+    digest::schedule::Schedule,
+    expr::Scope,
+    sink::{EmailSink, Mailer, Sink, WebhookClient, WebhookSink},
     subscription::{
-        model::{SinkSpec, Subscription},
+        model::{Mode, SinkSpec, Subscription},
         secret::SecretKey,
         store::{Loaded, subscription_load},
     },
@@ -29,23 +40,8 @@ pub struct Registry {
     pub by_id: HashMap<Uuid, u32>,
     /// Which subscriptions an event is for.
     pub index: Index,
-}
-
-/// An object type whose table is captured.
-#[derive(Debug)]
-pub struct Target {
-    /// The object type's full name.
-    pub name: String,
-    /// The metadata.
-    pub object_type: ObjectType,
-}
-
-/// A subscription with its sink.
-pub struct Registered {
-    /// As it is registered.
-    pub subscription: Subscription,
-    /// Where it is told, or why it can't be.
-    pub sink: Result<Arc<dyn Sink>, String>,
+    /// Whether a subscription is synchronous-delayed.
+    pub has_delayed: bool,
 }
 
 impl Registry {
@@ -56,29 +52,23 @@ impl Registry {
     }
 }
 
-impl Registered {
-    /// What requests are counted by, so that one receiver can't take all senders.
-    #[must_use]
-    pub fn host(&self) -> &str {
-        self.sink.as_ref().map_or("", |sink| sink.host())
-    }
-}
-
 /// Keeps the registry of the last revision that was seen; clones share it.
 #[derive(Clone)]
 pub struct LiveRegistry {
     secret_key: Arc<SecretKey>,
     client: WebhookClient,
+    mailer: Option<Mailer>,
     last: Arc<Mutex<Option<Arc<Registry>>>>,
 }
 
 impl LiveRegistry {
-    /// An empty one; the first use loads it.
+    /// An empty one; the first use loads it. Without a mailer, subscriptions of mails wait.
     #[must_use]
-    pub fn new(secret_key: Arc<SecretKey>, client: WebhookClient) -> Self {
+    pub fn new(secret_key: Arc<SecretKey>, client: WebhookClient, mailer: Option<Mailer>) -> Self {
         Self {
             secret_key,
             client,
+            mailer,
             last: Arc::default(),
         }
     }
@@ -102,7 +92,8 @@ impl LiveRegistry {
 
     fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, DbError> {
         let catalog = Catalog::load(connection)?;
-        let targets = targets(connection, &catalog)?;
+        let scopes = scopes(connection, &catalog)?;
+        let targets = targets(connection, &catalog, &scopes)?;
         let list = subscription_load(connection, &self.secret_key)?;
         for (name, reason) in &list.unreadable {
             tracing::error!(
@@ -111,19 +102,31 @@ impl LiveRegistry {
                 "a subscription can't be read; it is sent nothing"
             );
         }
+        let mut filters = Filters::new(&catalog, &scopes);
+        let constraints = constraints(&catalog, &scopes);
         let subscriptions: Vec<Arc<Registered>> = list
             .subscriptions
             .into_iter()
-            .map(|loaded| Arc::new(self.registered(loaded)))
+            .map(|loaded| Arc::new(self.registered(loaded, &catalog, &mut filters, &constraints)))
             .collect();
         let by_id = subscriptions
             .iter()
             .zip(0..)
             .map(|(registered, place)| (registered.subscription.id, place))
             .collect();
-        let index = Index::build(&catalog, &subscriptions);
+        let mut index = Index::default();
+        for target in targets.values() {
+            index.add_object_type(&target.name, target.event_types(), &subscriptions);
+        }
+        for name in catalog.api_event_types() {
+            index.add_event_type(&name.as_str().into(), &subscriptions);
+        }
+        let is_delayed = |registered: &Arc<Registered>| {
+            registered.subscription.spec.mode == Mode::SynchronousDelayed
+        };
         Ok(Registry {
             revision,
+            has_delayed: subscriptions.iter().any(is_delayed),
             targets,
             subscriptions,
             by_id,
@@ -131,34 +134,144 @@ impl LiveRegistry {
         })
     }
 
-    fn registered(&self, loaded: Loaded) -> Registered {
-        let SinkSpec::Webhook { url, .. } = &loaded.subscription.spec.sink;
-        let sink = loaded.secret.and_then(|secret| {
-            WebhookSink::new(self.client.clone(), url, secret)
-                .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
-                .map_err(|refusal| refusal.to_string())
-        });
+    fn registered(
+        &self,
+        loaded: Loaded,
+        catalog: &Catalog,
+        filters: &mut Filters<'_>,
+        constraints: &[Arc<Compiled>],
+    ) -> Registered {
+        let subscription = &loaded.subscription;
+        let Subscription { id, name, spec, .. } = subscription;
+        let sink = match &spec.sink {
+            SinkSpec::Webhook { url, .. } => loaded.secret.and_then(|secret| {
+                WebhookSink::new(self.client.clone(), url, secret)
+                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
+                    .map_err(|refusal| refusal.to_string())
+            }),
+            SinkSpec::Email(email) => match self.mailer.clone() {
+                Some(mailer) => EmailSink::new(mailer, email, *id, name)
+                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>),
+                None => Err("this server sends no mail: set ROWCALL_SMTP_URL".to_owned()),
+            },
+        };
+        let labels = &spec.labels;
+        let constraints: Vec<Arc<Compiled>> = constraints
+            .iter()
+            .filter(|constraint| constraint.is_for_subscription(name, labels))
+            .cloned()
+            .collect();
         Registered {
+            digest_constraints: on_digests(subscription, catalog, &constraints),
+            constraints,
+            filters: filters.of(&loaded.subscription),
+            schedule: schedule(&loaded.subscription),
             subscription: loaded.subscription,
             sink,
         }
     }
 }
 
+/// The constraints that can be judged. One that can't is reported; what it was to keep back is
+/// published.
+fn constraints(catalog: &Catalog, scopes: &Scopes) -> Vec<Arc<Compiled>> {
+    let compile = |(name, constraint): (&String, &Constraint)| {
+        let scopes = scopes.iter().map(|(name, scope)| (&**name, scope));
+        Compiled::compile(name, constraint, scopes)
+            .inspect_err(|problems| {
+                let problem = problems.first().map(|(_, text)| text.as_str());
+                tracing::error!(constraint = name, problem, "the constraint can't be judged");
+            })
+            .ok()
+            .map(Arc::new)
+    };
+    catalog.constraints.iter().filter_map(compile).collect()
+}
+
+/// A digest is no event, so what looks at events is judged when they are gathered. What only looks
+/// at the clock is judged when the digest is sent, if it is for any event in it.
+fn on_digests(
+    subscription: &Subscription,
+    catalog: &Catalog,
+    constraints: &[Arc<Compiled>],
+) -> Vec<Arc<Compiled>> {
+    if subscription.spec.mode != Mode::Batch {
+        return Vec::new();
+    }
+    let spec = &subscription.spec;
+    let is_named = |patterns: &[String], name: &str| {
+        patterns.iter().any(|pattern| name_matches(pattern, name))
+    };
+    let mut meant: Vec<(Option<&str>, String)> = Vec::new();
+    for object_type in catalog.object_types.keys() {
+        let is_whole = is_named(&spec.object_types, object_type);
+        let event_types = catalog.event_types_of(object_type);
+        meant.extend(
+            event_types
+                .filter(|name| is_whole || is_named(&spec.event_types, name))
+                .map(|name| (Some(object_type.as_str()), name)),
+        );
+    }
+    let of_api = catalog.api_event_types();
+    let of_api = of_api.filter(|name| is_named(&spec.event_types, name));
+    meant.extend(of_api.map(|name| (None, name.clone())));
+    constraints
+        .iter()
+        .filter(|constraint| constraint.judge != Judge::AtEvent && !constraint.has_condition())
+        .filter(|constraint| {
+            meant
+                .iter()
+                .any(|(object_type, event_type)| constraint.is_for_event(event_type, *object_type))
+        })
+        .cloned()
+        .collect()
+}
+
+/// What expressions over each object type may name; the empty name is that of events without one.
+type Scopes = BTreeMap<Arc<str>, Scope>;
+
+fn scopes(connection: &mut Connection, catalog: &Catalog) -> Result<Scopes, DbError> {
+    let columns = columns_load(connection, catalog)?;
+    let rows = columns
+        .into_iter()
+        .map(|(name, columns)| (name.into(), Scope::rows(columns)));
+    Ok(rows.chain([("".into(), Scope::api_event())]).collect())
+}
+
+/// The schedule of a batch subscription. It was checked when it was registered; one that can't be
+/// used all the same, for instance because its time zone has gone, is replaced.
+fn schedule(subscription: &Subscription) -> Option<Schedule> {
+    if subscription.spec.mode != Mode::Batch {
+        return None;
+    }
+    let given = subscription.spec.schedule.as_ref();
+    let compiled = given.map(Schedule::compile);
+    Some(compiled.and_then(Result::ok).unwrap_or_else(|| {
+        tracing::error!(
+            subscription = subscription.name,
+            "the schedule can't be used; digests are sent hourly until it is given anew"
+        );
+        Schedule::fallback()
+    }))
+}
+
 fn targets(
     connection: &mut Connection,
     catalog: &Catalog,
+    scopes: &Scopes,
 ) -> Result<HashMap<i32, Arc<Target>>, DbError> {
     let mut targets = HashMap::new();
     for (id, name) in targets_load(connection)? {
         // Changes that were captured before their object type was taken out yield no events.
-        if let Some(object_type) = catalog.object_types.get(&name) {
-            let target = Target {
-                name,
-                object_type: object_type.clone(),
-            };
-            targets.insert(id, Arc::new(target));
-        }
+        let Some(object_type) = catalog.object_types.get(&name) else {
+            continue;
+        };
+        // Of a table that is gone there may be changes still: they are published, though nothing
+        // can be said of its columns any more.
+        let no_columns = Scope::rows(Vec::new());
+        let scope = scopes.get(name.as_str()).unwrap_or(&no_columns);
+        let target = Target::new(&name, object_type, catalog, scope);
+        targets.insert(id, Arc::new(target));
     }
     Ok(targets)
 }

@@ -4,9 +4,12 @@
 //! revision; publishing locks it for share. So a batch sees all of an edit or nothing of it, and
 //! the revision tells whoever keeps a copy of the metadata whether it is still good.
 
+mod filters;
 pub mod index;
 pub mod live;
+pub mod registered;
 mod store;
+pub mod target;
 
 pub use store::{
     SecretKeyError, registry_lock, registry_raise, registry_revision, registry_share,

@@ -6,15 +6,17 @@
 //!
 //! The players: [`check_url`] and [`AddressGuard`] decide where a sink may go; `connect` dials only
 //! what the guard admitted; [`WebhookClient`] keeps connections; [`SigningSecret`] signs;
-//! [`WebhookSink`] makes a request of a message and an outcome of an answer.
+//! [`WebhookSink`] makes a request of a message and an outcome of an answer. [`EmailSink`] makes a
+//! mail of it, by the one [`Mailer`].
 //!
 //! Guaranteed: an attempt ends within its timeout; no address is dialled that the guard did not
-//! admit; what a receiver sends is read up to a named limit and never repeated in a log or an
-//! outcome; secrets appear nowhere.
+//! admit, but the mail server's, which the operator named; what a receiver sends is read up to a
+//! named limit and never repeated in a log or an outcome; secrets appear nowhere.
 
 mod client;
 mod connect;
 mod connection;
+mod email;
 mod failure;
 mod guard;
 mod net;
@@ -32,6 +34,14 @@ pub use hyper::body::Bytes;
 pub use client::{ClientError, IDLE_PER_HOST_MAX, IDLE_TIMEOUT, RESPONSE_HEAD_BYTES_MAX};
 pub use client::{RESPONSE_HEADERS_MAX, WebhookClient};
 pub use connect::{ADDRESSES_TRIED_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
+pub use email::{
+    CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONTENT_BYTES_MAX, DIGEST_FIELDS_MAX,
+    DIGEST_ROW_FIELDS_MAX, DIGEST_VALUE_CHARS_MAX, DISPLAY_NAME_CHARS_MAX, DOMAIN_BYTES_MAX,
+    ENTRIES_MAX, EmailSink, FIELDS_MAX, FUEL, HTML_BYTES_MAX, LITERAL_ENTRIES_MAX,
+    LOCAL_PART_BYTES_MAX, MAIL_IDLE_TIMEOUT, MailSettings, MailSettingsError, Mailer, MailerError,
+    RECIPIENTS_MAX, REPLY_BYTES_MAX, ROWS_MAX, SUBJECT_CHARS_MAX, TEMPLATE_BYTES_MAX,
+    TEXT_BYTES_MAX, VALUE_CHARS_MAX, check_email,
+};
 pub use guard::{AddressGuard, Refusal};
 pub use net::{Net, NetError};
 pub use retry_after::RETRY_AFTER_MAX;

@@ -2,11 +2,14 @@
 
 use std::{fmt, time::Duration};
 
+use url::Url;
+
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
+    digest::schedule::Schedule,
     nearest::{did_you_mean, nearest},
-    sink::{AddressGuard, SigningSecret, check_url},
-    subscription::model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    sink::{AddressGuard, MailSettings, SigningSecret, check_email, check_url},
+    subscription::model::{Mode, SecretSpec, SinkSpec, SubscriptionSpec},
 };
 
 /// The longest name of a subscription, in characters.
@@ -72,12 +75,14 @@ impl fmt::Display for SpecProblem {
 }
 
 /// Everything that is wrong with `spec` as far as it shows without the database; empty if nothing.
+/// `mail` is `None` if the operator named no mail server.
 #[must_use]
 pub fn check(
     name: &str,
     spec: &SubscriptionSpec,
     catalog: &Catalog,
     guard: &AddressGuard,
+    mail: Option<&MailSettings>,
 ) -> Vec<SpecProblem> {
     let mut problems = Vec::new();
     check_name(name, &mut problems);
@@ -85,7 +90,17 @@ pub fn check(
     check_object_keys(spec, catalog, &mut problems);
     check_labels(spec, &mut problems);
     check_schedule(&spec.retry.schedule, &mut problems);
-    check_sink(&spec.sink, guard, &mut problems);
+    check_first_wait(spec, &mut problems);
+    check_digest(spec, &mut problems);
+    match &spec.sink {
+        SinkSpec::Webhook { url, secret } => {
+            check_webhook(url, secret.as_ref(), guard, &mut problems);
+        }
+        SinkSpec::Email(email) => {
+            let found = check_email(email, spec.mode.as_str(), mail).into_iter();
+            problems.extend(found.map(|(pointer, message)| SpecProblem::new(pointer, message)));
+        }
+    }
     problems
 }
 
@@ -307,8 +322,46 @@ fn check_schedule(schedule: &[Duration], problems: &mut Vec<SpecProblem>) {
     }
 }
 
-fn check_sink(sink: &SinkSpec, guard: &AddressGuard, problems: &mut Vec<SpecProblem>) {
-    let SinkSpec::Webhook { url, secret } = sink;
+/// A delayed delivery is due when the synchronous ones of its event are tried, and at no other time.
+fn check_first_wait(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
+    if spec.mode == Mode::SynchronousDelayed && !spec.retry.first_wait().is_zero() {
+        problems.push(SpecProblem::new(
+            "/retry/schedule/0",
+            "in the mode `synchronous_delayed` the first attempt is made when the synchronous \
+             subscribers were tried; write \"0s\"",
+        ));
+    }
+}
+
+fn check_digest(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
+    let only_batch = "only the mode `batch` has digests: leave it out, or set `mode` to `batch`";
+    match (spec.mode, &spec.schedule) {
+        (Mode::Batch, None) => problems.push(SpecProblem::new(
+            "/schedule",
+            "the mode `batch` needs to know when a digest leaves: give at least one of `cron`, \
+             `max_items` and `max_wait`, such as { cron = \"0 8 * * mon-fri\", time_zone = \
+             \"Europe/Berlin\" }",
+        )),
+        (Mode::Batch, Some(schedule)) => {
+            let found = Schedule::compile(schedule).err().unwrap_or_default();
+            problems.extend(found.into_iter().map(|(pointer, message)| {
+                SpecProblem::new(format!("/schedule{pointer}"), message)
+            }));
+        }
+        (_, Some(_)) => problems.push(SpecProblem::new("/schedule", only_batch)),
+        (_, None) => {}
+    }
+    if spec.mode != Mode::Batch && spec.condense.is_some() {
+        problems.push(SpecProblem::new("/condense", only_batch));
+    }
+}
+
+fn check_webhook(
+    url: &Url,
+    secret: Option<&SecretSpec>,
+    guard: &AddressGuard,
+    problems: &mut Vec<SpecProblem>,
+) {
     if let Err(refusal) = check_url(url, guard) {
         problems.push(SpecProblem::new("/sink/url", refusal.to_string()));
     }

@@ -71,10 +71,22 @@ impl Mode {
             Self::Batch => "batch",
         }
     }
+
+    /// How deliveries carry it: the smaller, the sooner.
+    #[must_use]
+    pub fn urgency(self) -> i16 {
+        match self {
+            Self::Synchronous => 0,
+            Self::SynchronousDelayed => 1,
+            Self::Batch => 2,
+        }
+    }
 }
 
 /// When a subscriber is told of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Ordered by urgency: of what can be sent, the first goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// From the moment of commit.
@@ -179,6 +191,62 @@ pub enum SinkSpec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<SecretSpec>,
     },
+    /// A mail.
+    Email(EmailSpec),
+}
+
+impl SinkSpec {
+    /// As it is written in `kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::Email(_) => "email",
+        }
+    }
+
+    /// The signing secret that is asked for; `None` too for a sink that signs nothing.
+    #[must_use]
+    pub fn secret(&self) -> Option<&SecretSpec> {
+        match self {
+            Self::Webhook { secret, .. } => secret.as_ref(),
+            Self::Email(_) => None,
+        }
+    }
+
+    /// The place of the signing secret; `None` for a sink that signs nothing.
+    pub fn secret_mut(&mut self) -> Option<&mut Option<SecretSpec>> {
+        match self {
+            Self::Webhook { secret, .. } => Some(secret),
+            Self::Email(_) => None,
+        }
+    }
+}
+
+/// A sink of the kind `email`; docs/EMAIL.md says what its templates may do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmailSpec {
+    /// The recipients: `ada@example.com` or `Ada Lovelace <ada@example.com>`.
+    pub to: Vec<String>,
+    /// The sender that readers see, in the domain of the operator's; the operator's if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Who gets the answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<String>,
+    /// A template of one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// A built-in template: `event` or `digest`, as the mode wants it; so it may be left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// A template of the subscriber's own for the text part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The same for the HTML part; with `text` alone the mail is plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub html: Option<String>,
 }
 
 /// Where a secret comes from.

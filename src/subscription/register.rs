@@ -15,7 +15,7 @@ pub use super::check::{SpecProblem, check, pointer_part};
 use super::{
     check::secret_advice,
     key_text::object_key_texts,
-    model::{SecretSpec, SinkSpec, SubscriptionSpec},
+    model::{SecretSpec, SubscriptionSpec},
     secret::{SecretError, SecretKey},
     store,
 };
@@ -65,8 +65,9 @@ pub struct Registration {
 pub struct Registered {
     /// A UUIDv7.
     pub id: Uuid,
-    /// The signing secret, generated if none was given: to be shown once.
-    pub secret: SecretString,
+    /// The signing secret, generated if none was given: to be shown once. `None` for a sink that
+    /// signs nothing.
+    pub secret: Option<SecretString>,
 }
 
 /// What became of a removal.
@@ -128,15 +129,21 @@ pub fn register(
         owner,
     } = registration;
     let secret = match secret_take(&mut spec, origin)? {
-        Some(secret) => secret,
-        None => SigningSecret::generate().map_err(|error| secret_problem(&error.to_string()))?,
+        Some(secret) => Some(secret),
+        None if spec.sink.secret_mut().is_none() => None,
+        None => {
+            let made = SigningSecret::generate();
+            Some(made.map_err(|error| secret_problem(&error.to_string()))?)
+        }
     };
-    let secret = SecretString::from(secret.expose());
+    let secret = secret.map(|secret| SecretString::from(secret.expose()));
     // Before the lock: publishing need not wait for up to a hundred small queries.
     let key_texts = object_key_texts(connection, catalog, &spec)?;
 
     registry_raise(connection)?;
     let id = id_at(now);
+    let sealed = secret.as_ref().map(|secret| key.seal(id, secret));
+    let sealed = sealed.transpose()?;
     let row = store::NewSubscription {
         id,
         name: &name,
@@ -145,7 +152,7 @@ pub fn register(
         mode: spec.mode.as_str(),
         definition: &serde_json::to_string(&spec)?,
         object_key_texts: &key_texts,
-        secret: &key.seal(id, &secret)?,
+        secret: sealed.as_deref(),
     };
     if !store::subscription_insert(connection, &row, now.trunc_subsecs(6))? {
         return Err(RegisterError::NameTaken(name));
@@ -154,7 +161,7 @@ pub fn register(
 }
 
 /// Gives a registered subscription another specification. Its secret stays unless `spec` brings
-/// one; its name, state and deliveries stay.
+/// one, or its sink signs nothing any more; its name, state and deliveries stay.
 ///
 /// # Errors
 ///
@@ -171,6 +178,15 @@ pub fn replace(
         return Err(RegisterError::Absent(id));
     };
     let secret = secret_take(&mut spec, origin)?;
+    let signs = spec.sink.secret_mut().is_some();
+    if signs && secret.is_none() && !store::subscription_has_secret(connection, id)? {
+        // There is no answer that a generated one could be shown in.
+        return Err(problem(
+            "/sink/secret",
+            "this subscription signed nothing until now: give a secret, `whsec_` and base64, or \
+             register another subscription",
+        ));
+    }
     let sealed = match secret {
         Some(secret) => Some(key.seal(id, &SecretString::from(secret.expose()))?),
         None => None,
@@ -183,6 +199,7 @@ pub fn replace(
         definition: &serde_json::to_string(&spec)?,
         object_key_texts: &key_texts,
         secret: sealed.as_deref(),
+        keeps_secret: signs,
     };
     if store::subscription_update(connection, id, &change, now.trunc_subsecs(6))? {
         Ok(())
@@ -216,7 +233,9 @@ fn secret_take(
     spec: &mut SubscriptionSpec,
     origin: Origin,
 ) -> Result<Option<SigningSecret>, RegisterError> {
-    let SinkSpec::Webhook { secret, .. } = &mut spec.sink;
+    let Some(secret) = spec.sink.secret_mut() else {
+        return Ok(None);
+    };
     let text = match secret.take() {
         None => return Ok(None),
         Some(SecretSpec::Value(text)) => SecretString::from(text),

@@ -25,7 +25,8 @@ pub(super) struct NewSubscription<'a> {
     pub(super) mode: &'static str,
     pub(super) definition: &'a str,
     pub(super) object_key_texts: &'a [String],
-    pub(super) secret: &'a [u8],
+    /// `None` if the sink signs nothing.
+    pub(super) secret: Option<&'a [u8]>,
 }
 
 /// Writes a subscription and its sequence. False: the name is taken, and nothing was written.
@@ -49,7 +50,7 @@ pub(super) fn subscription_insert(
     .bind::<Text, _>(row.mode)
     .bind::<Text, _>(row.definition)
     .bind::<Array<Text>, _>(row.object_key_texts)
-    .bind::<Binary, _>(row.secret)
+    .bind::<Nullable<Binary>, _>(row.secret)
     .bind::<Timestamptz, _>(now)
     .execute(connection)?;
     Ok(written == 1)
@@ -60,8 +61,10 @@ pub(super) struct SubscriptionChange<'a> {
     pub(super) mode: &'static str,
     pub(super) definition: &'a str,
     pub(super) object_key_texts: &'a [String],
-    /// `None` keeps the secret.
+    /// `None` keeps the secret, if `keeps_secret`.
     pub(super) secret: Option<&'a [u8]>,
+    /// False: the sink signs nothing, so no secret is kept.
+    pub(super) keeps_secret: bool,
 }
 
 /// Writes another definition. False: there is no such subscription.
@@ -73,7 +76,8 @@ pub(super) fn subscription_update(
 ) -> QueryResult<bool> {
     let written = sql_query(
         "update rowcall.subscription set mode = $2, definition = $3::json, object_key_texts = $4, \
-             secret = coalesce($5, secret), updated_at = greatest($6, created_at) \
+             secret = case when $7 then coalesce($5, secret) end, \
+             updated_at = greatest($6, created_at) \
          where id = $1 and state <> 'deleted'",
     )
     .bind::<SqlUuid, _>(id)
@@ -82,6 +86,7 @@ pub(super) fn subscription_update(
     .bind::<Array<Text>, _>(change.object_key_texts)
     .bind::<Nullable<Binary>, _>(change.secret)
     .bind::<Timestamptz, _>(now)
+    .bind::<Bool, _>(change.keeps_secret)
     .execute(connection)?;
     Ok(written == 1)
 }
@@ -127,8 +132,8 @@ pub(super) fn subscription_set_state(
 pub(super) fn delivery_park(connection: &mut PgConnection, subscription: Uuid) -> QueryResult<()> {
     sql_query(
         "update rowcall.delivery set due_at = 'infinity' where id in ( \
-             select id from rowcall.delivery where subscription_id = $1 and state = 'pending' \
-                 and due_at < 'infinity' for update skip locked)",
+             select id from rowcall.delivery where subscription_id = $1 \
+                 and state in ('pending', 'held') and due_at < 'infinity' for update skip locked)",
     )
     .bind::<SqlUuid, _>(subscription)
     .execute(connection)
@@ -142,13 +147,33 @@ pub(super) fn delivery_unpark(
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
     sql_query(
-        "update rowcall.delivery set due_at = $2 where subscription_id = $1 and state = 'pending' \
-             and due_at = 'infinity'",
+        "update rowcall.delivery set due_at = $2 where subscription_id = $1 \
+             and state in ('pending', 'held') and due_at = 'infinity'",
     )
     .bind::<SqlUuid, _>(subscription)
     .bind::<Timestamptz, _>(now)
     .execute(connection)
     .map(drop)
+}
+
+#[derive(QueryableByName)]
+struct SecretRow {
+    #[diesel(sql_type = Bool)]
+    has_secret: bool,
+}
+
+/// Whether a secret is kept for a subscription.
+pub(super) fn subscription_has_secret(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> QueryResult<bool> {
+    let row: Option<SecretRow> = sql_query(
+        "select secret is not null as has_secret from rowcall.subscription where id = $1",
+    )
+    .bind::<SqlUuid, _>(id)
+    .get_result(connection)
+    .optional()?;
+    Ok(row.is_some_and(|row| row.has_secret))
 }
 
 #[derive(QueryableByName)]

@@ -1,8 +1,9 @@
 //! Upkeep: what has to be done now and then, and hurries nobody.
 //!
-//! Rotation of the change table and its retention, triggers on partitions that were added, and the
-//! deliveries of deleted subscriptions, and old idempotency keys. Each is a transaction of its own;
-//! one that fails does not stop the others and is tried again.
+//! Rotation of the change table and its retention, triggers on partitions that were added, the
+//! deliveries of deleted subscriptions, old idempotency keys and ids of submitted events, and
+//! counters of rates whose windows are long over. Each is a transaction of its own; one that fails
+//! does not stop the others and is tried again.
 
 mod store;
 
@@ -18,6 +19,7 @@ use crate::{
     },
     catalog::model::Catalog,
     config::Limits,
+    constraint::{rate::RATE_KEPT, store::rate_forget},
     db::{Connection, Database, DbError, QueryError},
     stage::{Nudge, Progress, Stage, chain},
 };
@@ -27,6 +29,9 @@ const INTERVAL: Duration = Duration::from_secs(30);
 
 /// Deliveries of deleted subscriptions that one transaction cancels.
 const CANCELLED_MAX: i64 = 5_000;
+
+/// Counters of rates, or ids of submitted events, that one transaction forgets.
+const FORGOTTEN_MAX: i64 = 10_000;
 
 /// How long an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEPT: TimeDelta = TimeDelta::hours(24);
@@ -92,6 +97,26 @@ impl Upkeep {
             .await
     }
 
+    async fn rates(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        let before = now - TimeDelta::from_std(RATE_KEPT).unwrap_or(TimeDelta::MAX);
+        self.database
+            .transaction(move |connection| Ok(rate_forget(connection, before, FORGOTTEN_MAX)?))
+            .await
+    }
+
+    async fn submitted(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        let before = now - TimeDelta::days(self.limits.event_accepted_days.into());
+        self.database
+            .transaction(move |connection| {
+                Ok(store::event_accepted_prune(
+                    connection,
+                    before,
+                    FORGOTTEN_MAX,
+                )?)
+            })
+            .await
+    }
+
     async fn cancellations(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         self.database
             .transaction(move |connection| {
@@ -114,6 +139,8 @@ impl Stage for Upkeep {
             self.retention(now).await,
             self.cancellations(now).await,
             self.forgetting(now).await,
+            self.rates(now).await,
+            self.submitted(now).await,
         ];
         let (mut worked, mut failure) = (0, None);
         for result in done {

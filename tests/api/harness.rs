@@ -13,13 +13,13 @@ use diesel::{
     sql_types::{Array, BigInt, Text},
 };
 use rowcall::{
-    api::{ApiState, router},
+    api::{ApiState, SubmittedTypes, router},
     auth::{AdminKey, Role, store::key_create},
     clock::Clock,
     config::Limits,
     db::Database,
     observe::readiness::Readiness,
-    sink::AddressGuard,
+    sink::{AddressGuard, MailSettings},
     stage::Nudge,
     subscription::secret::SecretKey,
 };
@@ -72,6 +72,12 @@ pub(crate) struct Answer {
     pub(crate) json: Value,
 }
 
+/// A mail server that no test of the API connects to.
+fn mail_settings() -> MailSettings {
+    let url = SecretString::from("smtps://mail.example.com");
+    MailSettings::parse(&url, Some("rowcall@example.com")).unwrap()
+}
+
 impl Api {
     pub(crate) fn start() -> Self {
         let database = TestDatabase::create();
@@ -89,9 +95,13 @@ impl Api {
             clock: clock.clone(),
             secret_key: Arc::clone(&secret_key),
             guard: Arc::new(AddressGuard::new(Vec::new())),
+            mail: Some(Arc::new(mail_settings())),
             admin_key: Some(AdminKey::new(&SecretString::from(ADMIN_KEY))),
+            submitted_types: SubmittedTypes::default(),
             limits: Limits {
                 body_bytes_max: 10_000,
+                event_bytes_max: 2_000,
+                events_per_request_max: 20,
                 ..limits
             },
             wake: Nudge::default(),

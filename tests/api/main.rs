@@ -15,5 +15,6 @@ mod problems;
 mod refusals;
 mod registration;
 mod secrets;
+mod submitted;
 #[path = "../support/mod.rs"]
 mod support;

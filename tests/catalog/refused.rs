@@ -295,6 +295,7 @@ fn a_missing_privilege_is_told_with_its_grant() {
             elsewhere: &Catalog::default(),
             shapes: &shapes,
             guard: &AddressGuard::new(Vec::new()),
+            mail: None,
             environment: &|_| None,
         },
     );

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod barrier;
+mod delayed;
 mod flow;
 mod gaps;
 mod interleavings;

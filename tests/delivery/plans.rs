@@ -8,8 +8,10 @@ use diesel::{
     sql_query,
     sql_types::{BigInt, Text},
 };
-use rowcall::deliver::store::{
-    delivery_claim, delivery_next_at, lane_head_lock, lane_release, lease_rescue,
+use rowcall::deliver::{
+    claim::store::delivery_claim,
+    lane::store::{lane_head_lock, lane_release},
+    store::{delivery_next_at, lease_rescue},
 };
 use rowcall::publish::store::lane_busy;
 use uuid::Uuid;
@@ -83,7 +85,7 @@ fn claims_and_lane_lookups_use_their_partial_indexes() {
     // WHEN each statement runs THEN it reads by the index made for it, and never the whole table
     let used = scans(&mut connection, |c| {
         assert_eq!(
-            delivery_claim(c, lease, 100, now, now)
+            delivery_claim(c, lease, 100, now, now, now)
                 .unwrap()
                 .claimed
                 .len(),
@@ -112,13 +114,13 @@ fn claims_and_lane_lookups_use_their_partial_indexes() {
         (
             "lane_release",
             scans(&mut connection, |c| {
-                lane_release(c, &lanes, now).unwrap();
+                lane_release(c, &lanes, now, now).unwrap();
             }),
         ),
         (
             "lease_rescue",
             scans(&mut connection, |c| {
-                assert_eq!(lease_rescue(c, now).unwrap(), 600);
+                assert_eq!(lease_rescue(c, now, now).unwrap(), 600);
             }),
         ),
     ] {

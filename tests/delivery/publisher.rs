@@ -23,7 +23,8 @@ pub(crate) fn without_lock(app: &TestApp) -> Publish {
     let doorbell = Doorbell::new(nobody, database.clone(), None, |_| {});
     let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
     let client = WebhookClient::new(guard).unwrap();
-    let registry = LiveRegistry::new(Arc::new(SecretKey::parse(SECRET_KEY).unwrap()), client);
+    let secret_key = Arc::new(SecretKey::parse(SECRET_KEY).unwrap());
+    let registry = LiveRegistry::new(secret_key, client, None);
     let outbox = app.instance.outbox.clone();
     Publish::new(
         database,
@@ -31,6 +32,7 @@ pub(crate) fn without_lock(app: &TestApp) -> Publish {
         &app.database.url,
         registry,
         outbox,
+        rowcall::stage::Nudge::default(),
         &limits,
     )
 }

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use diesel::connection::SimpleConnection as _;
-use rowcall::deliver::store::delivery_claim;
+use rowcall::deliver::claim::store::delivery_claim;
 use uuid::Uuid;
 
 use crate::repository::Repository;
@@ -67,7 +67,7 @@ fn publishing_holds_up_neither_claims_nor_releases() {
     let until = repository.now + TimeDelta::seconds(10);
     let (claim, now) = (Uuid::from_u128(9), repository.now);
     let claimed =
-        claimer.run(|connection| delivery_claim(connection, claim, 9, until, now).unwrap());
+        claimer.run(|connection| delivery_claim(connection, claim, 9, until, until, now).unwrap());
     assert_eq!(claimed.claimed.len(), 1);
     claimer.commit();
     finisher.commit();
@@ -178,7 +178,15 @@ fn a_claim_takes_what_follows_its_head_up_to_what_it_cannot_take() {
     let mut session = repository.begin();
     let until = repository.now + TimeDelta::seconds(10);
     let found = session.run(|connection| {
-        delivery_claim(connection, Uuid::from_u128(9), 100, until, repository.now).unwrap()
+        delivery_claim(
+            connection,
+            Uuid::from_u128(9),
+            100,
+            until,
+            until,
+            repository.now,
+        )
+        .unwrap()
     });
     let mut positions: Vec<i64> = found.claimed.iter().map(|row| row.position).collect();
     positions.sort_unstable();
@@ -186,7 +194,15 @@ fn a_claim_takes_what_follows_its_head_up_to_what_it_cannot_take() {
     session.connection.batch_execute("rollback; begin").unwrap();
     // WHEN there is room for less THEN it is the first of a lane that are taken
     let found = session.run(|connection| {
-        delivery_claim(connection, Uuid::from_u128(9), 4, until, repository.now).unwrap()
+        delivery_claim(
+            connection,
+            Uuid::from_u128(9),
+            4,
+            until,
+            until,
+            repository.now,
+        )
+        .unwrap()
     });
     let mut positions: Vec<i64> = found.claimed.iter().map(|row| row.position).collect();
     positions.sort_unstable();

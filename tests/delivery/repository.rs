@@ -8,8 +8,9 @@ use diesel::{
     sql_types::Integer,
 };
 use rowcall::{
-    deliver::store::{
-        Finish, delivery_finish, lane_head_lock, lane_release, lease_held, lease_rescue,
+    deliver::{
+        lane::store::{lane_head_lock, lane_release},
+        store::{Finish, delivery_finish, lease_held, lease_rescue},
     },
     publish::store::lane_busy,
 };
@@ -184,6 +185,7 @@ impl Repository {
                     due_at: None,
                     is_parked: false,
                     attempts: 1,
+                    hold_until: None,
                 })
                 .collect();
             delivery_finish(connection, &finished, now).unwrap()
@@ -198,13 +200,13 @@ impl Repository {
         let (lanes, now) = (self.lanes(lanes), self.now);
         move |connection| {
             lane_head_lock(connection, &lanes).unwrap();
-            lane_release(connection, &lanes, now).unwrap()
+            lane_release(connection, &lanes, now, now).unwrap()
         }
     }
 
     pub(crate) fn rescue(&self) -> impl FnOnce(&mut PgConnection) -> usize + Send + use<> {
         let later = self.now + TimeDelta::seconds(11);
-        move |connection| lease_rescue(connection, later).unwrap()
+        move |connection| lease_rescue(connection, later, later).unwrap()
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use rowcall::{
-    deliver::store::delivery_set_aside,
+    deliver::claim::store::delivery_set_aside,
     stage::Stage as _,
     subscription::state::{subscription_pause, subscription_resume},
 };

@@ -5,7 +5,7 @@ use diesel::connection::SimpleConnection as _;
 use super::support::postgres::TestDatabase;
 
 /// Deliveries: columns and values besides those that every delivery has; the first are possible.
-const POSSIBLE: [(&str, &str); 8] = [
+const POSSIBLE: [(&str, &str); 12] = [
     ("state, due_at", "'pending', now()"),
     ("state, due_at", "'pending', null"),
     ("state, due_at", "'pending', 'infinity'"),
@@ -17,10 +17,22 @@ const POSSIBLE: [(&str, &str); 8] = [
     ("state, settled_at", "'dead', now()"),
     ("state, settled_at", "'cancelled', now()"),
     ("state, lane, lane_previous", "'pending', 1, 2"),
+    ("state, hold_until, due_at", "'held', now(), now()"),
+    ("state, hold_until", "'held', now()"),
+    ("state, settled_at", "'suppressed', now()"),
+    ("state, settled_at", "'withdrawn', now()"),
 ];
 
-const IMPOSSIBLE: [(&str, &str, &str); 16] = [
+const IMPOSSIBLE: [(&str, &str, &str); 20] = [
     ("an unknown state", "state", "'asleep'"),
+    ("held without an end", "state", "'held'"),
+    ("suppressed and not settled", "state", "'suppressed'"),
+    (
+        "due after it was withdrawn",
+        "state, settled_at, due_at",
+        "'withdrawn', now(), now()",
+    ),
+    ("an urgency that is none", "state, urgency", "'pending', 3"),
     ("no state", "state", "null"),
     ("sending without a lease", "state", "'sending'"),
     (
@@ -134,10 +146,34 @@ fn everything_else_is_in_a_possible_state_too() {
             "insert into rowcall.registry default values",
         ),
         (
-            "an event of an object of no type",
-            "insert into rowcall.event (id, source, position, type, object_key, \"time\", published_at, \
+            "a key before the present one of an object without a key",
+            "insert into rowcall.event (id, source, position, type, previous_key, \"time\", published_at, \
                  change_seq, xid, body) \
              values (gen_random_uuid(), 's', 1, 't', 'k', now(), now(), 1, '1', '{}')",
+        ),
+        (
+            "a digest that is open and closed",
+            "insert into rowcall.digest (id, subscription_id, number, state, opened_at, closed_at, \
+                 closed_by) \
+             values (gen_random_uuid(), gen_random_uuid(), 1, 'open', now(), now(), 'schedule')",
+        ),
+        (
+            "a digest in which more vanished than was in it",
+            "insert into rowcall.digest (id, subscription_id, number, state, opened_at, events, \
+                 vanished) \
+             values (gen_random_uuid(), gen_random_uuid(), 1, 'open', now(), 1, 2)",
+        ),
+        (
+            "a delivery that owes an event and a part of a digest",
+            "insert into rowcall.delivery (id, subscription_id, event_id, digest_id, part, position, \
+                 created_at, state) \
+             values (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 1, \
+                 1, now(), 'pending')",
+        ),
+        (
+            "a delivery that owes nothing",
+            "insert into rowcall.delivery (id, subscription_id, position, created_at, state) \
+             values (gen_random_uuid(), gen_random_uuid(), 1, now(), 'pending')",
         ),
         (
             "a catalogue version of a folder without its digest",

@@ -1,6 +1,10 @@
 //! The states of a delivery are the same in the schema, in the code and in the drawing.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{support::postgres::TestDatabase, texts};
 
@@ -38,13 +42,29 @@ fn drawn_states() -> BTreeSet<String> {
         .collect()
 }
 
+/// The files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
+}
+
 /// The states that statements of `src/deliver` and `src/publish` compare with or set.
 fn code_states() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    for folder in ["src/deliver", "src/publish"] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        for file in fs::read_dir(folder).unwrap() {
-            let text = fs::read_to_string(file.unwrap().path()).unwrap();
+    for folder in ["src/deliver", "src/publish", "src/upkeep"] {
+        for file in files(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)) {
+            let text = fs::read_to_string(file).unwrap();
             for (mark, end) in [
                 ("state = '", '\''),
                 ("state <> '", '\''),

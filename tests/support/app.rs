@@ -21,7 +21,7 @@ use rowcall::{
     clock::Clock,
     config::Limits,
     db::{Connection, Database},
-    sink::AddressGuard,
+    sink::{AddressGuard, MailSettings},
     stage::{Progress, Stage},
     subscription::secret::SecretKey,
 };
@@ -43,6 +43,7 @@ pub struct Options {
     pub safety_poll: bool,
     /// The private networks that its sinks may reach.
     pub allow_nets: &'static [&'static str],
+    pub mail: Option<MailSettings>,
 }
 
 impl Default for Options {
@@ -52,6 +53,7 @@ impl Default for Options {
             limits: Limits::for_testing(),
             safety_poll: true,
             allow_nets: &["127.0.0.0/8"],
+            mail: None,
         }
     }
 }
@@ -62,6 +64,7 @@ pub struct TestApp {
     pub clock: Clock,
     pub instance: Instance,
     limits: Limits,
+    mail: Option<MailSettings>,
 }
 
 impl TestApp {
@@ -103,13 +106,14 @@ impl TestApp {
     }
 
     async fn on(database: Arc<TestDatabase>, clock: Clock, options: Options) -> Self {
-        let limits = options.limits.clone();
+        let (limits, mail) = (options.limits.clone(), options.mail.clone());
         let instance = build(&database, clock.clone(), options).await;
         Self {
             database,
             clock,
             instance,
             limits,
+            mail,
         }
     }
 
@@ -119,6 +123,7 @@ impl TestApp {
         let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
         let key = Arc::new(SecretKey::parse(SECRET_KEY).unwrap());
         let mut order = Order::new(folder, guard, Some(key));
+        order.mail = self.mail.clone();
         order.environment =
             |name| (name == "SIGNING_SECRET").then(|| SecretString::from(SIGNING_SECRET));
         let value_bytes_max = self.limits.value_bytes_max;
@@ -196,7 +201,7 @@ impl TestApp {
         let now = self.clock.now().to_rfc3339();
         self.count(&format!(
             "select count(*) from rowcall.delivery where state = 'sending' \
-             or (state = 'pending' and due_at <= '{now}')"
+             or (state in ('pending', 'held') and due_at <= '{now}')"
         ))
     }
 
@@ -233,6 +238,7 @@ pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> I
             .iter()
             .map(|net| net.parse().unwrap())
             .collect(),
+        mail: options.mail,
         limits: options.limits,
         safety_poll: options.safety_poll,
     };

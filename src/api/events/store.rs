@@ -1,11 +1,13 @@
 //! SQL of events and deliveries as they are shown.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
     sql_query,
-    sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -104,8 +106,9 @@ pub(super) struct DeliveryRow {
     pub(super) subscription_name: String,
     #[diesel(sql_type = Text)]
     pub(super) state: String,
-    #[diesel(sql_type = BigInt)]
-    pub(super) sequence: i64,
+    /// None: it was suppressed or held before it could have one.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) sequence: Option<i64>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(super) due_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
@@ -163,4 +166,75 @@ pub(super) fn attempt_list(
     )
     .bind::<Array<SqlUuid>, _>(deliveries)
     .load(connection)
+}
+
+/// What tells one submitted event from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EventName<'a> {
+    pub(super) source: &'a str,
+    pub(super) id: &'a str,
+}
+
+impl EventName<'_> {
+    /// Source and id.
+    pub(super) fn owned(self) -> (String, String) {
+        (self.source.to_owned(), self.id.to_owned())
+    }
+}
+
+#[derive(QueryableByName)]
+struct AcceptedRow {
+    #[diesel(sql_type = Text)]
+    source: String,
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Binary)]
+    digest: Vec<u8>,
+}
+
+/// Remembers events by name and the digest of their content; `events` are in the order of their
+/// names. Returns the names that were not remembered already. Waits for whoever is remembering the
+/// same ones.
+pub(super) fn event_accept(
+    connection: &mut PgConnection,
+    events: &[(EventName<'_>, &[u8])],
+    now: DateTime<Utc>,
+) -> QueryResult<BTreeSet<(String, String)>> {
+    let column = |of: fn(&EventName<'_>) -> String| -> Vec<String> {
+        events.iter().map(|(name, _)| of(name)).collect()
+    };
+    let rows: Vec<AcceptedRow> = sql_query(
+        "insert into rowcall.event_accepted (source, id, digest, accepted_at) \
+         select e.source, e.id, e.digest, $4 \
+         from unnest($1, $2, $3) with ordinality as e (source, id, digest, place) \
+         order by e.place on conflict (source, id) do nothing \
+         returning source, id, digest",
+    )
+    .bind::<Array<Text>, _>(column(|name| name.source.to_owned()))
+    .bind::<Array<Text>, _>(column(|name| name.id.to_owned()))
+    .bind::<Array<Binary>, _>(events.iter().map(|(_, digest)| *digest).collect::<Vec<_>>())
+    .bind::<Timestamptz, _>(now)
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| (row.source, row.id)).collect())
+}
+
+/// The digests of events that were remembered before.
+pub(super) fn event_accepted_digests(
+    connection: &mut PgConnection,
+    names: &[EventName<'_>],
+) -> QueryResult<BTreeMap<(String, String), Vec<u8>>> {
+    if names.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let rows: Vec<AcceptedRow> = sql_query(
+        "select a.source, a.id, a.digest from rowcall.event_accepted a \
+         join unnest($1, $2) as e (source, id) on a.source = e.source and a.id = e.id",
+    )
+    .bind::<Array<Text>, _>(names.iter().map(|name| name.source).collect::<Vec<_>>())
+    .bind::<Array<Text>, _>(names.iter().map(|name| name.id).collect::<Vec<_>>())
+    .load(connection)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ((row.source, row.id), row.digest))
+        .collect())
 }

@@ -53,3 +53,25 @@ pub(super) fn idempotency_insert(
     .execute(connection)
     .map(drop)
 }
+
+/// Keeps a key, unless it is kept already.
+pub(super) fn idempotency_ensure(
+    connection: &mut PgConnection,
+    principal: &str,
+    key: &str,
+    fingerprint: &[u8],
+    resource: Uuid,
+    now: DateTime<Utc>,
+) -> QueryResult<()> {
+    sql_query(
+        "insert into rowcall.idempotency (principal, key, fingerprint, resource_id, created_at) \
+         values ($1, $2, $3, $4, $5) on conflict (principal, key) do nothing",
+    )
+    .bind::<Text, _>(principal)
+    .bind::<Text, _>(key)
+    .bind::<Binary, _>(fingerprint)
+    .bind::<SqlUuid, _>(resource)
+    .bind::<Timestamptz, _>(now)
+    .execute(connection)
+    .map(drop)
+}

@@ -130,6 +130,9 @@ fn sink_problem(sink: &RawValue) -> Option<SpecProblem> {
         let text = "a text is expected: `whsec_` and base64; or leave it out and one is generated";
         return Some(SpecProblem::new("/sink/secret", text));
     }
+    if let Some(problem) = mail_problem(&sink) {
+        return Some(problem);
+    }
     match sink.get("url") {
         None => None,
         Some(Value::String(url)) => Url::parse(url).err().map(|error| {
@@ -141,4 +144,24 @@ fn sink_problem(sink: &RawValue) -> Option<SpecProblem> {
             "a text is expected: the receiver's URL",
         )),
     }
+}
+
+/// A setting of a mail that is no text, or no list of texts.
+fn mail_problem(sink: &Map<String, Value>) -> Option<SpecProblem> {
+    if sink.get("kind").and_then(Value::as_str) != Some("email") {
+        return None;
+    }
+    let problem = |name: &str, text: &str| Some(SpecProblem::new(format!("/sink/{name}"), text));
+    match sink.get("to") {
+        None => return problem("to", "this field is missing: a list of addresses"),
+        Some(Value::Array(to)) if to.iter().all(Value::is_string) => {}
+        Some(_) => return problem("to", "a list of addresses is expected, each a text"),
+    }
+    ["from", "reply_to", "subject", "template", "text", "html"]
+        .into_iter()
+        .find(|name| {
+            let value = sink.get(*name);
+            value.is_some_and(|value| !value.is_string() && !value.is_null())
+        })
+        .and_then(|name| problem(name, "a text is expected"))
 }

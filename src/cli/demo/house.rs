@@ -95,6 +95,7 @@ impl House {
             secret_key: SecretKey::parse(&key_text).into_diagnostic()?,
             admin_key: Some(admin_key.clone()),
             allow_nets: vec![net],
+            mail: None,
             limits,
             safety_poll: true,
         };

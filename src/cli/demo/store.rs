@@ -278,7 +278,7 @@ pub(super) fn work_left(connection: &mut PgConnection) -> Result<i64, Error> {
     let unsettled: Id = sql_query(
         "select count(*) as id from rowcall.delivery d \
          join rowcall.subscription s on s.id = d.subscription_id and s.origin = 'folder' \
-         where d.state in ('pending', 'sending')",
+         where d.state in ('pending', 'held', 'sending')",
     )
     .get_result(connection)?;
     Ok(unread + unsettled.id)

@@ -1,12 +1,12 @@
 -- Claims what follows the claimed heads (one at position $6 of lane $4 of subscription $5 each) in their lanes, so that
 -- a lane with many deliveries is sent without a claim for each. A run ends before the first delivery that can't be
 -- taken: what stands behind it must not overtake it. Such are a change of the object's key, which is in two lanes,
--- and one that another claim still holds.
+-- one that another claim still holds, and one that waits for its event's synchronous deliveries ($8 is now).
 with head as (
     select h.lane, h.subscription_id, h.position, h.place,
         (select min(d.position) from rowcall.delivery as d
          where d.subscription_id = h.subscription_id and d.lane_previous = h.lane
-            and d.lane_previous is not null and d.state in ('pending', 'sending')) as barrier
+            and d.lane_previous is not null and d.state in ('pending', 'held', 'sending')) as barrier
     from unnest($4::bigint[], $5::uuid[], $6::bigint[]) with ordinality
         as h (lane, subscription_id, position, place)
 ),
@@ -16,11 +16,15 @@ run as (
     from head
     cross join lateral (
         select d.id, d.position,
-            d.state = 'pending' and d.lane_previous is null
-                and (head.barrier is null or d.position < head.barrier) as is_free
+            d.state in ('pending', 'held') and d.lane_previous is null
+                and (head.barrier is null or d.position < head.barrier)
+                and (d.urgency <> 1 or not exists (
+                    select from rowcall.delivery as s
+                    where s.event_id = d.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
+                        and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $8))) as is_free
         from rowcall.delivery as d
         where d.subscription_id = head.subscription_id and d.lane = head.lane
-            and d.state in ('pending', 'sending') and d.position > head.position
+            and d.state in ('pending', 'held', 'sending') and d.position > head.position
         order by d.position
         limit $3
     ) as f
@@ -29,7 +33,7 @@ follower as (
     select d.id from rowcall.delivery as d
     where d.id in (
             select run.id from run where run.is_unbroken order by run.place, run.position limit $7)
-        and d.state = 'pending'
+        and d.state in ('pending', 'held')
     order by d.id
     for no key update
 )
@@ -37,5 +41,5 @@ update rowcall.delivery as d
 set state = 'sending', due_at = null, lease_holder = $1, lease_until = $2
 from follower
 where d.id = follower.id
-returning d.id, d.subscription_id, d.event_id, d.lane, d.lane_previous, d.position, d.sequence, d.attempts,
-    true as is_active
+returning d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
+    d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, true as is_active

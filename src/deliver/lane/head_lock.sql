@@ -6,15 +6,15 @@ where d.id in (
         cross join lateral (
             (select w.id from rowcall.delivery as w
              where w.subscription_id = lane.subscription_id and w.lane = lane.number
-                and w.state in ('pending', 'sending')
+                and w.state in ('pending', 'held', 'sending')
              order by w.position limit 1)
             union all
             (select w.id from rowcall.delivery as w
              where w.subscription_id = lane.subscription_id and w.lane_previous = lane.number
-                and w.lane_previous is not null and w.state in ('pending', 'sending')
+                and w.lane_previous is not null and w.state in ('pending', 'held', 'sending')
              order by w.position limit 1)
         ) as first
     )
-    and d.state in ('pending', 'sending') and d.due_at is null
+    and d.state in ('pending', 'held', 'sending') and d.due_at is null
 order by d.id
 for no key update

@@ -1,5 +1,6 @@
 -- Makes the heads of the lanes ($1, $2) due at $3: of each lane the first unsettled delivery, if nothing in its other
--- lane stands before it. A head that is sending, due or parked already stays as it is.
+-- lane stands before it. A head that is sending, due or parked already stays as it is. A delayed delivery whose event
+-- has synchronous ones that are still to be tried is due at $4, if nobody releases it before.
 with lane as (
     select distinct l.subscription_id, l.number
     from unnest($1::uuid[], $2::bigint[]) as l (subscription_id, number)
@@ -10,34 +11,37 @@ head as (
     cross join lateral (
         (select d.id from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane = lane.number
-            and d.state in ('pending', 'sending')
+            and d.state in ('pending', 'held', 'sending')
          order by d.position limit 1)
         union all
         (select d.id from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
-            and d.lane_previous is not null and d.state in ('pending', 'sending')
+            and d.lane_previous is not null and d.state in ('pending', 'held', 'sending')
          order by d.position limit 1)
     ) as first
 )
 update rowcall.delivery as d
-set due_at = $3
+set due_at = case when d.urgency = 1 and d.attempts = 0 and exists (
+        select from rowcall.delivery as s
+        where s.event_id = d.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
+            and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $3)) then $4 else $3 end
 from head
-where d.id = head.id and d.state = 'pending' and d.due_at is null
+where d.id = head.id and d.state in ('pending', 'held') and d.due_at is null
     and not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane = d.lane
-            and e.state in ('pending', 'sending') and e.position < d.position)
+            and e.state in ('pending', 'held', 'sending') and e.position < d.position)
     and not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane_previous = d.lane
             and e.lane_previous is not null
-            and e.state in ('pending', 'sending') and e.position < d.position)
+            and e.state in ('pending', 'held', 'sending') and e.position < d.position)
     and (d.lane_previous is null or not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane = d.lane_previous
-            and e.state in ('pending', 'sending') and e.position < d.position))
+            and e.state in ('pending', 'held', 'sending') and e.position < d.position))
     and (d.lane_previous is null or not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane_previous = d.lane_previous
             and e.lane_previous is not null
-            and e.state in ('pending', 'sending') and e.position < d.position))
+            and e.state in ('pending', 'held', 'sending') and e.position < d.position))

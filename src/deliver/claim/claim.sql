@@ -1,0 +1,55 @@
+-- Claims the heads of lanes that are due: the synchronous ones first, then the delayed ones, then digests, each oldest
+-- first; skips what another instance is claiming. What is due to a subscription that is not active comes back
+-- unclaimed. A delayed one whose event has synchronous ones that could start and were not tried is looked at again at
+-- $5, if nobody releases it before.
+with immediate as (
+    select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
+        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at
+    from rowcall.delivery as d
+    where d.urgency = 0 and d.state in ('pending', 'held') and d.due_at <= $1
+    order by d.due_at
+    limit $2
+    for no key update skip locked
+),
+delayed as (
+    select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
+        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at
+    from rowcall.delivery as d
+    where d.urgency = 1 and d.state in ('pending', 'held') and d.due_at <= $1
+    order by d.due_at
+    limit $2 - (select count(*) from immediate)
+    for no key update skip locked
+),
+digest as (
+    select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
+        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at
+    from rowcall.delivery as d
+    where d.urgency = 2 and d.state in ('pending', 'held') and d.due_at <= $1
+    order by d.due_at
+    limit $2 - (select count(*) from immediate) - (select count(*) from delayed)
+    for no key update skip locked
+),
+-- One that has been tried itself waits for nobody any more.
+barred as (
+    select delayed.id from delayed
+    where delayed.attempts = 0 and exists (
+        select from rowcall.delivery as s
+        where s.event_id = delayed.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
+            and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $1))
+),
+waiting as (
+    update rowcall.delivery as d set due_at = $5 from barred where d.id = barred.id
+),
+due as (
+    select found.*, s.state = 'active' as is_active
+    from (select * from immediate union all select * from delayed union all select * from digest) as found
+    join rowcall.subscription as s on s.id = found.subscription_id
+    where found.id not in (select barred.id from barred)
+),
+claimed as (
+    update rowcall.delivery as d
+    set state = 'sending', due_at = null, lease_holder = $3, lease_until = $4
+    from due
+    where d.id = due.id and due.is_active
+)
+select * from due order by urgency, due_at, position

@@ -1,0 +1,315 @@
+//! Claiming: what is due becomes chains that the senders can take.
+
+pub mod judge;
+pub mod store;
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use self::{
+    judge::{Body, Case, Fate},
+    store::{ClaimedRow, Settled, delivery_claim, delivery_settle_claim},
+};
+use super::{
+    chain::{Chain, Claimed, Owed},
+    send::Done,
+    store::{delivery_next_at, event_bodies, lease_rescue, part_bodies},
+};
+use crate::{
+    constraint::store::{judgement_last, rates_load, rates_save},
+    db::{Connection, DbError},
+    publish::store::sequence_take,
+    registry::{
+        live::{LiveRegistry, Registry},
+        registered::Registered,
+        registry_revision,
+    },
+};
+
+/// What a claiming transaction found.
+pub(super) struct Claim {
+    /// What it claimed.
+    pub(super) chains: Vec<Chain>,
+    /// What is decided without sending it: held, suppressed, or for a digest.
+    pub(super) results: Vec<Done>,
+    /// What is due to subscriptions that are not active: to be set aside.
+    pub(super) inactive: Vec<Uuid>,
+    /// There may be more.
+    pub(super) is_full: bool,
+    /// When there will be more.
+    pub(super) next_at: Option<DateTime<Utc>>,
+}
+
+/// The times of a claim.
+#[derive(Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) now: DateTime<Utc>,
+    /// `now` on the monotonic clock.
+    pub(super) started: Instant,
+    /// How long what is claimed is held.
+    pub(super) lease: Duration,
+    /// The longest that a delayed delivery waits for its event's synchronous ones.
+    pub(super) barrier: Duration,
+}
+
+/// Takes back expired leases, then claims up to `places` deliveries until `now + lease`, which is
+/// `started + lease` on the monotonic clock.
+pub(super) fn claim(
+    connection: &mut Connection,
+    registry: &LiveRegistry,
+    places: usize,
+    terms: Terms,
+) -> Result<Claim, DbError> {
+    let Terms {
+        now,
+        started,
+        lease,
+        barrier,
+    } = terms;
+    let barrier_ends = now + TimeDelta::from_std(barrier).unwrap_or(TimeDelta::MAX);
+    let rescued = lease_rescue(connection, now, barrier_ends)?;
+    if rescued > 0 {
+        tracing::info!(rescued, "took back expired leases");
+    }
+    let lease_until = now + TimeDelta::from_std(lease).unwrap_or(TimeDelta::MAX);
+    let id = Uuid::new_v4();
+    let found = delivery_claim(connection, id, places, lease_until, barrier_ends, now)?;
+    // Asked for after the claim: whatever was claimed belongs to a subscription of this revision.
+    let revision = registry_revision(connection)?;
+    let registry = registry.at(connection, revision)?;
+    let bodies = bodies(connection, &found.claimed)?;
+    let lanes = lanes(&found.claimed, &registry, &bodies);
+    let decided = decide(connection, &lanes, now)?;
+    let numbers = number(connection, &lanes, &decided)?;
+    let (mut chains, mut results) = (Vec::with_capacity(lanes.len()), Vec::new());
+    for (lane, fates) in lanes.into_iter().zip(decided) {
+        let ends = started + lease;
+        let (chain, done) = lane.into_parts(fates, &numbers, registry.has_delayed, id, ends);
+        chains.push(chain);
+        results.extend(done);
+    }
+    chains.retain(|chain| !chain.deliveries.is_empty());
+    Ok(Claim {
+        chains,
+        results,
+        inactive: found.inactive,
+        is_full: found.is_full,
+        next_at: delivery_next_at(connection)?,
+    })
+}
+
+/// What the claimed deliveries owe.
+fn bodies(
+    connection: &mut Connection,
+    claimed: &[ClaimedRow],
+) -> Result<HashMap<Owed, Body>, DbError> {
+    let (mut events, mut parts) = (HashSet::new(), Vec::new());
+    for row in claimed {
+        match row.owed() {
+            Some(Owed::Event(id)) => _ = events.insert(id),
+            Some(Owed::Part { digest, part }) => parts.push((digest, part)),
+            None => {}
+        }
+    }
+    let events: Vec<Uuid> = events.into_iter().collect();
+    let body = |text: String, is_of_object| Body {
+        text: text.into(),
+        is_of_object,
+    };
+    let events = event_bodies(connection, &events)?.into_iter();
+    let events = events.map(|(id, text, is_of_object)| (Owed::Event(id), body(text, is_of_object)));
+    let parts = part_bodies(connection, &parts)?.into_iter();
+    let parts =
+        parts.map(|((digest, part), text)| (Owed::Part { digest, part }, body(text, false)));
+    Ok(events.chain(parts).collect())
+}
+
+/// The claimed deliveries by lane, in the order of each lane; what is not ordered is a lane of its
+/// own. What belongs to a subscription that was deleted this moment, or can't be read, is left out:
+/// its lease runs out. So is what follows a delivery whose body is not there.
+fn lanes<'a>(
+    claimed: &'a [ClaimedRow],
+    registry: &'a Registry,
+    bodies: &'a HashMap<Owed, Body>,
+) -> Vec<Lane<'a>> {
+    let mut by_lane: BTreeMap<(Uuid, Option<i64>, Option<Uuid>), Vec<&ClaimedRow>> =
+        BTreeMap::new();
+    for row in claimed {
+        let own = row.lane.is_none().then_some(row.id);
+        let lane = (row.subscription_id, row.lane, own);
+        by_lane.entry(lane).or_default().push(row);
+    }
+    let mut lanes = Vec::with_capacity(by_lane.len());
+    for ((subscription_id, ..), mut rows) in by_lane {
+        let Some(place) = registry.by_id.get(&subscription_id) else {
+            continue;
+        };
+        rows.sort_unstable_by_key(|row| row.position);
+        let registered = &registry.subscriptions[*place as usize];
+        let cases = rows.into_iter().map_while(|row| {
+            let owed = row.owed()?;
+            let body = bodies.get(&owed)?;
+            let case = Case {
+                row,
+                registered,
+                body,
+            };
+            Some((owed, case))
+        });
+        lanes.push(Lane {
+            registered,
+            cases: cases.collect(),
+        });
+    }
+    // What changed first is counted first by the rates.
+    lanes.sort_by_key(|lane| lane.cases.first().map(|(_, case)| case.row.position));
+    lanes
+}
+
+/// Claimed deliveries of one lane.
+struct Lane<'a> {
+    registered: &'a Arc<Registered>,
+    cases: Vec<(Owed, Case<'a>)>,
+}
+
+/// What is to become of the deliveries of a lane, and of each its fate; it ends with the first that
+/// is held.
+type Decided = Vec<Fate>;
+
+/// Judges the lanes: one look at all rates that may count, and one that writes them.
+fn decide(
+    connection: &mut Connection,
+    lanes: &[Lane<'_>],
+    now: DateTime<Utc>,
+) -> Result<Vec<Decided>, DbError> {
+    let cases = || lanes.iter().flat_map(|lane| &lane.cases);
+    let keys = cases().flat_map(|(_, case)| case.rate_keys(now)).collect();
+    let late: Vec<_> = cases()
+        .filter(|(_, case)| case.row.hold_until.is_some_and(|until| until <= now))
+        .map(|(owed, case)| (owed.judged(), case.row.subscription_id))
+        .collect();
+    let last: HashMap<_, _> = judgement_last(connection, &late)?
+        .into_iter()
+        .map(|(owed, subscription, ground)| ((owed, subscription), ground))
+        .collect();
+    let mut rates = rates_load(connection, keys)?;
+    let mut decided = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        let mut fates = Vec::with_capacity(lane.cases.len());
+        for (owed, case) in &lane.cases {
+            let id = case.row.subscription_id;
+            let last = last.get(&(owed.judged(), id));
+            let fate = case.decide(&mut rates.of(id), last, now);
+            let is_held = fate.is_held();
+            fates.push(fate);
+            if is_held {
+                break;
+            }
+        }
+        decided.push(fates);
+    }
+    rates_save(connection, &rates)?;
+    Ok(decided)
+}
+
+/// Gives the deliveries that will be sent and have none their numbers, and remembers which were
+/// counted by rates and which have passed the constraints at the event: neither is done twice.
+fn number(
+    connection: &mut Connection,
+    lanes: &[Lane<'_>],
+    decided: &[Decided],
+) -> Result<HashMap<Uuid, i64>, DbError> {
+    let fates: Vec<(&ClaimedRow, &Fate)> = lanes
+        .iter()
+        .zip(decided)
+        .flat_map(|(lane, fates)| lane.cases.iter().zip(fates))
+        .map(|((_, case), fate)| (case.row, fate))
+        .collect();
+    let unnumbered = || {
+        let is_sent = |fate: &Fate| matches!(fate, Fate::Sent { .. });
+        fates
+            .iter()
+            .filter(move |(row, fate)| row.sequence.is_none() && is_sent(fate))
+            .map(|(row, _)| *row)
+    };
+    let mut counts: HashMap<Uuid, i64> = HashMap::new();
+    for row in unnumbered() {
+        *counts.entry(row.subscription_id).or_default() += 1;
+    }
+    let mut numbers = HashMap::new();
+    if !counts.is_empty() {
+        let mut next = sequence_take(connection, &counts)?;
+        for row in unnumbered() {
+            let number = next.entry(row.subscription_id).or_default();
+            *number += 1;
+            numbers.insert(row.id, *number);
+        }
+    }
+    let ids = |is_wanted: &dyn Fn(&ClaimedRow, &Fate) -> bool| -> Vec<Uuid> {
+        fates
+            .iter()
+            .filter(|(row, fate)| is_wanted(row, fate))
+            .map(|(row, _)| row.id)
+            .collect()
+    };
+    let settled = Settled {
+        numbered: numbers.iter().map(|(id, number)| (*id, *number)).collect(),
+        counted: ids(&|row, fate| fate.is_counted() && !row.is_rate_spent),
+        judged: ids(&|row, fate| fate.has_passed_event() && row.is_unjudged),
+    };
+    delivery_settle_claim(connection, &settled)?;
+    Ok(numbers)
+}
+
+impl Lane<'_> {
+    /// The lane as a chain for the senders, and what is settled or returned without them.
+    fn into_parts(
+        self,
+        fates: Decided,
+        numbers: &HashMap<Uuid, i64>,
+        has_delayed: bool,
+        lease: Uuid,
+        lease_ends: Instant,
+    ) -> (Chain, Vec<Done>) {
+        let mut chain = Chain::new(Arc::clone(self.registered), lease_ends);
+        let mut results = Vec::new();
+        let mut fates = fates.into_iter();
+        for (owed, case) in self.cases {
+            let row = case.row;
+            let sequence = row.sequence.or_else(|| numbers.get(&row.id).copied());
+            let delivery = Claimed {
+                id: row.id,
+                owed,
+                lease,
+                lane: row.lane,
+                lane_previous: row.lane_previous,
+                sequence: sequence.unwrap_or_default(),
+                attempts: u32::try_from(row.attempts).unwrap_or(0),
+                body: Arc::clone(&case.body.text),
+                hold_until: row.hold_until,
+                is_awaited: has_delayed && row.urgency == 0 && row.attempts == 0,
+            };
+            match fates.next() {
+                Some(Fate::Sent { .. }) => chain.push(delivery),
+                Some(fate) => results.push(Done::Decided {
+                    registered: Arc::clone(self.registered),
+                    delivery,
+                    fate,
+                }),
+                // Behind one that is held.
+                None => results.push(Done::Returned {
+                    subscription_id: row.subscription_id,
+                    delivery,
+                    not_before: None,
+                }),
+            }
+        }
+        (chain, results)
+    }
+}

@@ -1,0 +1,204 @@
+//! The SQL of claiming.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+use super::super::chain::Owed;
+use crate::registry::registry_share;
+
+/// How many deliveries of a lane are claimed behind its head.
+const FOLLOWERS_MAX: i64 = 256;
+
+/// A claimed delivery.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct ClaimedRow {
+    /// The delivery.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// To whom.
+    #[diesel(sql_type = SqlUuid)]
+    pub subscription_id: Uuid,
+    /// Of what: an event,
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub event_id: Option<Uuid>,
+    /// or of a digest
+    #[diesel(sql_type = Nullable<SqlUuid>)]
+    pub digest_id: Option<Uuid>,
+    /// this part.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub part: Option<i32>,
+    /// 0 synchronous, 1 delayed, 2 batch.
+    #[diesel(sql_type = SmallInt)]
+    pub urgency: i16,
+    /// The object's lane.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub lane: Option<i64>,
+    /// Its lane before its key changed.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub lane_previous: Option<i64>,
+    /// The order in the lane.
+    #[diesel(sql_type = BigInt)]
+    pub position: i64,
+    /// The number on the wire.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub sequence: Option<i64>,
+    /// How often it was tried.
+    #[diesel(sql_type = Integer)]
+    pub attempts: i32,
+    /// When it is withdrawn, if it was held.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub hold_until: Option<DateTime<Utc>>,
+    /// It has not passed the constraints that are judged at the event.
+    #[diesel(sql_type = Bool)]
+    pub is_unjudged: bool,
+    /// It has been counted by the rates that are judged at send.
+    #[diesel(sql_type = Bool)]
+    pub is_rate_spent: bool,
+    #[diesel(sql_type = Bool)]
+    is_active: bool,
+}
+
+impl ClaimedRow {
+    /// What is owed; the schema sees to it that it is one of the two.
+    pub(super) fn owed(&self) -> Option<Owed> {
+        match (self.event_id, self.digest_id, self.part) {
+            (Some(event), ..) => Some(Owed::Event(event)),
+            (None, Some(digest), Some(part)) => Some(Owed::Part { digest, part }),
+            _ => None,
+        }
+    }
+}
+
+/// What a claim found.
+#[derive(Debug, Default)]
+pub struct ClaimedRows {
+    /// In no order.
+    pub claimed: Vec<ClaimedRow>,
+    /// Due to subscriptions that are not active, and not claimed.
+    pub inactive: Vec<Uuid>,
+    /// Whether there may be more.
+    pub is_full: bool,
+}
+
+/// Claims up to `limit` due deliveries as claim number `lease`: heads of lanes, and what follows
+/// them. A delayed one that has to wait for its event's synchronous ones is due at `barrier_ends`
+/// instead.
+pub fn delivery_claim(
+    connection: &mut PgConnection,
+    lease: Uuid,
+    limit: usize,
+    lease_until: DateTime<Utc>,
+    barrier_ends: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> QueryResult<ClaimedRows> {
+    let heads: Vec<ClaimedRow> = sql_query(include_str!("claim.sql"))
+        .bind::<Timestamptz, _>(now)
+        .bind::<BigInt, _>(limit as i64)
+        .bind::<SqlUuid, _>(lease)
+        .bind::<Timestamptz, _>(lease_until)
+        .bind::<Timestamptz, _>(barrier_ends)
+        .load(connection)?;
+    let is_full = heads.len() >= limit;
+    let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
+        heads.into_iter().partition(|head| head.is_active);
+    // The synchronous ones first: what follows a delayed head must see them being sent.
+    let (immediate, others): (Vec<_>, Vec<_>) =
+        claimed.iter().cloned().partition(|head| head.urgency == 0);
+    for heads in [immediate, others] {
+        let room = limit.saturating_sub(claimed.len());
+        let followers = claim_followers(connection, &heads, lease, room, lease_until, now)?;
+        claimed.extend(followers);
+    }
+    Ok(ClaimedRows {
+        claimed,
+        inactive: inactive.iter().map(|row| row.id).collect(),
+        is_full,
+    })
+}
+
+fn claim_followers(
+    connection: &mut PgConnection,
+    heads: &[ClaimedRow],
+    lease: Uuid,
+    limit: usize,
+    lease_until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> QueryResult<Vec<ClaimedRow>> {
+    let heads: Vec<(i64, &ClaimedRow)> = heads
+        .iter()
+        .filter(|head| head.lane_previous.is_none())
+        .filter_map(|head| Some((head.lane?, head)))
+        .collect();
+    if limit == 0 || heads.is_empty() {
+        return Ok(Vec::new());
+    }
+    fn column<T>(heads: &[(i64, &ClaimedRow)], of: impl Fn(&ClaimedRow) -> T) -> Vec<T> {
+        heads.iter().map(|(_, head)| of(head)).collect()
+    }
+    let lanes: Vec<i64> = heads.iter().map(|(lane, _)| *lane).collect();
+    sql_query(include_str!("followers.sql"))
+        .bind::<SqlUuid, _>(lease)
+        .bind::<Timestamptz, _>(lease_until)
+        .bind::<BigInt, _>(FOLLOWERS_MAX)
+        .bind::<Array<BigInt>, _>(lanes)
+        .bind::<Array<SqlUuid>, _>(column(&heads, |head| head.subscription_id))
+        .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))
+        .bind::<BigInt, _>(limit as i64)
+        .bind::<Timestamptz, _>(now)
+        .load(connection)
+}
+
+/// What claiming decided of deliveries, besides their fates.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// Deliveries and the numbers that they get.
+    pub numbered: Vec<(Uuid, i64)>,
+    /// Those that rates which are judged at send have counted.
+    pub counted: Vec<Uuid>,
+    /// Those that have passed the constraints that are judged at the event.
+    pub judged: Vec<Uuid>,
+}
+
+/// Writes it; nothing, where there is nothing.
+pub fn delivery_settle_claim(connection: &mut PgConnection, settled: &Settled) -> QueryResult<()> {
+    if !settled.numbered.is_empty() {
+        let (ids, numbers): (Vec<Uuid>, Vec<i64>) = settled.numbered.iter().copied().unzip();
+        sql_query(
+            "update rowcall.delivery d set sequence = n.sequence \
+             from unnest($1, $2) as n (id, sequence) where d.id = n.id",
+        )
+        .bind::<Array<SqlUuid>, _>(ids)
+        .bind::<Array<BigInt>, _>(numbers)
+        .execute(connection)?;
+    }
+    if !settled.counted.is_empty() {
+        sql_query("update rowcall.delivery set is_rate_spent = true where id = any($1)")
+            .bind::<Array<SqlUuid>, _>(&settled.counted)
+            .execute(connection)?;
+    }
+    if !settled.judged.is_empty() {
+        sql_query("update rowcall.delivery set is_unjudged = false where id = any($1)")
+            .bind::<Array<SqlUuid>, _>(&settled.judged)
+            .execute(connection)?;
+    }
+    Ok(())
+}
+
+/// Takes what is due (`ids`) to subscriptions that are not active out of the claims' sight. Run it
+/// in a transaction of its own.
+pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> QueryResult<usize> {
+    // A subscription that is resumed at this moment is active before the look below, or its owner
+    // finds what was parked: the lock puts the two in an order.
+    registry_share(connection)?;
+    sql_query(
+        "update rowcall.delivery d set due_at = 'infinity' from rowcall.subscription s \
+         where d.id = any($1) and d.state in ('pending', 'held') and d.due_at is not null \
+         and s.id = d.subscription_id and s.state <> 'active'",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .execute(connection)
+}

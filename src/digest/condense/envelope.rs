@@ -1,0 +1,125 @@
+//! The CloudEvent that a part of a digest is (design section 8). Pure.
+//!
+//! All but the items is the same for every part but for two numbers, the part's own and how many
+//! there are. The second is known last, so parts are stored as items first and wrapped at the end.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use uuid::Uuid;
+
+use crate::{publish::DEFAULT_SOURCE, subscription::model::Condense};
+
+/// The most digits of a part's number.
+const PART_DIGITS_MAX: usize = 10;
+
+/// What a digest's parts have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heading<'a> {
+    pub(super) id: Uuid,
+    pub(super) subscription: &'a str,
+    pub(super) from: DateTime<Utc>,
+    pub(super) to: DateTime<Utc>,
+    /// All events of the digest, those that vanished included.
+    pub(super) count: i64,
+    pub(super) condense: Condense,
+}
+
+/// The text round the items of a part: `begin N middle N to_parts PARTS to_items ITEMS end`.
+#[derive(Clone, Debug)]
+pub(super) struct Envelope {
+    pub(super) begin: String,
+    pub(super) middle: String,
+    pub(super) to_parts: &'static str,
+    pub(super) to_items: String,
+    pub(super) end: &'static str,
+}
+
+impl Envelope {
+    pub(super) fn of(heading: &Heading<'_>) -> Self {
+        // A string always serialises.
+        let name = serde_json::to_string(heading.subscription).unwrap_or_default();
+        let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
+        let (from, to) = (time(heading.from), time(heading.to));
+        let items = match heading.condense {
+            Condense::Keys => "events",
+            Condense::NetEffect => "objects",
+            Condense::None => "items",
+        };
+        Self {
+            begin: format!(r#"{{"specversion":"1.0","id":"{}."#, heading.id),
+            middle: format!(
+                r#"","source":"/rowcall/{DEFAULT_SOURCE}","type":"rowcall.digest","subject":{name},"time":"{to}","datacontenttype":"application/json","data":{{"subscription":{name},"window":{{"from":"{from}","to":"{to}"}},"part":"#
+            ),
+            to_parts: r#","parts":"#,
+            to_items: format!(r#","count":{},"{items}":["#, heading.count),
+            end: "]}}",
+        }
+    }
+
+    /// The whole body of part number `part` of `parts`.
+    pub(super) fn body(&self, part: u32, parts: u32, items: &str) -> String {
+        let Self {
+            begin,
+            middle,
+            to_parts,
+            to_items,
+            end,
+        } = self;
+        format!("{begin}{part}{middle}{part}{to_parts}{parts}{to_items}{items}{end}")
+    }
+
+    /// The most bytes that a body has besides its items.
+    pub(super) fn bytes_max(&self) -> usize {
+        let texts = [
+            &*self.begin,
+            &self.middle,
+            self.to_parts,
+            &self.to_items,
+            self.end,
+        ];
+        texts.iter().map(|text| text.len()).sum::<usize>() + 3 * PART_DIGITS_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn a_body_is_the_cloud_event_that_the_design_shows() {
+        let at = |text| DateTime::parse_from_rfc3339(text).unwrap().to_utc();
+        let heading = Heading {
+            id: Uuid::nil(),
+            subscription: "morning-\"digest\"",
+            from: at("2026-03-01T07:00:00Z"),
+            to: at("2026-03-02T07:00:00.5Z"),
+            count: 3,
+            condense: Condense::None,
+        };
+        let envelope = Envelope::of(&heading);
+        let body = envelope.body(2, 12, r#"{"a":1},{"b":2}"#);
+        let expected = json!({
+            "specversion": "1.0",
+            "id": "00000000-0000-0000-0000-000000000000.2",
+            "source": "/rowcall/default",
+            "type": "rowcall.digest",
+            "subject": "morning-\"digest\"",
+            "time": "2026-03-02T07:00:00.500000Z",
+            "datacontenttype": "application/json",
+            "data": {
+                "subscription": "morning-\"digest\"",
+                "window": {
+                    "from": "2026-03-01T07:00:00.000000Z",
+                    "to": "2026-03-02T07:00:00.500000Z",
+                },
+                "part": 2,
+                "parts": 12,
+                "count": 3,
+                "items": [{"a": 1}, {"b": 2}],
+            },
+        });
+        assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
+        assert!(body.len() <= envelope.bytes_max() + r#"{"a":1},{"b":2}"#.len());
+    }
+}

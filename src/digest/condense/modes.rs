@@ -1,0 +1,147 @@
+//! The three ways to condense: each reads the members of a digest and puts parts.
+//!
+//! Each returns how many of the digest's events its parts tell of.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use uuid::Uuid;
+
+use super::{
+    bodies::each_body,
+    effect::{Fold, effect, key_json, quoted},
+    fold::{Folding, Seen},
+    output::Output,
+    parts::{Items, Keys, Room},
+    store::{group_fetch, group_open, member_page},
+};
+use crate::db::{Connection, QueryError};
+
+/// Objects whose events are read together.
+const OBJECTS_MAX: usize = 500;
+
+/// All events as they are.
+pub(super) fn items(
+    connection: &mut Connection,
+    digest: Uuid,
+    room: Room,
+    output: &mut Output<'_>,
+) -> Result<i64, QueryError> {
+    let (mut items, mut told, mut after) = (Items::new(room), 0, None);
+    loop {
+        let members = member_page(connection, digest, after)?;
+        let Some(last) = members.last() else { break };
+        after = Some((last.position, last.event_id));
+        let ids: Vec<Uuid> = members.iter().map(|member| member.event_id).collect();
+        each_body(connection, &ids, |connection, _, body| {
+            let Some(body) = body else { return Ok(()) };
+            told += 1;
+            match items.push(body) {
+                Some(full) => output.put(connection, full),
+                None => Ok(()),
+            }
+        })?;
+    }
+    if let Some(rest) = items.take() {
+        output.put(connection, rest)?;
+    }
+    Ok(told)
+}
+
+/// The distinct keys of each event type.
+pub(super) fn keys(
+    connection: &mut Connection,
+    digest: Uuid,
+    room: Room,
+    output: &mut Output<'_>,
+) -> Result<i64, QueryError> {
+    let (mut keys, mut told) = (Keys::new(room), 0);
+    group_open(connection, digest)?;
+    loop {
+        let groups = group_fetch(connection)?;
+        if groups.is_empty() {
+            break;
+        }
+        let ids: Vec<Uuid> = groups.iter().map(|group| group.event_id).collect();
+        each_body(connection, &ids, |connection, place, body| {
+            let group = &groups[place];
+            told += group.count;
+            let object_type = group.object_type.as_deref().map(quoted);
+            let head = format!(
+                r#"{{"type":{},"object_type":{}"#,
+                quoted(&group.event_type),
+                object_type.as_deref().unwrap_or("null")
+            );
+            let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
+            let key = group.object_key.as_deref().map(|text| {
+                // The subject of an event of no object is its key.
+                let key = key_json(body).unwrap_or_else(|| quoted(text));
+                format!(
+                    r#"{{"key":{key},"count":{},"first_at":"{}","last_at":"{}"}}"#,
+                    group.count,
+                    time(group.first_at),
+                    time(group.last_at)
+                )
+            });
+            match keys.push(&head, key.as_deref(), group.count) {
+                Some(full) => output.put(connection, full),
+                None => Ok(()),
+            }
+        })?;
+    }
+    if let Some(rest) = keys.take() {
+        output.put(connection, rest)?;
+    }
+    Ok(told)
+}
+
+/// What the changes of each object came to.
+pub(super) fn net_effect(
+    connection: &mut Connection,
+    digest: Uuid,
+    room: Room,
+    output: &mut Output<'_>,
+    is_wanted: impl Fn(&Fold<'_>) -> bool,
+) -> Result<i64, QueryError> {
+    let (mut folding, mut after) = (Folding::default(), None);
+    loop {
+        let members = member_page(connection, digest, after)?;
+        let Some(last) = members.last() else { break };
+        after = Some((last.position, last.event_id));
+        for member in &members {
+            folding.add(&Seen {
+                event_id: member.event_id,
+                event_type: &member.event_type,
+                object_type: member.object_type.as_deref(),
+                key: member.object_key.as_deref(),
+                previous_key: member.previous_key.as_deref(),
+            });
+        }
+    }
+    let (objects, types) = folding.finish();
+    let (mut items, mut told) = (Items::new(room), 0);
+    for objects in objects.chunks(OBJECTS_MAX) {
+        let ids: Vec<Uuid> = objects
+            .iter()
+            .flat_map(|object| [object.first, object.last])
+            .collect();
+        let mut first: Option<String> = None;
+        each_body(connection, &ids, |connection, place, body| {
+            if place % 2 == 0 {
+                first = body.map(str::to_owned);
+                return Ok(());
+            }
+            let object = &objects[place / 2];
+            let Some(item) = effect(object, &types, first.as_deref(), body, &is_wanted) else {
+                return Ok(());
+            };
+            told += object.count;
+            match items.push(&item) {
+                Some(full) => output.put(connection, full),
+                None => Ok(()),
+            }
+        })?;
+    }
+    if let Some(rest) = items.take() {
+        output.put(connection, rest)?;
+    }
+    Ok(told)
+}

@@ -1,0 +1,255 @@
+//! Digests: what is published for a subscription of the mode `batch` is gathered, and leaves
+//! condensed when its window closes.
+//!
+//! Players: [`schedule`] says when a window closes, and [`cron`] what a local time is; [`gather`]
+//! adds events to the open digest, inside the transaction that publishes them; `window` closes what
+//! is due; [`condense`] makes parts of what is closed, and deliveries of them; `ticker` rings this
+//! stage; `store` is the SQL of open digests.
+//!
+//! Guaranteed: each event of a batch subscription is in exactly one digest, and counts are exact.
+//! Each step is a transaction that leaves a state from which anybody can go on: open, closed,
+//! condensed. A digest is condensed once, and what was stored then is what is sent each time.
+
+pub mod condense;
+pub mod cron;
+pub mod gather;
+pub mod schedule;
+mod store;
+mod ticker;
+mod window;
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use self::{
+    condense::{CondenseError, Condensed, digest_condense},
+    ticker::Ticker,
+    window::{Known, Looked, look, review},
+};
+use crate::{
+    config::Limits,
+    db::{Connection, Database, DbError},
+    observe::metrics::{DIGEST_EVENTS_VANISHED, DIGEST_PARTS, DIGESTS_CLOSED},
+    registry::{live::LiveRegistry, registry_revision},
+    stage::{Nudge, Progress, Stage, chain},
+};
+
+/// How often digests are looked at without a nudge, should the ticker have failed.
+const POLL: Duration = Duration::from_secs(5);
+/// How often digests without a subscription are looked for while the registration list rests.
+const REVIEW_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a digest that could not be condensed is left alone; doubles up to the maximum.
+const ASIDE_MIN: Duration = Duration::from_secs(1);
+const ASIDE_MAX: Duration = Duration::from_secs(300);
+
+/// The digest stage.
+pub struct Digest {
+    database: Database,
+    registry: LiveRegistry,
+    limits: Arc<Limits>,
+    /// Rings this stage.
+    nudge: Nudge,
+    /// Rings the deliver stage.
+    deliver: Nudge,
+    ticker: Option<Ticker>,
+    reviewed: Option<Reviewed>,
+    aside: HashMap<Uuid, Aside>,
+    next_at: Option<DateTime<Utc>>,
+}
+
+/// The registration list as open digests were last compared with it.
+struct Reviewed {
+    revision: i64,
+    at: Instant,
+    known: Known,
+}
+
+/// A digest that could not be condensed.
+#[derive(Clone, Copy)]
+struct Aside {
+    until: Instant,
+    wait: Duration,
+}
+
+impl Digest {
+    /// The stage of one instance; several of them share the work. `nudge` rings it; it rings
+    /// `deliver` when deliveries were written.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        registry: LiveRegistry,
+        nudge: Nudge,
+        deliver: Nudge,
+        limits: &Limits,
+    ) -> Self {
+        Self {
+            database,
+            registry,
+            limits: Arc::new(limits.clone()),
+            nudge,
+            deliver,
+            ticker: None,
+            reviewed: None,
+            aside: HashMap::new(),
+            next_at: None,
+        }
+    }
+
+    /// Closes what is due.
+    async fn close_windows(&mut self, now: DateTime<Utc>) -> Result<usize, DbError> {
+        let reviewed = self.reviewed.take();
+        let registry = self.registry.clone();
+        let (looked, reviewed) = self
+            .database
+            .transaction(move |connection| windows(connection, &registry, reviewed, now))
+            .await?;
+        self.reviewed = Some(reviewed);
+        self.next_at = looked.next_at;
+        metrics::counter!(DIGESTS_CLOSED).increment(looked.closed as u64);
+        Ok(looked.closed)
+    }
+
+    /// Condenses one digest.
+    async fn condense_one(&mut self, now: DateTime<Utc>) -> Result<Progress, CondenseError> {
+        let aside: Vec<Uuid> = self
+            .aside
+            .iter()
+            .filter(|(_, aside)| aside.until > Instant::now())
+            .map(|(id, _)| *id)
+            .collect();
+        let (registry, limits) = (self.registry.clone(), Arc::clone(&self.limits));
+        let condensed = self
+            .database
+            .transaction(move |connection| {
+                let is_wanted = |registered: &_, fold: &condense::Fold<'_>| {
+                    condense::is_wanted(registered, fold, now)
+                };
+                digest_condense(connection, &registry, &limits, &aside, &is_wanted, now)
+            })
+            .await;
+        match condensed {
+            Ok(Condensed::Nothing) => Ok(Progress::Idle),
+            Ok(Condensed::Unreadable(id)) => {
+                self.set_aside(id);
+                Ok(Progress::Worked)
+            }
+            Ok(Condensed::Cancelled) => Ok(Progress::Worked),
+            Ok(Condensed::Done { parts, vanished }) => {
+                if parts > 0 {
+                    self.deliver.ring();
+                }
+                metrics::counter!(DIGEST_PARTS).increment(u64::from(parts));
+                metrics::counter!(DIGEST_EVENTS_VANISHED).increment(vanished.unsigned_abs());
+                Ok(Progress::Worked)
+            }
+            Err(error) => {
+                let Some(digest) = error.digest else {
+                    return Err(error);
+                };
+                self.set_aside(digest);
+                // If it is the database that fails, the next digest would fare no better.
+                if error.source.is_passing() {
+                    return Err(error);
+                }
+                let error = chain(&error);
+                tracing::error!(%digest, error, "a digest stays closed; others go on");
+                Ok(Progress::Worked)
+            }
+        }
+    }
+
+    /// Leaves a digest alone for a while, so that it does not keep others waiting.
+    fn set_aside(&mut self, digest: Uuid) {
+        let now = Instant::now();
+        // Those whose time was over for long were condensed, here or elsewhere.
+        self.aside.retain(|_, aside| aside.until + ASIDE_MAX > now);
+        let wait = self
+            .aside
+            .get(&digest)
+            .map_or(ASIDE_MIN, |aside| (aside.wait * 2).min(ASIDE_MAX));
+        let until = now + wait;
+        self.aside.insert(digest, Aside { until, wait });
+    }
+}
+
+impl Stage for Digest {
+    type Error = CondenseError;
+
+    fn name(&self) -> &'static str {
+        "digest"
+    }
+
+    async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, CondenseError> {
+        let closed = self.close_windows(now).await?;
+        let condensed = self.condense_one(now).await?;
+        Ok(if closed > 0 {
+            Progress::Worked
+        } else {
+            condensed
+        })
+    }
+
+    async fn rest(&mut self, now: DateTime<Utc>) {
+        if self.ticker.is_none() {
+            match Ticker::start(self.nudge.clone()).await {
+                Ok(ticker) => self.ticker = Some(ticker),
+                Err(error) => {
+                    let error = chain(&error);
+                    tracing::warn!(
+                        error,
+                        "digests have no ticker; they are looked at every 5 s"
+                    );
+                }
+            }
+        }
+        let until_next = self
+            .next_at
+            .map(|next| (next - now).to_std().unwrap_or_default());
+        let wait = until_next.map_or(POLL, |next| next.min(POLL));
+        self.nudge.wait(wait).await;
+    }
+
+    async fn close(&mut self) {
+        if let Some(ticker) = self.ticker.take() {
+            ticker.stop().await;
+        }
+    }
+}
+
+/// One look at all windows, and at the registration list if it was edited or it is time.
+fn windows(
+    connection: &mut Connection,
+    registry: &LiveRegistry,
+    reviewed: Option<Reviewed>,
+    now: DateTime<Utc>,
+) -> Result<(Looked, Reviewed), DbError> {
+    let revision = registry_revision(connection)?;
+    let registry = registry.at(connection, revision)?;
+    let mut ended = 0;
+    let reviewed = match reviewed {
+        Some(reviewed)
+            if reviewed.revision == revision && reviewed.at.elapsed() < REVIEW_INTERVAL =>
+        {
+            reviewed
+        }
+        other => {
+            let known = other.map(|reviewed| reviewed.known).unwrap_or_default();
+            let (closed, known) = review(connection, &registry, &known, now)?;
+            ended = closed;
+            Reviewed {
+                revision,
+                at: Instant::now(),
+                known,
+            }
+        }
+    };
+    let mut looked = look(connection, &registry, now)?;
+    looked.closed += ended;
+    Ok((looked, reviewed))
+}

@@ -1,0 +1,152 @@
+//! The SQL of windows.
+
+use chrono::{DateTime, Utc};
+use diesel::{
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+};
+use uuid::Uuid;
+
+use super::super::schedule::Close;
+
+/// Closes up to `limit` open digests whose time has come; waits for nobody. Returns how many.
+///
+/// One that somebody gathers into at this moment is left: either it is closed there, or the next
+/// look finds it. Its number is certain: whoever sees it open sees all before it closed.
+pub(super) fn digest_close_due(
+    connection: &mut PgConnection,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> QueryResult<usize> {
+    sql_query(
+        "with due as ( \
+             select id from rowcall.digest where state = 'open' and close_at <= $1 \
+             order by close_at, id limit $2 for update skip locked) \
+         update rowcall.digest d set state = 'closed', closed_by = d.close_by, \
+             closed_at = greatest($1, d.opened_at), \
+             number = 1 + coalesce((select max(p.number) from rowcall.digest p \
+                 where p.subscription_id = d.subscription_id), 0) \
+         from due where d.id = due.id",
+    )
+    .bind::<Timestamptz, _>(now)
+    .bind::<BigInt, _>(limit)
+    .execute(connection)
+}
+
+/// Closes the digests of subscriptions that are not of the mode `batch` any more, and cancels those
+/// of deleted ones. Returns how many.
+pub(super) fn digest_end_orphans(
+    connection: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> QueryResult<usize> {
+    sql_query(
+        "with orphan as ( \
+             select d.id, coalesce(s.state = 'deleted', true) as is_deleted \
+             from rowcall.digest d left join rowcall.subscription s on s.id = d.subscription_id \
+             where d.state = 'open' \
+                 and (s.id is null or s.state = 'deleted' or s.mode <> 'batch') \
+             order by d.subscription_id for update of d skip locked) \
+         update rowcall.digest d \
+             set state = case when o.is_deleted then 'cancelled' else 'closed' end, \
+             closed_by = 'ended', closed_at = greatest($1, d.opened_at), \
+             number = 1 + coalesce((select max(p.number) from rowcall.digest p \
+                 where p.subscription_id = d.subscription_id), 0) \
+         from orphan o where d.id = o.id",
+    )
+    .bind::<Timestamptz, _>(now)
+    .execute(connection)
+}
+
+/// An open digest.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub(super) struct OpenRow {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) subscription_id: Uuid,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) first_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) close_at: Option<DateTime<Utc>>,
+}
+
+/// The open digests of these subscriptions, locked: in the order in which those who gather lock
+/// them.
+pub(super) fn digest_open_list(
+    connection: &mut PgConnection,
+    subscriptions: &[Uuid],
+) -> QueryResult<Vec<OpenRow>> {
+    sql_query(
+        "select id, subscription_id, first_at, close_at from rowcall.digest \
+         where state = 'open' and subscription_id = any($1) \
+         order by subscription_id for update",
+    )
+    .bind::<Array<SqlUuid>, _>(subscriptions)
+    .load(connection)
+}
+
+/// Another time for a digest to be closed at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rescheduled {
+    pub(super) id: Uuid,
+    pub(super) close: Option<Close>,
+}
+
+/// Writes when digests are to be closed.
+pub(super) fn digest_reschedule(
+    connection: &mut PgConnection,
+    rescheduled: &[Rescheduled],
+) -> QueryResult<usize> {
+    let ids: Vec<Uuid> = rescheduled.iter().map(|one| one.id).collect();
+    let at: Vec<Option<DateTime<Utc>>> = rescheduled
+        .iter()
+        .map(|one| one.close.map(|close| close.at))
+        .collect();
+    let by: Vec<Option<&str>> = rescheduled
+        .iter()
+        .map(|one| one.close.map(|close| close.by.as_str()))
+        .collect();
+    sql_query(
+        "update rowcall.digest d set close_at = r.close_at, close_by = r.close_by \
+         from unnest($1, $2, $3) as r (id, close_at, close_by) \
+         where d.id = r.id and d.state = 'open'",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<Nullable<Timestamptz>>, _>(at)
+    .bind::<Array<Nullable<Text>>, _>(by)
+    .execute(connection)
+}
+
+/// Which of these subscriptions have no open digest.
+pub(super) fn subscription_without_open(
+    connection: &mut PgConnection,
+    subscriptions: &[Uuid],
+) -> QueryResult<Vec<Uuid>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let rows: Vec<Row> = sql_query(
+        "select s.id from unnest($1) as s (id) where not exists ( \
+             select from rowcall.digest d where d.subscription_id = s.id and d.state = 'open')",
+    )
+    .bind::<Array<SqlUuid>, _>(subscriptions)
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// When the next digest is to be closed.
+pub(super) fn digest_next_at(connection: &mut PgConnection) -> QueryResult<Option<DateTime<Utc>>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Nullable<Timestamptz>)]
+        next: Option<DateTime<Utc>>,
+    }
+    let row: Row = sql_query(
+        "select min(close_at) as next from rowcall.digest \
+         where state = 'open' and close_at is not null",
+    )
+    .get_result(connection)?;
+    Ok(row.next)
+}
