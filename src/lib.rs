@@ -36,9 +36,9 @@
 //! # The modules, in reading order
 //!
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
-//! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who is
-//! told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all of
-//! them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
+//! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
+//! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
+//! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
 //! nobody; [`account`] tells what became of every change. Around them: [`api`] and [`auth`],
 //! [`observe`], [`config`], [`db`], [`clock`].
 

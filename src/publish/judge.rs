@@ -1,6 +1,6 @@
 //! Judges what is owed by the constraints that are judged at the event.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{PublishError, event::Event, facts::Recalled, plan::Planned};
 use crate::{
@@ -45,9 +45,13 @@ pub(super) fn judge_all(
     for place in constrained {
         let delivery = &mut planned[place];
         let subscription_id = registry.id(delivery.subscription);
-        let Some((judged, moment)) = bench.judge(delivery, &mut rates.of(subscription_id)) else {
+        let Some((mut judged, moment)) = bench.judge(delivery, &mut rates.of(subscription_id))
+        else {
             continue;
         };
+        // It is held from now on, however long the change had to wait for being published.
+        let delay = (now - events[delivery.event].time).max(TimeDelta::zero());
+        judged.hold_until = judged.hold_until.map(|until| until + delay);
         if let (Some(verdict), Some(by)) = (judged.decision.verdict(), judged.by.clone()) {
             judgements.push(NewJudgement {
                 owed: Owed::Event(events[delivery.event].id),

@@ -322,7 +322,7 @@ fn check_schedule(schedule: &[Duration], problems: &mut Vec<SpecProblem>) {
     }
 }
 
-/// A delayed delivery is due when the synchronous ones of its event are tried, and at no other time.
+/// A delayed delivery is due when its event's synchronous ones are tried, and at no other time.
 fn check_first_wait(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
     if spec.mode == Mode::SynchronousDelayed && !spec.retry.first_wait().is_zero() {
         problems.push(SpecProblem::new(

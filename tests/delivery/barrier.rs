@@ -1,5 +1,5 @@
-//! The barrier, whatever happens: a trigger on the deliveries notes each delayed one that is claimed
-//! for the first time while a synchronous one of its event could start and was not tried.
+//! The barrier, whatever happens: a trigger on the deliveries notes each delayed one that is
+//! claimed for the first time while a synchronous one of its event could start and was not tried.
 
 use std::time::Duration;
 

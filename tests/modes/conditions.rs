@@ -1,7 +1,7 @@
 //! Event types by condition, and filters.
 
 use crate::{
-    shop::{apply, body, shop, told},
+    shop::{apply, body, shop, told, write},
     support::receiver::Receiver,
 };
 
@@ -22,10 +22,13 @@ async fn a_change_is_every_event_that_it_satisfies_the_standard_one_first() {
     let all = "[subscription.all]\nevent_types = [\"sales.order.*\"]\nmode = \"synchronous\"\nSINK";
     let mut app = shop(&receiver, &format!("{RELEASED}{all}")).await;
     // WHEN an order is made, released, changed when released, and deleted
-    app.sql("insert into orders (id, amount) values (1, 999.99)");
-    app.sql("update orders set status = 'released', amount = 1000 where id = 1");
-    app.sql("update orders set region = 'US' where id = 1");
-    app.sql("delete from orders");
+    write(&app, "insert into orders (id, amount) values (1, 999.99)");
+    write(
+        &app,
+        "update orders set status = 'released', amount = 1000 where id = 1",
+    );
+    write(&app, "update orders set region = 'US' where id = 1");
+    write(&app, "delete from orders");
     app.run_until_idle().await;
     // THEN each change is what it is
     assert_eq!(
@@ -61,7 +64,8 @@ async fn a_filter_selects_and_a_failing_one_selects_nothing() {
     "#;
     let mut app = shop(&receiver, filtered).await;
     // WHEN orders of both regions come, with and without a due date
-    app.sql(
+    write(
+        &app,
         "insert into orders (id, region, due) values (1, 'EU', '2026-02-01'), (2, 'US', \
              '2026-02-01'), (3, 'EU', null), (4, 'EU', '2025-02-01'), (5, 'EU', '2026-03-01')",
     );
@@ -80,12 +84,18 @@ async fn a_column_that_a_condition_uses_may_go_and_everything_else_goes_on() {
     let all = "[subscription.all]\nevent_types = [\"sales.order.*\"]\nmode = \"synchronous\"\nSINK";
     let mut app = shop(&receiver, &format!("{RELEASED}{all}")).await;
     // WHEN the column goes
-    app.sql("alter table orders drop column amount; insert into orders (id) values (1)");
+    write(
+        &app,
+        "alter table orders drop column amount; insert into orders (id) values (1)",
+    );
     app.run_until_idle().await;
     // THEN the standard event is told
     assert_eq!(told(&receiver), ["created 1"]);
     // and so it is when the metadata is read again
-    app.sql("update rowcall.registry set revision = revision + 1; update orders set status = 'released'");
+    write(
+        &app,
+        "update rowcall.registry set revision = revision + 1; update orders set status = 'released'",
+    );
     app.run_until_idle().await;
     assert_eq!(told(&receiver), ["created 1", "updated 1", "released 1"]);
     let _ = apply;

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use crate::{
-    shop::{apply, judgements, shop, states, told},
+    shop::{apply, judgements, shop, states, told, write},
     support::receiver::Receiver,
 };
 
@@ -22,7 +22,10 @@ async fn what_a_constraint_suppresses_is_recorded_and_never_sent() {
     "#;
     let mut app = shop(&receiver, &format!("{ALL}{large}")).await;
     // WHEN a small and a large order come
-    app.sql("insert into orders (id, amount) values (1, 10), (2, 1000)");
+    write(
+        &app,
+        "insert into orders (id, amount) values (1, 10), (2, 1000)",
+    );
     app.run_until_idle().await;
     // THEN the small one is not sent, and it is written down why
     assert_eq!(told(&receiver), ["created 2"]);
@@ -64,9 +67,9 @@ async fn what_is_held_blocks_its_key_until_the_window_opens() {
         let receiver = Receiver::start().await;
         let mut app = shop(&receiver, &format!("{ALL}{}", evening(judge, "72h"))).await;
         // WHEN an order changes outside the window, twice, in two batches
-        app.sql("insert into orders (id) values (1)");
+        write(&app, "insert into orders (id) values (1)");
         app.run_until_idle().await;
-        app.sql("update orders set region = 'US'");
+        write(&app, "update orders set region = 'US'");
         app.run_until_idle().await;
         // THEN both wait
         assert!(told(&receiver).is_empty(), "{judge}");
@@ -99,7 +102,7 @@ async fn what_is_held_blocks_its_key_until_the_window_opens() {
 async fn what_is_held_for_too_long_is_withdrawn_and_frees_its_key() {
     let receiver = Receiver::start().await;
     let mut app = shop(&receiver, &format!("{ALL}{}", evening("at_event", "2h"))).await;
-    app.sql("insert into orders (id) values (1)");
+    write(&app, "insert into orders (id) values (1)");
     app.run_until_idle().await;
     app.advance(TimeDelta::minutes(119)).await;
     assert_eq!(states(&app), ["held/0"]);
@@ -113,7 +116,7 @@ async fn what_is_held_for_too_long_is_withdrawn_and_frees_its_key() {
     );
     // WHEN the order changes in the window THEN that is sent
     app.advance(TimeDelta::hours(6)).await;
-    app.sql("update orders set region = 'US'");
+    write(&app, "update orders set region = 'US'");
     app.run_until_idle().await;
     assert_eq!(told(&receiver), ["updated 1"]);
 }
@@ -122,7 +125,7 @@ async fn what_is_held_for_too_long_is_withdrawn_and_frees_its_key() {
 async fn one_that_was_held_for_too_long_while_rowcall_was_down_is_withdrawn_all_the_same() {
     let receiver = Receiver::start().await;
     let mut app = shop(&receiver, &format!("{ALL}{}", evening("at_event", "2h"))).await;
-    app.sql("insert into orders (id) values (1)");
+    write(&app, "insert into orders (id) values (1)");
     app.run_until_idle().await;
     // WHEN nobody looks until the window is open THEN its two hours are over nevertheless
     app.advance(TimeDelta::hours(9)).await;
@@ -145,7 +148,7 @@ async fn a_rate_lets_so_many_pass_and_holds_the_rest_for_the_next_window() {
         );
         let mut app = shop(&receiver, &format!("{ALL}{rate}")).await;
         // WHEN eight orders come at once
-        app.sql("insert into orders (id) select generate_series(1, 8)");
+        write(&app, "insert into orders (id) select generate_series(1, 8)");
         app.run_until_idle().await;
         // THEN three are sent, and three more an hour later, and the rest after that
         for (hours, sent) in [(0, 3), (1, 6), (1, 8)] {
@@ -178,13 +181,13 @@ async fn a_retry_is_judged_again_but_counted_once() {
         otherwise = "suppress"
     "#;
     let mut app = shop(&receiver, &format!("{ALL}{rate}")).await;
-    app.sql("insert into orders (id) values (1)");
+    write(&app, "insert into orders (id) values (1)");
     app.run_until_idle().await;
     app.advance(TimeDelta::seconds(5)).await;
     app.advance(TimeDelta::seconds(5)).await;
     assert_eq!(states(&app), ["delivered/3"]);
     // A second one on that day is too many.
-    app.sql("insert into orders (id) values (2)");
+    write(&app, "insert into orders (id) values (2)");
     app.run_until_idle().await;
     assert_eq!(states(&app), ["delivered/3", "suppressed/0"]);
 }
@@ -204,7 +207,7 @@ async fn labels_choose_the_subscriptions_that_are_constrained() {
         otherwise = "suppress"
     "#;
     let mut app = shop(&receiver, &format!("{ALL}{two}")).await;
-    app.sql("insert into orders (id) values (1)");
+    write(&app, "insert into orders (id) values (1)");
     app.run_until_idle().await;
     assert_eq!(told(&receiver), ["created 1"]);
     assert_eq!(
@@ -232,7 +235,7 @@ async fn a_delayed_delivery_does_not_wait_for_a_held_or_suppressed_one() {
         hold_at_most = "72h"
     "#;
     let mut app = shop(&receiver, &format!("{ALL}{modes}")).await;
-    app.sql("insert into orders (id) values (1)");
+    write(&app, "insert into orders (id) values (1)");
     app.run_until_idle().await;
     app.advance(TimeDelta::seconds(30)).await;
     // THEN the delayed one is told although the synchronous one is held
@@ -248,7 +251,7 @@ async fn a_delayed_delivery_does_not_wait_for_a_held_or_suppressed_one() {
 async fn a_constraint_that_is_taken_away_releases_what_it_held_at_its_next_look() {
     let receiver = Receiver::start().await;
     let mut app = shop(&receiver, &format!("{ALL}{}", evening("at_send", "72h"))).await;
-    app.sql("insert into orders (id) values (1)");
+    write(&app, "insert into orders (id) values (1)");
     app.run_until_idle().await;
     apply(&app, &receiver, ALL).await;
     app.advance(TimeDelta::hours(8)).await;

@@ -35,6 +35,17 @@ pub(crate) async fn apply(app: &TestApp, receiver: &Receiver, metadata: &str) {
     app.apply(&format!("{SALES}{metadata}")).await;
 }
 
+/// Runs `sql`, with the test's clock as the time of the changes: constraints that are judged at the
+/// event go by it.
+pub(crate) fn write(app: &TestApp, sql: &str) {
+    app.sql(sql);
+    let now = app.clock.now().to_rfc3339();
+    app.sql(&format!(
+        "update rowcall.change c set at = '{now}' from rowcall.source s \
+         where not pg_visible_in_snapshot(c.xid, s.snapshot)"
+    ));
+}
+
 pub(crate) fn body(request: &Received) -> Value {
     serde_json::from_slice(&request.body).unwrap()
 }
