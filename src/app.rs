@@ -159,7 +159,7 @@ impl Instance {
         let digest = Digest::new(
             database.clone(),
             registry.clone(),
-            Nudge::default(),
+            digests,
             wake.clone(),
             &limits,
         );

@@ -1,7 +1,8 @@
 //! The conservation account: what came in, and what became of all of it (design section 10, 12).
 //!
 //! Guaranteed, because all its numbers are of one snapshot: captured = published + unread, and
-//! matched = delivered + pending + dead + cancelled. Whoever finds another sum has found a fault of
+//! matched = delivered + condensed + suppressed + withdrawn + cancelled + held + pending + dead.
+//! The events of a digest are where the digest is. Whoever finds another sum has found a fault of
 //! Rowcall.
 
 mod store;
@@ -23,7 +24,15 @@ pub struct Account {
     pub matched: i64,
     /// Acknowledged by the receiver.
     pub delivered: i64,
-    /// Not yet, or just being sent.
+    /// In a digest that needs not tell of them: what was done was undone, or is not wanted.
+    pub condensed: i64,
+    /// A publishing constraint forbade them.
+    pub suppressed: i64,
+    /// A publishing constraint held them for too long.
+    pub withdrawn: i64,
+    /// A publishing constraint holds them.
+    pub held: i64,
+    /// Not yet, or just being sent, or in a digest that is not settled.
     pub pending: i64,
     /// Given up, and kept for replay.
     pub dead: i64,
@@ -36,7 +45,15 @@ impl Account {
     #[must_use]
     pub fn adds_up(&self) -> bool {
         self.captured == self.published + self.unread
-            && self.matched == self.delivered + self.pending + self.dead + self.cancelled
+            && self.matched
+                == self.delivered
+                    + self.condensed
+                    + self.suppressed
+                    + self.withdrawn
+                    + self.cancelled
+                    + self.held
+                    + self.pending
+                    + self.dead
     }
 }
 
@@ -51,8 +68,12 @@ mod tests {
             published: 4,
             unread: 1,
             events: 4,
-            matched: 7,
+            matched: 25,
             delivered: 4,
+            condensed: 3,
+            suppressed: 4,
+            withdrawn: 5,
+            held: 6,
             pending: 1,
             dead: 1,
             cancelled: 1,

@@ -8,7 +8,7 @@ use diesel::{
 };
 
 use super::Account;
-use crate::capture::store::changes_unread_count;
+use crate::{capture::store::changes_unread_count, digest::digest_account};
 
 #[derive(QueryableByName)]
 struct Row {
@@ -22,6 +22,12 @@ struct Row {
     matched: i64,
     #[diesel(sql_type = BigInt)]
     delivered: i64,
+    #[diesel(sql_type = BigInt)]
+    suppressed: i64,
+    #[diesel(sql_type = BigInt)]
+    withdrawn: i64,
+    #[diesel(sql_type = BigInt)]
+    held: i64,
     #[diesel(sql_type = BigInt)]
     pending: i64,
     #[diesel(sql_type = BigInt)]
@@ -49,22 +55,30 @@ pub fn account_read(
              (select count(*) from rowcall.event where source = $1) as events, \
              count(*) as matched, \
              count(*) filter (where state = 'delivered') as delivered, \
+             count(*) filter (where state = 'suppressed') as suppressed, \
+             count(*) filter (where state = 'withdrawn') as withdrawn, \
+             count(*) filter (where state = 'held') as held, \
              count(*) filter (where state in ('pending', 'sending')) as pending, \
              count(*) filter (where state = 'dead') as dead, \
              count(*) filter (where state = 'cancelled') as cancelled \
-         from rowcall.delivery",
+         from rowcall.delivery where event_id is not null",
     )
     .bind::<Text, _>(source)
     .get_result(connection)?;
+    let digests = digest_account(connection)?;
     Ok(Account {
         captured: row.captured,
         published: row.published,
         unread: changes_unread_count(connection, source)?,
         events: row.events,
-        matched: row.matched,
-        delivered: row.delivered,
-        pending: row.pending,
-        dead: row.dead,
-        cancelled: row.cancelled,
+        matched: row.matched + digests.matched,
+        delivered: row.delivered + digests.delivered,
+        condensed: digests.condensed,
+        suppressed: row.suppressed + digests.suppressed,
+        withdrawn: row.withdrawn + digests.withdrawn,
+        held: row.held,
+        pending: row.pending + digests.pending,
+        dead: row.dead + digests.dead,
+        cancelled: row.cancelled + digests.cancelled,
     })
 }

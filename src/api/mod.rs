@@ -9,6 +9,7 @@
 
 mod caller;
 mod constraints;
+mod digests;
 mod entries;
 mod event_types;
 mod events;
@@ -110,6 +111,7 @@ pub fn router(state: ApiState) -> Router {
                 .put(entries::replace::<Constraints>)
                 .delete(entries::remove::<Constraints>),
         )
+        .route("/v1/digests", get(digests::list))
         .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))

@@ -176,6 +176,9 @@ pub struct NewChange<'a> {
     pub traceparent: Option<&'a str>,
 }
 
+/// The number that stands for no table: of events that came through the API.
+pub const SUBMITTED_TARGET: i32 = 0;
+
 /// Appends events to the change table in their order, as operation `e`. `rotation` is the open
 /// one's number, `author` who wrote them. Read together with rows, in the order of capture.
 pub fn change_append(

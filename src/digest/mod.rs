@@ -27,16 +27,20 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use self::store::{DigestAccount, digest_account};
 use self::{
     condense::{CondenseError, Condensed, digest_condense},
     ticker::Ticker,
-    window::{Known, Looked, look, review},
+    window::{Closed, Known, close_due, open_empty, review},
 };
 use crate::{
     config::Limits,
     db::{Connection, Database, DbError},
     observe::metrics::{DIGEST_EVENTS_VANISHED, DIGEST_PARTS, DIGESTS_CLOSED},
-    registry::{live::LiveRegistry, registry_revision},
+    registry::{
+        live::{LiveRegistry, Registry},
+        registry_revision,
+    },
     stage::{Nudge, Progress, Stage, chain},
 };
 
@@ -65,9 +69,16 @@ pub struct Digest {
 
 /// The registration list as open digests were last compared with it.
 struct Reviewed {
-    revision: i64,
+    /// `None`: some digest could not be looked at.
+    revision: Option<i64>,
     at: Instant,
     known: Known,
+}
+
+impl Reviewed {
+    fn holds_for(&self, revision: i64) -> bool {
+        self.revision == Some(revision) && self.at.elapsed() < REVIEW_INTERVAL
+    }
 }
 
 /// A digest that could not be condensed.
@@ -101,18 +112,24 @@ impl Digest {
         }
     }
 
-    /// Closes what is due.
+    /// Closes what is due, and opens what is told empty.
     async fn close_windows(&mut self, now: DateTime<Utc>) -> Result<usize, DbError> {
         let reviewed = self.reviewed.take();
         let registry = self.registry.clone();
-        let (looked, reviewed) = self
+        let (closed, reviewed, registry) = self
             .database
             .transaction(move |connection| windows(connection, &registry, reviewed, now))
             .await?;
         self.reviewed = Some(reviewed);
-        self.next_at = looked.next_at;
-        metrics::counter!(DIGESTS_CLOSED).increment(looked.closed as u64);
-        Ok(looked.closed)
+        metrics::counter!(DIGESTS_CLOSED).increment(closed.count as u64);
+        let opened = self
+            .database
+            .transaction(move |connection| {
+                Ok::<_, DbError>(open_empty(connection, &registry, now)?)
+            })
+            .await?;
+        self.next_at = closed.next_at.into_iter().chain(opened).min();
+        Ok(closed.count)
     }
 
     /// Condenses one digest.
@@ -222,34 +239,30 @@ impl Stage for Digest {
     }
 }
 
-/// One look at all windows, and at the registration list if it was edited or it is time.
+/// Closes windows; looks at the registration list first if it was edited or it is time.
 fn windows(
     connection: &mut Connection,
     registry: &LiveRegistry,
     reviewed: Option<Reviewed>,
     now: DateTime<Utc>,
-) -> Result<(Looked, Reviewed), DbError> {
+) -> Result<(Closed, Reviewed, Arc<Registry>), DbError> {
     let revision = registry_revision(connection)?;
     let registry = registry.at(connection, revision)?;
     let mut ended = 0;
     let reviewed = match reviewed {
-        Some(reviewed)
-            if reviewed.revision == revision && reviewed.at.elapsed() < REVIEW_INTERVAL =>
-        {
-            reviewed
-        }
+        Some(reviewed) if reviewed.holds_for(revision) => reviewed,
         other => {
             let known = other.map(|reviewed| reviewed.known).unwrap_or_default();
-            let (closed, known) = review(connection, &registry, &known, now)?;
-            ended = closed;
+            let review = review(connection, &registry, &known, now)?;
+            ended = review.ended;
             Reviewed {
-                revision,
+                revision: review.is_complete.then_some(revision),
                 at: Instant::now(),
-                known,
+                known: review.known,
             }
         }
     };
-    let mut looked = look(connection, &registry, now)?;
-    looked.closed += ended;
-    Ok((looked, reviewed))
+    let mut closed = close_due(connection, now)?;
+    closed.count += ended;
+    Ok((closed, reviewed, registry))
 }

@@ -265,3 +265,41 @@ pub(super) fn member_insert(
     .execute(connection)
     .map(drop)
 }
+
+/// What became of the events in digests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, QueryableByName)]
+pub struct DigestAccount {
+    /// Events that were gathered.
+    #[diesel(sql_type = BigInt)]
+    pub matched: i64,
+    /// In no part: what was done was undone, or the filter did not want it.
+    #[diesel(sql_type = BigInt)]
+    pub condensed: i64,
+    /// In a digest that is not condensed yet, or not settled.
+    #[diesel(sql_type = BigInt)]
+    pub pending: i64,
+    /// All parts were acknowledged.
+    #[diesel(sql_type = BigInt)]
+    pub delivered: i64,
+    /// A part was given up.
+    #[diesel(sql_type = BigInt)]
+    pub dead: i64,
+    /// A part was held for too long.
+    #[diesel(sql_type = BigInt)]
+    pub withdrawn: i64,
+    /// A part was suppressed.
+    #[diesel(sql_type = BigInt)]
+    pub suppressed: i64,
+    /// Their subscription was deleted first.
+    #[diesel(sql_type = BigInt)]
+    pub cancelled: i64,
+}
+
+/// Reads the account of all digests. It reads whole tables, so it is not for the hot path.
+///
+/// # Errors
+///
+/// Those of the database.
+pub fn digest_account(connection: &mut PgConnection) -> QueryResult<DigestAccount> {
+    sql_query(include_str!("account.sql")).get_result(connection)
+}

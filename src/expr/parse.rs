@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cel::{
     IdedExpr,
-    common::ast::SourceInfo,
+    common::ast::{Expr, SourceInfo},
     parser::pratt_parser::{Lexer, PrattParser, Token, TokenKind},
 };
 
@@ -15,6 +15,10 @@ use super::{SOURCE_BYTES_MAX, SOURCE_DEPTH_MAX, problem::Problem};
 const PROBLEMS_MAX: u32 = 10;
 /// Nodes that macros may expand to; a text of 4 KiB has fewer.
 const NODES_MAX: usize = 20_000;
+
+/// Levels of a tree that the parser may build, so that copying and dropping it is safe. Only what
+/// is within [`SOURCE_DEPTH_MAX`] is used.
+const HEIGHT_MAX: usize = 2 * SOURCE_DEPTH_MAX;
 
 /// A parsed expression: the tree, and where its nodes are in the text.
 pub(super) struct Parsed<'s> {
@@ -91,10 +95,11 @@ pub(super) fn parse(source: &str) -> Result<Parsed<'_>, Vec<Problem>> {
         .parse(&format!("{source}\n)"))
         .err()
         .and_then(|errors| errors.errors.into_iter().find_map(|e| e.source_info));
-    Ok(Parsed {
-        tree,
-        places: Places { source, info },
-    })
+    let places = Places { source, info };
+    if let Some(node) = beyond(&tree, SOURCE_DEPTH_MAX) {
+        return Err(vec![too_deep(source, places.offset(node))]);
+    }
+    Ok(Parsed { tree, places })
 }
 
 fn parser() -> PrattParser {
@@ -106,16 +111,33 @@ fn parser() -> PrattParser {
         .enable_variadic_operator_asts(true)
 }
 
-/// How deep the tree is inside one pair of brackets, so far.
+/// What is known of the tree of one pair of brackets, while its tokens go by. Heights are close to
+/// those of the real tree, which is measured exactly when it is there.
 #[derive(Default)]
 struct Group {
-    /// Operators, selections and calls in a row: each is a level of the tree.
-    chain: usize,
+    /// Of the parts that `&&`, `||`, `,`, `?` and `:` have ended.
+    highest: usize,
+    /// Of the operands so far: each operator is a level above those before it.
+    left: usize,
+    /// Of the operand that is being read: each selection and call is a level.
+    operand: usize,
     /// Each `?` nests what follows it.
     conditionals: usize,
 }
 
-/// Refuses what is too long, or would be too deep a tree, by the parser's own tokens.
+impl Group {
+    fn height(&self) -> usize {
+        self.highest.max(self.left).max(self.operand) + self.conditionals
+    }
+
+    fn end_part(&mut self) {
+        self.highest = self.highest.max(self.left).max(self.operand);
+        self.left = 0;
+        self.operand = 0;
+    }
+}
+
+/// Refuses what is too long, or would be a tree too deep to be walked, by the parser's own tokens.
 fn bound(source: &str) -> Result<(), Problem> {
     if source.len() > SOURCE_BYTES_MAX {
         return Err(Problem::at(
@@ -129,7 +151,6 @@ fn bound(source: &str) -> Result<(), Problem> {
         ));
     }
     let mut groups = vec![Group::default()];
-    let mut depth = 0;
     let mut lexer = Lexer::new(source);
     // Every token but the last has a byte at least.
     for _ in 0..=source.len() {
@@ -137,74 +158,83 @@ fn bound(source: &str) -> Result<(), Problem> {
         if token.kind == TokenKind::TokEnd {
             break;
         }
-        measure(&token, &mut groups, &mut depth);
-        if depth > SOURCE_DEPTH_MAX {
-            return Err(Problem::at(
-                source,
-                token.start,
-                format!(
-                    "the expression is nested deeper than {SOURCE_DEPTH_MAX}: brackets, and \
-                     operators in a row that are not `&&` or `||`, count"
-                ),
-                "use fewer brackets, or `in [...]` instead of many conditions",
-            ));
+        measure(&token, &mut groups);
+        let nested: usize = groups.iter().map(|group| group.conditionals + 1).sum();
+        let height = groups.last().map_or(0, Group::height);
+        if nested > SOURCE_DEPTH_MAX || height > HEIGHT_MAX {
+            return Err(too_deep(source, token.start));
         }
     }
     Ok(())
 }
 
-fn measure(token: &Token, groups: &mut Vec<Group>, depth: &mut usize) {
+fn measure(token: &Token, groups: &mut Vec<Group>) {
     use TokenKind::{
-        TokColon, TokComma, TokComment, TokEnd, TokError, TokFalse, TokFloat, TokIdent, TokInt,
-        TokLeftBrace, TokLeftBracket, TokLeftParen, TokLogicalAnd, TokLogicalOr, TokNull,
-        TokQuestion, TokReservedWord, TokRightBrace, TokRightBracket, TokRightParen, TokString,
-        TokTrue, TokUint, TokWhitespace,
+        TokAsterisk, TokColon, TokComma, TokDot, TokEqualEqual, TokExclamation,
+        TokExclamationEqual, TokGreater, TokGreaterEqual, TokIn, TokLeftBrace, TokLeftBracket,
+        TokLeftParen, TokLess, TokLessEqual, TokLogicalAnd, TokLogicalOr, TokMinus, TokPercent,
+        TokPlus, TokQuestion, TokRightBrace, TokRightBracket, TokRightParen, TokSlash,
     };
+    let is_inside = groups.len() > 1;
     let Some(group) = groups.last_mut() else {
         return;
     };
     match token.kind {
-        TokLeftParen | TokLeftBracket | TokLeftBrace => {
-            group.chain += 1;
-            *depth += 1;
-            groups.push(Group::default());
-        }
-        TokRightParen | TokRightBracket | TokRightBrace => {
-            if groups.len() > 1
-                && let Some(closed) = groups.pop()
-            {
-                *depth -= closed.chain + closed.conditionals;
+        TokLeftParen | TokLeftBracket | TokLeftBrace => groups.push(Group::default()),
+        TokRightParen | TokRightBracket | TokRightBrace if is_inside => {
+            let inner = groups.pop().map_or(0, |closed| closed.height());
+            if let Some(group) = groups.last_mut() {
+                group.operand = group.operand.max(inner) + 1;
             }
         }
-        // What stands beside each other is one level.
-        TokLogicalAnd | TokLogicalOr => *depth -= std::mem::take(&mut group.chain),
-        TokComma => {
-            *depth -= group.chain + group.conditionals;
-            *group = Group::default();
-        }
+        TokDot => group.operand += 1,
+        // What these separate is beside each other.
+        TokLogicalAnd | TokLogicalOr | TokComma | TokColon => group.end_part(),
         TokQuestion => {
+            group.end_part();
             group.conditionals += 1;
-            *depth += 1;
         }
-        TokColon
-        | TokWhitespace
-        | TokComment
-        | TokError
-        | TokEnd
-        | TokNull
-        | TokFalse
-        | TokTrue
-        | TokInt
-        | TokUint
-        | TokFloat
-        | TokString
-        | TokIdent
-        | TokReservedWord
-        | TokenKind::TokBytes => {}
-        _ => {
-            group.chain += 1;
-            *depth += 1;
+        TokAsterisk | TokEqualEqual | TokExclamation | TokExclamationEqual | TokGreater
+        | TokGreaterEqual | TokIn | TokLess | TokLessEqual | TokMinus | TokPercent | TokPlus
+        | TokSlash => {
+            group.left = group.left.max(group.operand) + 1;
+            group.operand = 0;
         }
+        _ => {}
+    }
+}
+
+fn too_deep(source: &str, offset: usize) -> Problem {
+    Problem::at(
+        source,
+        offset,
+        format!(
+            "the expression is nested deeper than {SOURCE_DEPTH_MAX}: brackets, and operators in \
+             a row that are not `&&` or `||`, count"
+        ),
+        "use fewer brackets, or `in [...]` instead of many conditions",
+    )
+}
+
+/// The first node that is more than so many levels down. It looks no further down itself.
+fn beyond(node: &IdedExpr, levels: usize) -> Option<u64> {
+    let Some(below) = levels.checked_sub(1) else {
+        return Some(node.id);
+    };
+    let next = |node: &IdedExpr| beyond(node, below);
+    match &node.expr {
+        Expr::Call(call) => call
+            .target
+            .iter()
+            .map(|target| next(target))
+            .chain(call.args.iter().map(next))
+            .find_map(|found| found),
+        Expr::Comprehension(made) => next(&made.iter_range).or_else(|| next(&made.loop_step)),
+        Expr::List(list) => list.elements.iter().find_map(next),
+        Expr::Select(select) => next(&select.operand),
+        // Maps and messages are refused without being looked into.
+        Expr::Map(_) | Expr::Struct(_) => None,
+        Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => None,
     }
 }
 

@@ -32,9 +32,9 @@ pub(super) fn field<'a>(base: &Value<'a>, key: &Value<'a>) -> Result<Value<'a>, 
                 .ok_or(Failure::Mismatch { operator })?;
             base.items()?.unwrap_or_default().into_iter().nth(at)
         }
-        (Value::Object(_) | Value::Labels(_) | Value::Array(..), _)
-        | (Value::Names(_) | Value::Items(_), _) => return Err(Failure::Mismatch { operator }),
-        _ => None,
+        // A key of a list and an item of an object are nowhere.
+        (_, Value::Text(_) | Value::Number(_)) => None,
+        _ => return Err(Failure::Mismatch { operator }),
     };
     Ok(item.unwrap_or(Value::Null))
 }

@@ -13,7 +13,7 @@ use crate::{
     capture::{
         change::{Change, Op},
         relink::relink,
-        store::ChangeRow,
+        store::{ChangeRow, SUBMITTED_TARGET},
     },
     catalog::model::{Operation, Verb},
     expr::{EventFacts, Facts},
@@ -72,6 +72,9 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
     let changes = rows
         .into_iter()
         .filter_map(|row| {
+            if row.target == SUBMITTED_TARGET {
+                return Change::read(row, &[]).ok();
+            }
             let target = around.targets.get(&row.target)?;
             Some(Change::read(row, &target.object_type.key).unwrap_or_else(unreadable))
         })
@@ -79,6 +82,25 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
     let mut position = around.position;
     let mut events = Vec::new();
     for change in relink(changes) {
+        if change.op == Op::Event {
+            let number = Numbering {
+                source: around.source,
+                id: ids.next(around.now),
+                position: position + 1,
+            };
+            match Event::submitted(&change, number) {
+                Ok(event) => {
+                    position += 1;
+                    events.push(event);
+                }
+                Err(reason) => tracing::error!(
+                    seq = change.row.seq,
+                    reason,
+                    "an event that the API accepted can't be published"
+                ),
+            }
+            continue;
+        }
         let Some(target) = around.targets.get(&change.row.target) else {
             continue;
         };

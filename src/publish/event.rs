@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::submitted::AcceptedEvent;
 use crate::{
     capture::{
         change::{Change, Op},
@@ -29,7 +30,11 @@ pub struct Event {
     pub event_type: Arc<str>,
     /// The object type; `None` for an event that came through the API.
     pub object_type: Option<Arc<str>>,
-    /// The object key's text; `None` only for a gap whose key could not be saved.
+    /// Within what keys are compared for the order: the object type, or the source that the API's
+    /// caller named.
+    pub scope: Arc<str>,
+    /// The object key's text, or the subject of an event that came through the API; `None` only
+    /// for one without a subject, and for a gap whose key could not be saved.
     pub key: Option<String>,
     /// The key's text before this event, if it changed it.
     pub previous_key: Option<String>,
@@ -69,6 +74,7 @@ impl Event {
             position: number.position,
             event_type: Arc::clone(event_type),
             object_type: Some(Arc::clone(&target.name)),
+            scope: Arc::clone(&target.name),
             key: change.key.clone(),
             previous_key: change.previous_key.clone(),
             time: change.row.at,
@@ -76,6 +82,31 @@ impl Event {
             xid: change.row.xid,
             body,
         }
+    }
+
+    /// The event that `change` carries whole: it came through the API.
+    ///
+    /// # Errors
+    ///
+    /// The reason why it is none, which no event that the API accepted has.
+    pub fn submitted(change: &Change, number: Numbering<'_>) -> Result<Self, String> {
+        let row = &change.row;
+        let accepted = AcceptedEvent::parse(row.after.as_deref().unwrap_or_default())?;
+        let body = accepted.body(number, row.at, row.traceparent.as_deref());
+        Ok(Self {
+            id: number.id,
+            position: number.position,
+            event_type: accepted.event_type.as_str().into(),
+            object_type: None,
+            // No object type has a space in its name.
+            scope: format!("source {}", accepted.source).into(),
+            key: accepted.subject.clone(),
+            previous_key: None,
+            time: accepted.time.unwrap_or(row.at),
+            change_seq: row.seq,
+            xid: row.xid,
+            body: body.into(),
+        })
     }
 
     /// The lane of the object; `None` if there is no object.
@@ -91,7 +122,7 @@ impl Event {
     }
 
     fn lane_of(&self, key: &str) -> i64 {
-        lane(self.object_type.as_deref().unwrap_or_default(), key)
+        lane(&self.scope, key)
     }
 
     /// What the index is asked for to find its subscriptions.

@@ -1,14 +1,18 @@
 //! What the tests of digests share: batch subscriptions, and events that are written by SQL.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::{Connection as _, PgConnection, RunQueryDsl as _, sql_types};
 use rowcall::{
+    deliver::lane::store::lane_release,
     digest::{
         gather::{Gathered, Gathering, NewMember, digest_gather},
         schedule::Schedule,
     },
+    publish::detect::Ids,
+    stage::{Progress, Stage as _},
     subscription::model::DigestSchedule,
 };
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::support::app::TestApp;
@@ -94,6 +98,15 @@ impl Made {
         }
     }
 
+    pub(crate) fn renamed(from: i64, to: i64, note: &str) -> Self {
+        Self {
+            verb: "updated",
+            previous: Some(from),
+            before: Some(image(from, note)),
+            ..Self::created(to, note)
+        }
+    }
+
     fn body(&self, id: Uuid) -> String {
         let text = |image: &Option<String>| image.clone().unwrap_or_else(|| "null".to_owned());
         format!(
@@ -120,9 +133,9 @@ pub(crate) fn write_events(
     position: i64,
     now: DateTime<Utc>,
 ) -> Vec<NewMember> {
-    let mut members = Vec::new();
+    let (ids, mut members) = (Ids::new(), Vec::new());
     for (one, position) in made.iter().zip(position + 1..) {
-        let event_id = Uuid::now_v7();
+        let event_id = ids.next(now);
         diesel::sql_query(
             "insert into rowcall.event (id, source, position, type, object_type, object_key, \
                  previous_key, \"time\", published_at, change_seq, xid, body) \
@@ -178,4 +191,62 @@ pub(crate) fn digests(app: &TestApp) -> Vec<String> {
         "select concat_ws(' ', state, events, closed_by) from rowcall.digest \
          order by number nulls last",
     )
+}
+
+/// Runs the digest stage until it finds nothing to do at the present time.
+pub(crate) async fn digest(app: &mut TestApp) {
+    let now = app.clock.now();
+    while app.instance.digest.run_once(now).await.unwrap() == Progress::Worked {}
+}
+
+/// Moves the clock, then runs the digest stage until it is idle.
+pub(crate) async fn advance(app: &mut TestApp, step: TimeDelta) {
+    app.clock.advance(step);
+    digest(app).await;
+}
+
+/// The bodies of all parts, in the order of digests and parts.
+pub(crate) fn bodies(app: &TestApp) -> Vec<Value> {
+    app.texts(
+        "select p.body from rowcall.digest_part p join rowcall.digest d on d.id = p.digest_id \
+         order by d.number, p.part",
+    )
+    .iter()
+    .map(|body| serde_json::from_str(body).unwrap())
+    .collect()
+}
+
+/// `number.part state due` of each delivery of a part, in the order of their sequence.
+pub(crate) fn parts(app: &TestApp) -> Vec<String> {
+    app.texts(
+        "select d.number || '.' || l.part || ' ' || l.state || ' ' || case \
+             when l.due_at is null then 'blocked' when l.due_at = 'infinity' then 'parked' \
+             else 'due' end \
+         from rowcall.delivery l join rowcall.digest d on d.id = l.digest_id order by l.sequence",
+    )
+}
+
+/// Marks what is due as delivered, and releases what is behind it: as the deliver stage would.
+pub(crate) fn deliver_all(app: &TestApp) {
+    let now = app.clock.now();
+    loop {
+        let mut connection = app.connect();
+        let delivered = diesel::sql_query(
+            "update rowcall.delivery set state = 'delivered', attempts = 1, due_at = null, \
+                 settled_at = greatest($1, created_at) where state = 'pending' and due_at <= $1",
+        )
+        .bind::<sql_types::Timestamptz, _>(now)
+        .execute(&mut connection)
+        .unwrap();
+        if delivered == 0 {
+            return;
+        }
+        let lanes: Vec<(Uuid, i64)> = app
+            .texts("select distinct subscription_id || ' ' || lane from rowcall.delivery")
+            .iter()
+            .filter_map(|text| text.split_once(' '))
+            .map(|(id, lane)| (id.parse().unwrap(), lane.parse().unwrap()))
+            .collect();
+        lane_release(&mut connection, &lanes, now, now).unwrap();
+    }
 }

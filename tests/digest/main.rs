@@ -2,7 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod account;
+mod condensing;
+mod crashes;
 mod gathering;
 mod harness;
+mod large;
+mod life;
+mod races;
 #[path = "../support/mod.rs"]
 mod support;
+mod windows;

@@ -8,6 +8,10 @@ use std::{
 
 use rowcall::sink::{Mailer, Outcome, Sink};
 use serde::Deserialize;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
     DIGEST, EVENT, PATIENT, certificates::Authority, mailer, message, now, retried, send, settings,
@@ -267,4 +271,55 @@ async fn a_connection_is_used_again_for_the_next_mail() {
         assert_eq!(send(&sink).await, Outcome::Delivered { status: 250 });
         server.mail();
     }
+}
+
+#[tokio::test]
+async fn what_is_slipped_in_behind_starttls_is_not_believed() {
+    // GIVEN somebody on the line who adds answers of their own to the one to STARTTLS
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("mail authority");
+    let files = authority.files(folder.path(), "localhost");
+    let arguments = files.iter().map(String::as_str).collect::<Vec<_>>();
+    let server = Aiosmtpd::start(&arguments);
+    let port = meddler(server.port).await;
+
+    // WHEN a mail goes that way
+    let settings = settings(&format!("smtp://localhost:{port}"));
+    let mailer = Mailer::trusting(settings, vec![authority.root()]).unwrap();
+    let (status, detail) = retried(send(&sink_by(mailer)).await);
+
+    // THEN none of these answers is taken for one that was encrypted
+    assert_eq!(status, None, "{detail}");
+    assert!(detail.contains("no encrypted connection"), "{detail}");
+}
+
+/// Passes everything on, both ways, but adds an answer to each command of a mail behind the answer
+/// to STARTTLS. The port it listens on.
+async fn meddler(server_port: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        let server = TcpStream::connect(("127.0.0.1", server_port))
+            .await
+            .unwrap();
+        let (mut from_client, mut to_client) = client.into_split();
+        let (mut from_server, mut to_server) = server.into_split();
+        tokio::spawn(async move {
+            // Ends when one of the two has had enough.
+            let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+        });
+        let mut chunk = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = from_server.read(&mut chunk).await {
+            let mut passed = chunk[..count].to_vec();
+            if passed.starts_with(b"220 Ready to start TLS") {
+                passed.extend(b"250 faked\r\n250 fine\r\n250 fine\r\n250 fine\r\n354 go on\r\n");
+                passed.extend(b"250 taken\r\n");
+            }
+            if to_client.write_all(&passed).await.is_err() {
+                break;
+            }
+        }
+    });
+    port
 }

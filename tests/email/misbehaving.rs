@@ -1,12 +1,12 @@
 //! Mail servers that refuse, drop, hang, drip and flood.
 
-use rowcall::sink::{EmailSink, Mailer, Outcome, REPLY_BYTES_MAX, Sink};
+use rowcall::sink::{EmailSink, Outcome, REPLY_BYTES_MAX, Sink};
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
-    EVENT, IMPATIENT, PATIENT, SOON, given_up, mailer, message, now, retried,
+    EVENT, IMPATIENT, SOON, given_up, mailer, message, now, retried,
     script::{BANNER, END, Script, Turn},
-    send, settings, sink_by,
+    send, sink_by,
 };
 
 const DELIVERED: Outcome = Outcome::Delivered { status: 250 };
@@ -253,37 +253,6 @@ async fn no_more_mails_are_under_way_than_connections_are_set() {
         assert_eq!(one.await.unwrap(), DELIVERED);
     }
     assert_eq!(script.connections(), 2);
-}
-
-#[tokio::test]
-async fn what_is_slipped_in_behind_starttls_is_not_believed() {
-    // GIVEN somebody on the line who answers for the server, in advance and unencrypted
-    let script = Script::start().await;
-    script.offer("STARTTLS");
-    script.on(
-        "STARTTLS",
-        [Turn::Say(
-            "220 go\r\n250 faked\r\n250 fine\r\n250 fine\r\n250 fine\r\n354 go\r\n250 taken\r\n",
-        )],
-    );
-    let settings = settings(&format!("smtp://localhost:{}", script.port));
-    let sink = sink_by(Mailer::new(settings).unwrap());
-
-    // WHEN
-    let (status, detail) = retried(sink.send(&message("e", EVENT), now(), PATIENT).await);
-
-    // THEN no mail is taken for sent, and no command went out unencrypted
-    assert_eq!(status, None);
-    assert!(detail.contains("no encrypted connection"), "{detail}");
-    let commands: Vec<String> = script
-        .commands()
-        .into_iter()
-        .map(|(_, text)| text)
-        .collect();
-    assert!(
-        !commands.iter().any(|command| command.starts_with("MAIL")),
-        "{commands:?}"
-    );
 }
 
 #[tokio::test]

@@ -57,7 +57,6 @@ struct State {
     mails: Mutex<Vec<Taken>>,
     connections: Mutex<usize>,
     under_way: watch::Sender<usize>,
-    offers: Mutex<&'static str>,
 }
 
 /// A running server; it stops when it is dropped.
@@ -104,11 +103,6 @@ impl Script {
     pub(crate) fn on(&self, place: &'static str, turns: impl IntoIterator<Item = Turn>) {
         let mut all = self.state.turns.lock().unwrap();
         all.entry(place).or_default().extend(turns);
-    }
-
-    /// Offers this extension.
-    pub(crate) fn offer(&self, extension: &'static str) {
-        *self.state.offers.lock().unwrap() = extension;
     }
 
     pub(crate) fn mails(&self) -> Vec<Taken> {
@@ -160,15 +154,7 @@ async fn serve(stream: TcpStream, connection: usize, state: &State) -> io::Resul
             .push((connection, command.clone()));
         let rest = command.split_once(':').map_or("", |(_, rest)| rest);
         match verb {
-            "EHLO" => {
-                let offers = *state.offers.lock().unwrap();
-                let answer = if offers.is_empty() {
-                    "250 script\r\n".to_owned()
-                } else {
-                    format!("250-script\r\n250 {offers}\r\n")
-                };
-                act(&mut stream, state, "EHLO", &answer).await?;
-            }
+            "EHLO" => act(&mut stream, state, "EHLO", "250 script\r\n").await?,
             "MAIL" => {
                 from = rest.to_owned();
                 to.clear();
@@ -196,7 +182,6 @@ async fn serve(stream: TcpStream, connection: usize, state: &State) -> io::Resul
                 act(&mut stream, state, "QUIT", "221 bye\r\n").await?;
                 return Ok(());
             }
-            "STARTTLS" => act(&mut stream, state, "STARTTLS", "454 no\r\n").await?,
             _ => act(&mut stream, state, "other", "500 what\r\n").await?,
         }
     }

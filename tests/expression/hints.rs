@@ -176,5 +176,14 @@ fn values_are_what_it_looked_at() {
 fn it_knows_whether_time_changes_it() {
     assert!(compiled("row.urgent && (row.qty > 1 || now - row.due > duration('1h'))").uses_now());
     assert!(!compiled("event.time > row.due").uses_now());
-    assert_eq!(compiled("row.qty > 1").source(), "row.qty > 1");
+    let expression = compiled("row.qty > 1");
+    assert_eq!(expression.source(), "row.qty > 1");
+    // It is judged by several threads at once.
+    let other = expression.clone();
+    let judged = std::thread::spawn(move || {
+        let row = Row::parse(ROW).unwrap();
+        other.evaluate(&facts(None, Some(&row))).is_true()
+    });
+    assert!(judged.join().unwrap());
+    assert_eq!(expression, compiled("row.qty > 1"));
 }

@@ -7,7 +7,10 @@ mod agreement;
 mod document;
 mod hints;
 mod meaning;
+mod postgres;
 mod refused;
+#[path = "../support/mod.rs"]
+mod support;
 mod survival;
 mod writer;
 

@@ -359,6 +359,13 @@ fn patterns_are_literals_that_can_be_read() {
             "when compiled",
             "smaller",
         ),
+        // A megabyte or so, which the regex crate itself would allow.
+        (
+            "row.status.matches('\\\\w{100}')",
+            (1, 20),
+            "262144 bytes when compiled",
+            "smaller",
+        ),
     ]);
 }
 
@@ -462,6 +469,21 @@ fn what_is_too_long_deep_or_costly_is_refused() {
         assert!(
             refused[0].message.contains("deeper than 32"),
             "{chain}: {refused:?}"
+        );
+    }
+    // A tree can be deep although no bracket is.
+    let mut leaning = "1".to_owned();
+    for level in 0..30 {
+        leaning = format!("({leaning}{})", "+1".repeat(30 - level));
+    }
+    let refused = problems(&format!("{leaning} == 1"));
+    assert!(refused[0].message.contains("deeper than 32"), "{refused:?}");
+    for (terms, is_fine) in [(29, true), (40, false)] {
+        let sum = format!("row.qty{} > 0", " + row.qty".repeat(terms));
+        assert_eq!(
+            Expression::compile(&sum, &scope()).is_ok(),
+            is_fine,
+            "{terms}"
         );
     }
     // Beside each other they are no depth.

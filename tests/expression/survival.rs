@@ -179,6 +179,68 @@ fn row(writer: &mut Writer) -> String {
     format!("{{{}}}", columns.join(","))
 }
 
+/// A thread of a server has 2 MiB, and may be some way down already; these are built without
+/// optimisation as well.
+#[test]
+fn a_small_stack_is_enough() {
+    let mut texts: Vec<String> = Vec::new();
+    for part in [
+        "(",
+        "[",
+        "{",
+        "!",
+        "-",
+        "!(",
+        "-(",
+        "a?",
+        "a?b:",
+        "a.",
+        "a[",
+        "a(",
+        "a.f(",
+        "1+",
+        "a&&",
+        "(a||",
+        "[[",
+        "has(",
+        "x.exists(a,",
+        "x.all(a,(",
+        "a in ",
+        "a==",
+        "size(",
+        "'",
+        "//",
+        "`",
+    ] {
+        texts.push(part.repeat(4_096 / part.len()));
+        texts.push(format!("{}row.urgent", part.repeat(4_000 / part.len())));
+    }
+    for (open, close) in [
+        ("(", ")"),
+        ("!(", ")"),
+        ("[", "]"),
+        ("size(", ")"),
+        ("-(", ")"),
+    ] {
+        for levels in [20, 31, 32, 200, 400] {
+            texts.push(format!(
+                "{}true{}",
+                open.repeat(levels),
+                close.repeat(levels)
+            ));
+        }
+    }
+    for part in [
+        ".a", "[0]", ".f()", "+1", "==1", "?1:1", "{}", ".a{}", " in a", "&&a", ",a",
+    ] {
+        texts.push(format!("row.doc{}", part.repeat(4_000 / part.len())));
+    }
+    let small = std::thread::Builder::new().stack_size(512 * 1024);
+    let thread = small.spawn(move || texts.iter().filter(|text| probe(text.as_bytes())).count());
+    let compiled = thread.unwrap().join().unwrap();
+    assert!(compiled > 0);
+}
+
 proptest! {
     #![proptest_config(cases(512))]
 

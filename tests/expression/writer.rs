@@ -2,12 +2,14 @@
 
 use proptest::prelude::ProptestConfig;
 
-/// So many cases; what failed is told with its seed, and no file is written.
-pub(crate) fn cases(cases: u32) -> ProptestConfig {
+/// So many cases, or more if PROPTEST_CASES says so; what failed is told with its seed, and no file
+/// is written.
+pub(crate) fn cases(least: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
     ProptestConfig {
-        cases,
+        cases: config.cases.max(least),
         failure_persistence: None,
-        ..ProptestConfig::default()
+        ..config
     }
 }
 

@@ -178,9 +178,10 @@ impl TestApp {
         loop {
             let now = self.clock.now();
             let published = self.instance.publish.run_once(now).await.unwrap();
+            let digested = self.instance.digest.run_once(now).await.unwrap();
             let delivered = self.instance.deliver.run_once(now).await.unwrap();
             let outbox = &self.instance.outbox;
-            if (published, delivered) != (Progress::Idle, Progress::Idle) {
+            if [published, digested, delivered] != [Progress::Idle; 3] {
                 continue;
             }
             if outbox.in_memory() == 0 && outbox.senders() == 0 && self.due() == 0 {

@@ -140,7 +140,7 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
             "[subscription.erp]\nmode = \"synchronous\"\nsink = { kind = \"webhok\", url = \
              \"https://e.example.com\" }\n",
             "m.toml:3:17: `webhok` is not a value of `kind` (did you mean `webhook`? expected \
-             `webhook`)",
+             one of `webhook`, `email`)",
         ),
         (
             "[subscription.erp]\nmode = \"synchronous\"\nsink = { kind = \"webhook\", url = \

@@ -13,14 +13,17 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::store::{
-    Rescheduled, digest_close_due, digest_end_orphans, digest_next_at, digest_open_list,
-    digest_reschedule, subscription_without_open,
+    Rescheduled, digest_close_due, digest_end_orphans, digest_next_at, digest_open_lock,
+    digest_open_others, digest_reschedule, subscription_without_open,
 };
-use super::store::{Opening, digest_opened_at, digest_take};
+use super::{
+    schedule::Schedule,
+    store::{Opening, digest_opened_at, digest_take},
+};
 use crate::{
     db::{Connection, DbError, QueryError},
     publish::detect::Ids,
-    registry::{live::Registry, registered::Registered},
+    registry::live::Registry,
     subscription::model::{DigestSchedule, State},
 };
 
@@ -30,48 +33,50 @@ const CLOSED_MAX: i64 = 1_000;
 /// The schedules under which open digests were last looked at.
 pub(super) type Known = HashMap<Uuid, DigestSchedule>;
 
-/// What a look at the windows did.
+/// What closing did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Looked {
+pub(super) struct Closed {
     /// Digests that were closed.
-    pub(super) closed: usize,
+    pub(super) count: usize,
     /// When the next is to be closed.
     pub(super) next_at: Option<DateTime<Utc>>,
 }
 
-/// Closes what is due and opens what is told empty. Belongs into a transaction of its own.
-pub(super) fn look(
+/// Closes what is due. Waits for nobody. Belongs into a transaction of its own.
+pub(super) fn close_due(
     connection: &mut Connection,
-    registry: &Registry,
     now: DateTime<Utc>,
-) -> Result<Looked, DbError> {
-    let closed = digest_close_due(connection, CLOSED_MAX, now)?;
-    open_empty(connection, registry, now)?;
-    Ok(Looked {
-        closed,
+) -> Result<Closed, QueryError> {
+    Ok(Closed {
+        count: digest_close_due(connection, CLOSED_MAX, now)?,
         next_at: digest_next_at(connection)?,
     })
 }
 
 /// Opens the digests of those who are told of windows in which nothing happens, too. A paused
-/// subscription is told when it is resumed, in one digest.
-fn open_empty(
+/// subscription is told when it is resumed, in one digest. Returns when the first of them is to be
+/// closed.
+///
+/// Belongs into a transaction of its own: it waits for those who gather, so it must hold nothing
+/// for which they could wait.
+pub(super) fn open_empty(
     connection: &mut Connection,
     registry: &Registry,
     now: DateTime<Utc>,
-) -> Result<(), QueryError> {
-    let wanting: HashMap<Uuid, &Registered> = registry
+) -> Result<Option<DateTime<Utc>>, QueryError> {
+    let wanting: HashMap<Uuid, &Schedule> = registry
         .subscriptions
         .iter()
         .filter(|registered| registered.subscription.state == State::Active)
-        .filter(|registered| {
-            let schedule = registered.schedule.as_ref();
-            schedule.is_some_and(|schedule| schedule.sends_empty())
+        .filter_map(|registered| {
+            let schedule = registered.schedule.as_ref()?;
+            schedule
+                .sends_empty()
+                .then_some((registered.subscription.id, schedule))
         })
-        .map(|registered| (registered.subscription.id, &**registered))
         .collect();
     if wanting.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let wanted: Vec<Uuid> = wanting.keys().copied().collect();
     let ids = Ids::new();
@@ -83,22 +88,37 @@ fn open_empty(
             events: 0,
             close: wanting
                 .get(&subscription_id)
-                .and_then(|registered| registered.schedule.as_ref())
                 .and_then(|schedule| schedule.close(now, None)),
         })
         .collect();
     if openings.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     // Whoever gathers at this moment may have opened one first; then that one is taken, unchanged.
     digest_take(connection, &openings, now)?;
     let new: Vec<Uuid> = openings.iter().map(|opening| opening.id).collect();
-    digest_opened_at(connection, &new)
+    digest_opened_at(connection, &new)?;
+    Ok(openings
+        .iter()
+        .filter_map(|opening| opening.close)
+        .map(|close| close.at)
+        .min())
+}
+
+/// What a review did.
+pub(super) struct Review {
+    /// Digests that were closed, because their subscriptions are gone.
+    pub(super) ended: usize,
+    /// The schedules that hold now for all open digests.
+    pub(super) known: Known,
+    /// Nobody held a digest that was to be looked at.
+    pub(super) is_complete: bool,
 }
 
 /// After an edit of the registration list: closes the digests of those who are no batch
 /// subscription any more, and reckons anew when the others close whose schedule is another than in
-/// `known`. Returns how many it closed. Belongs into a transaction of its own.
+/// `known`. Waits for nobody; what somebody holds is left for another review. Belongs into a
+/// transaction of its own.
 ///
 /// Whoever gathers holds the registry's lock, so all digests that were opened under the old
 /// schedule are committed when the edit is.
@@ -107,40 +127,49 @@ pub(super) fn review(
     registry: &Registry,
     known: &Known,
     now: DateTime<Utc>,
-) -> Result<(usize, Known), DbError> {
-    let ended = digest_end_orphans(connection, now)?;
-    let mut schedules = Known::new();
-    let mut changed: HashMap<Uuid, &Registered> = HashMap::new();
+) -> Result<Review, DbError> {
+    let mut review = Review {
+        ended: digest_end_orphans(connection, now)?,
+        known: Known::new(),
+        is_complete: true,
+    };
+    let mut changed: HashMap<Uuid, &Schedule> = HashMap::new();
     for registered in &registry.subscriptions {
-        let (Some(_), Some(spec)) = (&registered.schedule, &registered.subscription.spec.schedule)
-        else {
-            continue;
-        };
         let id = registered.subscription.id;
-        if known.get(&id) != Some(spec) {
-            changed.insert(id, registered);
+        let spec = registered.subscription.spec.schedule.as_ref();
+        if let (Some(schedule), Some(spec)) = (&registered.schedule, spec) {
+            if known.get(&id) != Some(spec) {
+                changed.insert(id, schedule);
+            }
+            review.known.insert(id, spec.clone());
         }
-        schedules.insert(id, spec.clone());
     }
     if changed.is_empty() {
-        return Ok((ended, schedules));
+        return Ok(review);
     }
-    let ids: Vec<Uuid> = changed.keys().copied().collect();
-    let rescheduled: Vec<Rescheduled> = digest_open_list(connection, &ids)?
+    let subscriptions: Vec<Uuid> = changed.keys().copied().collect();
+    let open = digest_open_lock(connection, &subscriptions)?;
+    let locked: Vec<Uuid> = open.iter().map(|open| open.id).collect();
+    for held in digest_open_others(connection, &subscriptions, &locked)? {
+        review.known.remove(&held);
+        review.is_complete = false;
+    }
+    let rescheduled: Vec<Rescheduled> = open
         .into_iter()
         // What is due is closed as it was promised.
         .filter(|open| open.close_at.is_none_or(|at| at > now))
         .filter_map(|open| {
-            let schedule = changed.get(&open.subscription_id)?.schedule.as_ref()?;
-            let close = schedule.close(now, open.first_at);
-            // The cron expression has not fired since, or it would be due: so an unchanged schedule
-            // says the same again.
-            (close.map(|close| close.at) != open.close_at)
-                .then_some(Rescheduled { id: open.id, close })
+            // The cron expression has not fired since, or the digest would be due: so an unchanged
+            // schedule says the same again.
+            let close = changed
+                .get(&open.subscription_id)?
+                .close(now, open.first_at);
+            let is_other = close.map(|close| close.at) != open.close_at;
+            is_other.then_some(Rescheduled { id: open.id, close })
         })
         .collect();
     if !rescheduled.is_empty() {
         digest_reschedule(connection, &rescheduled)?;
     }
-    Ok((ended, schedules))
+    Ok(review)
 }

@@ -70,19 +70,40 @@ pub(super) struct OpenRow {
     pub(super) close_at: Option<DateTime<Utc>>,
 }
 
-/// The open digests of these subscriptions, locked: in the order in which those who gather lock
-/// them.
-pub(super) fn digest_open_list(
+/// The open digests of these subscriptions that nobody else holds, locked.
+pub(super) fn digest_open_lock(
     connection: &mut PgConnection,
     subscriptions: &[Uuid],
 ) -> QueryResult<Vec<OpenRow>> {
     sql_query(
         "select id, subscription_id, first_at, close_at from rowcall.digest \
          where state = 'open' and subscription_id = any($1) \
-         order by subscription_id for update",
+         order by subscription_id for update skip locked",
     )
     .bind::<Array<SqlUuid>, _>(subscriptions)
     .load(connection)
+}
+
+/// The subscriptions among these whose open digests are not among `locked`.
+pub(super) fn digest_open_others(
+    connection: &mut PgConnection,
+    subscriptions: &[Uuid],
+    locked: &[Uuid],
+) -> QueryResult<Vec<Uuid>> {
+    let rows: Vec<IdRow> = sql_query(
+        "select subscription_id as id from rowcall.digest \
+         where state = 'open' and subscription_id = any($1) and id <> all($2)",
+    )
+    .bind::<Array<SqlUuid>, _>(subscriptions)
+    .bind::<Array<SqlUuid>, _>(locked)
+    .load(connection)?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
 }
 
 /// Another time for a digest to be closed at.
@@ -122,12 +143,7 @@ pub(super) fn subscription_without_open(
     connection: &mut PgConnection,
     subscriptions: &[Uuid],
 ) -> QueryResult<Vec<Uuid>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-    }
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<IdRow> = sql_query(
         "select s.id from unnest($1) as s (id) where not exists ( \
              select from rowcall.digest d where d.subscription_id = s.id and d.state = 'open')",
     )

@@ -153,7 +153,7 @@ impl Checker<'_> {
             }
             other => other,
         };
-        let node = match set(&item.r#type, &list) {
+        let node = match set(&list) {
             Some(set) => Node::InSet(Box::new(item.node), Arc::new(set)),
             None => Node::In(Box::new([item.node, list])),
         };
@@ -170,9 +170,9 @@ fn null_test(how: Comparison, node: Node) -> Node {
     }
 }
 
-/// The list as sorted constants, if it is made of texts or exact numbers only and what is looked
-/// for is read as such: a double is compared with each.
-fn set(item: &Type, list: &Node) -> Option<Set> {
+/// The list as sorted constants, if it is made of texts or exact numbers only. What is looked for
+/// among doubles is compared with each: their literals are doubles too.
+fn set(list: &Node) -> Option<Set> {
     let Node::List(items) = list else {
         return None;
     };
@@ -195,7 +195,7 @@ fn set(item: &Type, list: &Node) -> Option<Set> {
             _ => None,
         })
         .collect();
-    let mut numbers = numbers.filter(|_| !matches!(item, Type::Real | Type::Double))?;
+    let mut numbers = numbers?;
     numbers.sort();
     numbers.dedup();
     Some(Set::Numbers(numbers))

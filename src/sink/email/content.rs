@@ -297,6 +297,27 @@ mod tests {
     }
 
     #[test]
+    fn a_digest_shows_so_many_columns_of_an_object_and_of_all() {
+        let columns: Vec<String> = (0..30).map(|column| format!("\"c{column}\":1")).collect();
+        let object = format!(r#"{{"op":"create","after":{{{}}}}}"#, columns.join(","));
+        let objects = vec![object; 100].join(",");
+        let content = read(&format!(
+            r#"{{"type":"rowcall.digest","data":{{"objects":[{objects}]}}}}"#
+        ));
+        let fields = |object: usize| {
+            let digest = content.variables.get_attr("digest").unwrap();
+            let object = digest
+                .get_attr("objects")
+                .unwrap()
+                .get_item_by_index(object);
+            object.unwrap().get_attr("fields").unwrap().len().unwrap()
+        };
+        let shown: Vec<usize> = (0..100).map(fields).collect();
+        assert_eq!(shown[0], DIGEST_ROW_FIELDS_MAX);
+        assert_eq!(shown.iter().sum::<usize>(), DIGEST_FIELDS_MAX);
+    }
+
+    #[test]
     fn what_is_no_cloud_event_is_no_content() {
         for body in ["", "[]", "nonsense", "{\"a\":"] {
             assert!(Content::read(body.as_bytes(), &Value::from("s")).is_none());

@@ -1,0 +1,10 @@
+//! What conditions, filters and constraints make of an event in each mode.
+
+#![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
+
+mod conditions;
+mod constraints;
+mod digests;
+mod shop;
+#[path = "../support/mod.rs"]
+mod support;
