@@ -38,8 +38,10 @@ pub struct Event {
     pub key: Option<String>,
     /// The key's text before this event, if it changed it.
     pub previous_key: Option<String>,
-    /// When the change was made.
+    /// When the change was made, or what the API's caller says of it.
     pub time: DateTime<Utc>,
+    /// When it was captured or accepted, by which constraints go: a caller can't choose it.
+    pub captured_at: DateTime<Utc>,
     /// The change's place in the change table.
     pub change_seq: i64,
     /// The writer's transaction.
@@ -78,6 +80,7 @@ impl Event {
             key: change.key.clone(),
             previous_key: change.previous_key.clone(),
             time: change.row.at,
+            captured_at: change.row.at,
             change_seq: change.row.seq,
             xid: change.row.xid,
             body,
@@ -103,6 +106,7 @@ impl Event {
             key: accepted.subject.clone(),
             previous_key: None,
             time: accepted.time.unwrap_or(row.at),
+            captured_at: row.at,
             change_seq: row.seq,
             xid: row.xid,
             body: body.into(),

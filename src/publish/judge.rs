@@ -50,7 +50,7 @@ pub(super) fn judge_all(
             continue;
         };
         // It is held from now on, however long the change had to wait for being published.
-        let delay = (now - events[delivery.event].time).max(TimeDelta::zero());
+        let delay = (now - events[delivery.event].captured_at).max(TimeDelta::zero());
         judged.hold_until = judged.hold_until.map(|until| until + delay);
         if let (Some(verdict), Some(by)) = (judged.decision.verdict(), judged.by.clone()) {
             judgements.push(NewJudgement {
@@ -82,7 +82,7 @@ impl<'a> Bench<'a> {
     }
 
     fn rate_keys(&self, delivery: &Planned) -> Vec<RateKey> {
-        let at = self.events[delivery.event].time;
+        let at = self.events[delivery.event].captured_at;
         let subscription = self.registry.id(delivery.subscription);
         let constraints = self.constraints(delivery);
         let mut keys = rate_keys(&constraints, Moment::Event, subscription, at);
@@ -105,13 +105,13 @@ impl<'a> Bench<'a> {
         // A body of our own is readable; if it ever is not, nothing can be said against it.
         let recalled = Recalled::parse(&event.body, event.object_type.is_some()).ok()?;
         let changed = recalled.changed();
-        let facts = registered.facts(&recalled.facts(&changed, event.time));
-        let judged = judge(&constraints, Moment::Event, &facts, event.time, rates);
+        let facts = registered.facts(&recalled.facts(&changed, event.captured_at));
+        let judged = judge(&constraints, Moment::Event, &facts, event.captured_at, rates);
         let at_gathering = at_gathering(delivery.mode, &constraints);
         if judged.by.is_some() || at_gathering.is_empty() {
             return Some((judged, Moment::Event));
         }
-        let judged = judge(&at_gathering, Moment::Send, &facts, event.time, rates);
+        let judged = judge(&at_gathering, Moment::Send, &facts, event.captured_at, rates);
         Some((judged, Moment::Send))
     }
 }

@@ -123,7 +123,7 @@ fn retain_wanted(event: &Event, registry: &Registry, found: &mut Vec<u32>) {
     };
     let changed = recalled.changed();
     // As of the change: what is decided of an event does not depend on when it was published.
-    let facts = recalled.facts(&changed, event.time);
+    let facts = recalled.facts(&changed, event.captured_at);
     found.retain(|place| {
         let registered = &registry.subscriptions[*place as usize];
         let name = &registered.subscription.name;
