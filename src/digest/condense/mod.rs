@@ -31,7 +31,7 @@ use self::{
     parts::Room,
     store::{
         ClosedRow, DeliveryOf, PartDelivery, delivery_insert, digest_claim, digest_end,
-        part_delete, part_number, patience, subscription_state,
+        part_delete, part_number, subscription_state,
     },
 };
 use crate::{
@@ -106,7 +106,6 @@ pub fn digest_condense(
     let Some(digest) = digest_claim(connection, set_aside)? else {
         return Ok(Condensed::Nothing);
     };
-    patience(connection)?;
     let id = digest.id;
     condense(connection, registry, limits, &digest, is_wanted, now).map_err(|source| {
         CondenseError {

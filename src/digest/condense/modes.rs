@@ -11,7 +11,7 @@ use super::{
     fold::{Folding, Seen},
     output::Output,
     parts::{Items, Keys, Room},
-    store::{group_fetch, group_open, member_page},
+    store::{group_close, group_fetch, group_open, member_page},
 };
 use crate::db::{Connection, QueryError};
 
@@ -87,6 +87,7 @@ pub(super) fn keys(
             }
         })?;
     }
+    group_close(connection)?;
     if let Some(rest) = keys.take() {
         output.put(connection, rest)?;
     }

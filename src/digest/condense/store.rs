@@ -159,11 +159,12 @@ pub(super) struct GroupRow {
     pub(super) event_id: Uuid,
 }
 
-/// Opens the cursor that [`group_fetch`] reads from; it ends with the transaction.
+/// Opens the cursor that [`group_fetch`] reads from. Statements have more time than others until
+/// [`group_close`]: to group the events of a very large digest takes long, and nobody waits for it.
 pub(super) fn group_open(connection: &mut PgConnection, digest: Uuid) -> QueryResult<()> {
     // An id has no quotes, and DECLARE takes no parameters.
     connection.batch_execute(&format!(
-        "declare digest_groups no scroll cursor for \
+        "set local statement_timeout = '10min'; declare digest_groups no scroll cursor for \
          select event_type, object_type, object_key, count(*) as count, min(\"time\") as first_at, \
              max(\"time\") as last_at, max(event_id::text collate \"C\")::uuid as event_id \
          from rowcall.digest_member where digest_id = '{digest}' \
@@ -176,6 +177,11 @@ pub(super) fn group_open(connection: &mut PgConnection, digest: Uuid) -> QueryRe
 /// The next groups, by event type and then by first event. Empty at the end.
 pub(super) fn group_fetch(connection: &mut PgConnection) -> QueryResult<Vec<GroupRow>> {
     sql_query(format!("fetch forward {ROWS_MAX} from digest_groups")).load(connection)
+}
+
+/// Ends what [`group_open`] began. The time is that of every session.
+pub(super) fn group_close(connection: &mut PgConnection) -> QueryResult<()> {
+    connection.batch_execute("close digest_groups; set local statement_timeout = '60s'")
 }
 
 /// How large the bodies of events are, in bytes.
@@ -211,12 +217,6 @@ pub(super) fn part_insert(
         .bind::<Text, _>(body)
         .execute(connection)
         .map(drop)
-}
-
-/// Gives this transaction's statements more time than others have: to group the events of a very
-/// large digest takes long, and nobody waits for it.
-pub(super) fn patience(connection: &mut PgConnection) -> QueryResult<()> {
-    connection.batch_execute("set local statement_timeout = '10min'")
 }
 
 /// Makes bodies of parts that were written as items.

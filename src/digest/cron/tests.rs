@@ -208,6 +208,34 @@ fn an_interval_goes_on_through_gap_and_overlap() {
 }
 
 #[test]
+fn who_begins_in_the_second_half_of_an_overlap_has_missed_the_first() {
+    // GIVEN clocks that went back WHEN the next fire is asked for at each minute of the second half
+    for (cron, zone, from, minutes, next) in [
+        (
+            "30 2 * * *",
+            chrono_tz::Europe::Berlin,
+            "2026-10-25 01:00",
+            90,
+            "2026-10-26 01:30",
+        ),
+        (
+            "45 1 * * *",
+            chrono_tz::Australia::Lord_Howe,
+            "2026-04-04 15:00",
+            30,
+            "2026-04-05 15:15",
+        ),
+    ] {
+        let cron = zoned(cron, zone);
+        for minute in 0..minutes {
+            // THEN it is the next day's
+            let now = at(from) + TimeDelta::minutes(minute);
+            assert_eq!(cron.next_after(now), Some(at(next)), "{zone} {now}");
+        }
+    }
+}
+
+#[test]
 fn six_fields_begin_with_the_seconds() {
     let cron = zoned("30 0 8 * * mon", Tz::UTC);
     let monday = at("2026-03-02 08:00") + TimeDelta::seconds(30);
