@@ -1,13 +1,14 @@
 //! Rowcall: a Postgres-backed notification service.
 //!
 //! Services write rows as they always did. Rowcall captures each change inside the writer's
-//! transaction, makes an event of it after the commit, and sends it to every webhook that has
-//! subscribed.
+//! transaction, makes events of it after the commit, and tells every subscriber in its own way: at
+//! once, as soon as those were told, or in a digest.
 //!
 //! ```text
 //! writer's transaction            publish                         deliver                 sink
-//! row change -> trigger -> change table -> events, deliveries -> claim, send, record -> webhook
-//!                     \- doorbell, only while the reader sleeps
+//! row change -> trigger -> change table -> events, deliveries -> claim, send, record -> webhook,
+//!                     \- doorbell, only while the reader sleeps                            e-mail
+//!                                        \- members of digests -> close, condense -'
 //! ```
 //!
 //! Everything between the arrows is a table of the schema `rowcall`, so that any part may die at
@@ -21,14 +22,16 @@
 //! 2. An event has the same id and body on every attempt.
 //! 3. Per subscription and object, first receipts come in the order of the changes: a delivery is
 //!    claimed only when those before it in its lane are settled.
-//! 4. A writer's statement never fails, and never waits, because of Rowcall; only a commit that
+//! 4. Of one event, the synchronous deliveries are tried before the delayed ones start; of a batch
+//!    subscription, each event is in exactly one digest.
+//! 5. A writer's statement never fails, and never waits, because of Rowcall; only a commit that
 //!    wakes a sleeping reader notifies.
-//! 5. No transaction is open during a send, and a delivery is finished only by the holder of its
+//! 6. No transaction is open during a send, and a delivery is finished only by the holder of its
 //!    lease.
-//! 6. A lost notification costs time only.
-//! 7. A poisoned row or receiver does not stop its neighbours.
-//! 8. Everything that grows or waits has a named limit.
-//! 9. Secrets, and masked and excluded columns, are in no log, error or event.
+//! 7. A lost notification costs time only.
+//! 8. A poisoned row, condition, template or receiver does not stop its neighbours.
+//! 9. Everything that grows or waits has a named limit.
+//! 10. Secrets, and masked and excluded columns, are in no log, error or event.
 //!
 //! docs/ARCHITECTURE.md names the tests that show each, walks a change through the files, draws the
 //! states of a delivery, and says what is deliberately absent.

@@ -106,12 +106,24 @@ impl<'a> Bench<'a> {
         let recalled = Recalled::parse(&event.body, event.object_type.is_some()).ok()?;
         let changed = recalled.changed();
         let facts = registered.facts(&recalled.facts(&changed, event.captured_at));
-        let judged = judge(&constraints, Moment::Event, &facts, event.captured_at, rates);
+        let judged = judge(
+            &constraints,
+            Moment::Event,
+            &facts,
+            event.captured_at,
+            rates,
+        );
         let at_gathering = at_gathering(delivery.mode, &constraints);
         if judged.by.is_some() || at_gathering.is_empty() {
             return Some((judged, Moment::Event));
         }
-        let judged = judge(&at_gathering, Moment::Send, &facts, event.captured_at, rates);
+        let judged = judge(
+            &at_gathering,
+            Moment::Send,
+            &facts,
+            event.captured_at,
+            rates,
+        );
         Some((judged, Moment::Send))
     }
 }

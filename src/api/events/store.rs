@@ -57,7 +57,11 @@ pub(super) fn event_list(
              and ($8 is null or exists ( \
                  select from rowcall.delivery d \
                  join rowcall.subscription s on s.id = d.subscription_id \
-                 where d.event_id = e.id and s.owner = $8)) \
+                 where d.event_id = e.id and s.owner = $8) \
+             or exists ( \
+                 select from rowcall.digest_member m \
+                 join rowcall.subscription s on s.id = m.subscription_id \
+                 where m.event_id = e.id and s.owner = $8)) \
          order by e.id limit $9",
     )
     .bind::<Nullable<SqlUuid>, _>(after)
@@ -88,7 +92,11 @@ pub(super) fn event_get(
         "select e.id, e.body from rowcall.event e where e.id = $1 and ($2 is null or exists ( \
              select from rowcall.delivery d \
              join rowcall.subscription s on s.id = d.subscription_id \
-             where d.event_id = e.id and s.owner = $2))",
+             where d.event_id = e.id and s.owner = $2) \
+         or exists ( \
+             select from rowcall.digest_member m \
+             join rowcall.subscription s on s.id = m.subscription_id \
+             where m.event_id = e.id and s.owner = $2))",
     )
     .bind::<SqlUuid, _>(id)
     .bind::<Nullable<Text>, _>(owner)
