@@ -5,6 +5,7 @@
 mod conditions;
 mod constraints;
 mod digests;
+mod generated;
 mod shop;
 #[path = "../support/mod.rs"]
 mod support;
