@@ -24,7 +24,7 @@ use crate::{
         gather::{Gathering, digest_gather},
         schedule::Schedule,
     },
-    registry::registry_raise,
+    registry::{registry_raise, registry_share},
     subscription::state::subscription_disable,
 };
 
@@ -60,6 +60,9 @@ pub(super) fn finish(
     if results.iter().any(|done| done.disables().is_some()) {
         // The registry's lock comes before those of deliveries, here as in publishing.
         registry_raise(connection)?;
+    } else if results.iter().any(Done::is_gathered) {
+        // A digest is opened by the schedule that holds now.
+        registry_share(connection)?;
     }
     let leases: Vec<(Uuid, Uuid)> = results.iter().map(Done::lease).collect();
     let held: HashSet<(Uuid, Uuid)> = lease_held(connection, &leases)?.into_iter().collect();
@@ -87,7 +90,7 @@ pub(super) fn finish(
         .map(|done| done.finish(now))
         .collect();
     delivery_finish(connection, &finished, now)?;
-    gather(connection, &results, now)?;
+    delivery_remove(connection, &gathered(&results))?;
     let disabled: HashMap<Uuid, &str> = results.iter().filter_map(|done| done.disables()).collect();
     for (subscription_id, reason) in disabled {
         subscription_disable(connection, subscription_id, reason, now)?;
@@ -98,11 +101,22 @@ pub(super) fn finish(
     let lanes = [settled, returned].concat();
     let released = lane_release(connection, &lanes, now, barrier_ends)?
         + barrier_release(connection, &awaited(&results), now)?;
+    // The locks of digests come last, here as in publishing.
+    gather(connection, &results, now)?;
     let due_at = || finished.iter().filter_map(|finish| finish.due_at);
     Ok(Finished {
         due: released + due_at().filter(|due| *due <= now).count(),
         next_at: due_at().min(),
     })
+}
+
+/// The deliveries whose events are moved into digests.
+fn gathered(results: &[&Done]) -> Vec<Uuid> {
+    results
+        .iter()
+        .filter(|done| done.is_gathered())
+        .map(|done| done.delivery().id)
+        .collect()
 }
 
 /// Moves events into the digests of their subscriptions. One that is full by it is found by the
@@ -113,7 +127,6 @@ fn gather(
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
     let mut wanted: HashMap<Uuid, (&Schedule, HashSet<Uuid>)> = HashMap::new();
-    let mut deliveries = Vec::new();
     for done in results.iter().filter(|done| done.is_gathered()) {
         if let Done::Decided {
             registered,
@@ -126,10 +139,9 @@ fn gather(
                 .entry(registered.subscription.id)
                 .or_insert_with(|| (schedule, HashSet::new()));
             events.1.insert(event);
-            deliveries.push(delivery.id);
         }
     }
-    if deliveries.is_empty() {
+    if wanted.is_empty() {
         return Ok(());
     }
     let events: HashSet<Uuid> = wanted.values().flat_map(|(_, ids)| ids).copied().collect();
@@ -148,7 +160,6 @@ fn gather(
                 .collect(),
         })
         .collect();
-    delivery_remove(connection, &deliveries)?;
     digest_gather(connection, &gatherings, now)?;
     Ok(())
 }
@@ -173,6 +184,7 @@ fn decided(fate: &Fate, delivery: &Claimed) -> Finish {
         due_at,
         is_parked: false,
         attempts: 0,
+        lost_leases: 0,
         hold_until,
     }
 }
@@ -314,6 +326,7 @@ impl Done {
             due_at,
             is_parked,
             attempts: 1,
+            lost_leases: 0,
             hold_until: None,
         };
         match self {
@@ -328,6 +341,7 @@ impl Done {
             Self::Returned {
                 delivery,
                 not_before,
+                has_waited,
                 ..
             } => {
                 let due_at = not_before.or_else(|| delivery.lane.is_none().then_some(now));
@@ -337,6 +351,7 @@ impl Done {
                     due_at,
                     is_parked: false,
                     attempts: 0,
+                    lost_leases: i32::from(*has_waited),
                     hold_until: None,
                 }
             }

@@ -19,6 +19,7 @@ pub mod send;
 pub mod store;
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +29,10 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use self::{
-    claim::{Claim, Terms, claim, store::delivery_set_aside},
+    claim::{
+        Claim, Terms, claim,
+        store::{delivery_set_aside, held_judge_again},
+    },
     finish::finish,
     outbox::Outbox,
     send::Done,
@@ -66,6 +70,8 @@ pub struct Deliver {
     has_more: bool,
     next_at: Option<DateTime<Utc>>,
     looked_at: Option<Instant>,
+    /// The constraints of the last claim.
+    constraints: Option<BTreeMap<String, i64>>,
 }
 
 impl Deliver {
@@ -102,6 +108,7 @@ impl Deliver {
             has_more: false,
             next_at: None,
             looked_at: None,
+            constraints: None,
         }
     }
 
@@ -176,6 +183,7 @@ impl Deliver {
             inactive,
             is_full,
             next_at,
+            registry,
         } = self
             .database
             .transaction(move |connection| claim(connection, &registry, places, terms))
@@ -197,9 +205,18 @@ impl Deliver {
                 })
                 .await?;
         }
+        // What was held because of constraints that are not what they were need not wait on.
+        let constraints = Some(registry.constraints.clone());
+        let is_known = self.constraints.is_none() || self.constraints == constraints;
+        if !is_known {
+            self.database
+                .transaction(move |connection| Ok::<_, DbError>(held_judge_again(connection, now)?))
+                .await?;
+        }
+        self.constraints = constraints;
         self.looked_at = Some(started);
         self.next_at = next_at;
-        self.has_more = is_full;
+        self.has_more = is_full || !is_known;
         Ok(count)
     }
 }

@@ -45,6 +45,8 @@ pub enum Done {
         delivery: Claimed,
         /// When it may be claimed again; none: as soon as it is the first of its lane.
         not_before: Option<DateTime<Utc>>,
+        /// It waited for a sender until its lease was over.
+        has_waited: bool,
     },
 }
 
@@ -77,8 +79,10 @@ pub async fn send_chain(
     is_to_stop: impl Fn() -> bool,
     mut tell: impl FnMut(Done),
 ) {
+    let mut has_waited = false;
     while let Some(delivery) = chain.deliveries.pop_front() {
-        if is_to_stop() || Instant::now() + timeout > chain.lease_ends {
+        has_waited = Instant::now() + timeout > chain.lease_ends;
+        if is_to_stop() || has_waited {
             chain.deliveries.push_front(delivery);
             break;
         }
@@ -89,17 +93,27 @@ pub async fn send_chain(
             break;
         }
     }
-    return_all(chain, None, tell);
+    give_back(chain, None, has_waited, tell);
 }
 
 /// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`.
-pub fn return_all(chain: Chain, mut not_before: Option<DateTime<Utc>>, mut tell: impl FnMut(Done)) {
+pub fn return_all(chain: Chain, not_before: Option<DateTime<Utc>>, tell: impl FnMut(Done)) {
+    give_back(chain, not_before, false, tell);
+}
+
+fn give_back(
+    chain: Chain,
+    mut not_before: Option<DateTime<Utc>>,
+    has_waited: bool,
+    mut tell: impl FnMut(Done),
+) {
     let subscription_id = chain.subscription.subscription.id;
     for delivery in chain.deliveries {
         tell(Done::Returned {
             subscription_id,
             delivery,
             not_before: not_before.take(),
+            has_waited,
         });
     }
 }

@@ -101,6 +101,8 @@ pub struct Finish {
     pub is_parked: bool,
     /// 1 if it was tried, 0 if it was returned or judged.
     pub attempts: i32,
+    /// 1 if its lease ended before it was tried.
+    pub lost_leases: i32,
     /// For a held one: when it is withdrawn, unless that was decided when it was held before.
     pub hold_until: Option<DateTime<Utc>>,
 }
@@ -113,15 +115,15 @@ pub fn delivery_finish(
 ) -> Result<usize> {
     sql_query(
         "update rowcall.delivery d set state = f.state, lease_holder = null, lease_until = null, \
-             attempts = d.attempts + f.attempts, \
+             attempts = d.attempts + f.attempts, lost_leases = d.lost_leases + f.lost_leases, \
              due_at = case when f.parked then 'infinity' else f.due_at end, \
              settled_at = case when f.state not in ('pending', 'held') \
                  then greatest($1, d.created_at) end, \
              hold_until = case when f.state = 'held' then coalesce(d.hold_until, f.hold_until) \
                  when f.attempts = 0 then d.hold_until end, \
              is_unjudged = d.is_unjudged and f.attempts = 0 \
-         from unnest($2, $3, $4, $5, $6, $7) as f \
-             (id, state, due_at, parked, attempts, hold_until) \
+         from unnest($2, $3, $4, $5, $6, $7, $8) as f \
+             (id, state, due_at, parked, attempts, lost_leases, hold_until) \
          where d.id = f.id",
     )
     .bind::<Timestamptz, _>(now)
@@ -130,6 +132,7 @@ pub fn delivery_finish(
     .bind::<Array<Nullable<Timestamptz>>, _>(finished.iter().map(|f| f.due_at).collect::<Vec<_>>())
     .bind::<Array<Bool>, _>(finished.iter().map(|f| f.is_parked).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(finished.iter().map(|f| f.attempts).collect::<Vec<_>>())
+    .bind::<Array<Integer>, _>(finished.iter().map(|f| f.lost_leases).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(
         finished.iter().map(|f| f.hold_until).collect::<Vec<_>>(),
     )
@@ -275,6 +278,9 @@ pub fn event_members(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<
 
 /// Removes deliveries whose leases [`lease_held`] has locked: their events are in digests now.
 pub fn delivery_remove(connection: &mut PgConnection, ids: &[Uuid]) -> Result<usize> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
     sql_query("delete from rowcall.delivery where id = any($1)")
         .bind::<Array<SqlUuid>, _>(ids)
         .execute(connection)

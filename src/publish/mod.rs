@@ -226,8 +226,9 @@ impl Work {
         to.position = events.last().map_or(from.position, |event| event.position);
 
         let mut planned = matched(&events, &registry, now);
-        let judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
+        // In this order everywhere: locks of deliveries, rates, sequences, digests.
         let busy = busy_lanes(connection, &planned, &registry)?;
+        let judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
         let chains = assign(&mut planned, &registry.subscriptions, busy, room);
         let sequences = sequences(connection, &planned, &registry)?;
         let lease = Lease {

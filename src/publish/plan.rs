@@ -245,9 +245,10 @@ impl Planned {
     /// Whether it gets a number now: it can be sent, and by itself.
     #[must_use]
     pub fn is_numbered(&self) -> bool {
+        // What is blocked gets its number when it is claimed: what it waits for may have none yet.
         let is_kept = matches!(
             self.birth,
-            Birth::Gathered | Birth::Held { .. } | Birth::Suppressed
+            Birth::Blocked | Birth::Gathered | Birth::Held { .. } | Birth::Suppressed
         );
         !is_kept && self.mode != Mode::Batch
     }

@@ -11,8 +11,32 @@ use uuid::Uuid;
 
 use super::event::Event;
 
-/// Writes events.
+/// The most bytes of bodies that one statement writes; Postgres takes no message over 1 GiB.
+const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Writes events; in one statement, unless they are very large.
 pub fn event_insert(
+    connection: &mut PgConnection,
+    source: &str,
+    events: &[Event],
+    now: DateTime<Utc>,
+) -> Result<(), diesel::result::Error> {
+    let mut rest = events;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fitting = rest.iter().take_while(|event| {
+            bytes += event.body.len();
+            bytes <= BODIES_BYTES_MAX
+        });
+        // One that is larger by itself goes by itself.
+        let (now_written, later) = rest.split_at(fitting.count().max(1));
+        event_insert_some(connection, source, now_written, now)?;
+        rest = later;
+    }
+    Ok(())
+}
+
+fn event_insert_some(
     connection: &mut PgConnection,
     source: &str,
     events: &[Event],
@@ -68,6 +92,8 @@ pub struct NewDelivery {
     pub state: &'static str,
     /// When a held one is withdrawn.
     pub hold_until: Option<DateTime<Utc>>,
+    /// It was counted by the rates that are judged when it is gathered.
+    pub is_rate_spent: bool,
     /// When it may be claimed, for one that is not claimed at birth.
     pub due_at: Option<DateTime<Utc>>,
     /// Kept until its subscription is active again.
@@ -89,15 +115,15 @@ pub fn delivery_insert(
     sql_query(
         "insert into rowcall.delivery (created_at, id, subscription_id, event_id, position, lane, \
              lane_previous, sequence, urgency, state, due_at, lease_holder, lease_until, hold_until, \
-             is_unjudged, settled_at) \
+             is_unjudged, is_rate_spent, settled_at) \
          select $1, d.id, d.subscription_id, d.event_id, d.position, d.lane, d.lane_previous, \
              d.sequence, d.urgency, d.state, \
              case when d.parked then 'infinity' else d.due_at end, \
              case when d.state = 'sending' then $2 end, d.lease_until, d.hold_until, \
-             d.state = 'held', case when d.state = 'suppressed' then $1 end \
-         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) as d (id, \
+             d.state = 'held', d.rate_spent, case when d.state = 'suppressed' then $1 end \
+         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) as d (id, \
              subscription_id, event_id, position, lane, lane_previous, sequence, urgency, state, \
-             hold_until, due_at, parked, lease_until)",
+             hold_until, rate_spent, due_at, parked, lease_until)",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(lease)
@@ -111,6 +137,7 @@ pub fn delivery_insert(
     .bind::<Array<SmallInt>, _>(column(deliveries, |delivery| delivery.urgency))
     .bind::<Array<Text>, _>(column(deliveries, |delivery| delivery.state))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.hold_until))
+    .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |d| d.is_rate_spent))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.due_at))
     .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.lease_until))

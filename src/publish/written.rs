@@ -83,6 +83,9 @@ impl Written<'_> {
                     urgency: delivery.mode.urgency(),
                     state,
                     hold_until: hold_until.filter(|_| state == "held"),
+                    is_rate_spent: delivery.mode == Mode::Batch
+                        && delivery.birth == Birth::Blocked
+                        && judged.is_some(),
                     due_at,
                     is_parked: delivery.birth == Birth::Parked,
                     lease_until: matches!(delivery.birth, Birth::Claimed(_)).then_some(lease_until),

@@ -42,6 +42,8 @@ pub struct Registry {
     pub index: Index,
     /// Whether a subscription is synchronous-delayed.
     pub has_delayed: bool,
+    /// The constraints with the versions in which they were last changed.
+    pub constraints: BTreeMap<String, i64>,
 }
 
 impl Registry {
@@ -127,6 +129,11 @@ impl LiveRegistry {
         Ok(Registry {
             revision,
             has_delayed: subscriptions.iter().any(is_delayed),
+            constraints: catalog
+                .constraints
+                .iter()
+                .map(|(name, constraint)| (name.clone(), constraint.version))
+                .collect(),
             targets,
             subscriptions,
             by_id,

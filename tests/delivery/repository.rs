@@ -185,6 +185,7 @@ impl Repository {
                     due_at: None,
                     is_parked: false,
                     attempts: 1,
+                    lost_leases: 0,
                     hold_until: None,
                 })
                 .collect();

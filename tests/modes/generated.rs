@@ -48,6 +48,12 @@ const METADATA: &str = r#"
     applies_to = { object_types = ["sales.order"] }
     condition = "row.amount >= 10"
     otherwise = "suppress"
+    [constraint.cooling]
+    applies_to = { object_types = ["sales.order"], subscriptions = ["mirror"] }
+    condition = "row.amount < 40 || now - event.time > duration('2h')"
+    judge = "at_send"
+    otherwise = "hold"
+    hold_at_most = "5h"
     [constraint.daytime]
     applies_to = { object_types = ["sales.order"], subscriptions = ["digest"] }
     window = { from = "06:00", to = "18:00" }

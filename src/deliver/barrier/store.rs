@@ -17,6 +17,12 @@ pub fn barrier_release(
     if events.is_empty() {
         return Ok(0);
     }
+    // Two that try the last two synchronous deliveries of an event at the same moment do not see
+    // each other. Here one waits for the other, and the statement after it sees all.
+    sql_query(include_str!("lock.sql"))
+        .bind::<Array<SqlUuid>, _>(events)
+        .bind::<Timestamptz, _>(now)
+        .execute(connection)?;
     sql_query(include_str!("release.sql"))
         .bind::<Array<SqlUuid>, _>(events)
         .bind::<Timestamptz, _>(now)

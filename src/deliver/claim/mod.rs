@@ -42,6 +42,8 @@ pub(super) struct Claim {
     pub(super) inactive: Vec<Uuid>,
     /// There may be more.
     pub(super) is_full: bool,
+    /// By which constraints it was judged.
+    pub(super) registry: Arc<Registry>,
     /// When there will be more.
     pub(super) next_at: Option<DateTime<Utc>>,
 }
@@ -101,6 +103,7 @@ pub(super) fn claim(
         inactive: found.inactive,
         is_full: found.is_full,
         next_at: delivery_next_at(connection)?,
+        registry: Arc::clone(&registry),
     })
 }
 
@@ -262,6 +265,7 @@ fn number(
         numbered: numbers.iter().map(|(id, number)| (*id, *number)).collect(),
         counted: ids(&|row, fate| fate.is_counted() && !row.is_rate_spent),
         judged: ids(&|row, fate| fate.has_passed_event() && row.is_unjudged),
+        released: ids(&|row, fate| matches!(fate, Fate::Sent { .. }) && row.hold_until.is_some()),
     };
     delivery_settle_claim(connection, &settled)?;
     Ok(numbers)
@@ -307,6 +311,7 @@ impl Lane<'_> {
                     subscription_id: row.subscription_id,
                     delivery,
                     not_before: None,
+                    has_waited: false,
                 }),
             }
         }

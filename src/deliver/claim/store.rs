@@ -161,6 +161,8 @@ pub struct Settled {
     pub counted: Vec<Uuid>,
     /// Those that have passed the constraints that are judged at the event.
     pub judged: Vec<Uuid>,
+    /// Those that were held and are no more: if they are held again, it is for as long again.
+    pub released: Vec<Uuid>,
 }
 
 /// Writes it; nothing, where there is nothing.
@@ -185,7 +187,25 @@ pub fn delivery_settle_claim(connection: &mut PgConnection, settled: &Settled) -
             .bind::<Array<SqlUuid>, _>(&settled.judged)
             .execute(connection)?;
     }
+    if !settled.released.is_empty() {
+        sql_query("update rowcall.delivery set hold_until = null where id = any($1)")
+            .bind::<Array<SqlUuid>, _>(&settled.released)
+            .execute(connection)?;
+    }
     Ok(())
+}
+
+/// Has everything that is held, and first in its lanes, judged again at once. Returns how many.
+pub fn held_judge_again(connection: &mut PgConnection, now: DateTime<Utc>) -> QueryResult<usize> {
+    sql_query(
+        "with held as ( \
+             select id from rowcall.delivery \
+             where state = 'held' and due_at > $1 and due_at < 'infinity' \
+             order by id for no key update skip locked) \
+         update rowcall.delivery d set due_at = $1 from held where d.id = held.id",
+    )
+    .bind::<Timestamptz, _>(now)
+    .execute(connection)
 }
 
 /// Takes what is due (`ids`) to subscriptions that are not active out of the claims' sight. Run it
