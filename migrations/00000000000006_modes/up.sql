@@ -170,6 +170,8 @@ create table rowcall.rate (
     primary key (constraint_name, subscription_id, window_start)
 ) with (fillfactor = 70);
 
+create index rate_window on rowcall.rate (window_start);
+
 -- Ids of events that the API has accepted, so that one that is sent twice is published once.
 create table rowcall.event_accepted (
     source      text not null check (source <> ''),

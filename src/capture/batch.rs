@@ -55,7 +55,10 @@ pub struct Batch {
 pub struct Reader {
     source: String,
     url: String,
+    /// The most changes of a batch.
     changes_max: usize,
+    /// Fewer, after a batch that could not be published.
+    changes_now: usize,
     large: Option<LargeBatch>,
 }
 
@@ -78,8 +81,20 @@ impl Reader {
             source: source.to_owned(),
             url: url.to_owned(),
             changes_max,
+            changes_now: changes_max,
             large: None,
         }
+    }
+
+    /// The last batch could not be published: the next ones are smaller. So one that takes too long
+    /// or is too large gets through in pieces, and what can't be published at all stands alone.
+    pub fn failed(&mut self) {
+        self.changes_now = (self.changes_now / 2).max(1);
+    }
+
+    /// The last batch was published: the next ones may be larger again.
+    pub fn succeeded(&mut self) {
+        self.changes_now = (self.changes_now * 2).min(self.changes_max);
     }
 
     /// Reads the next changes in the publishing transaction, which must not have written yet: its
@@ -97,10 +112,10 @@ impl Reader {
                 self.large = None;
                 let snapshot = snapshot_now(connection)?;
                 self.check_epoch(&from.snapshot, &snapshot)?;
-                let limit = self.changes_max as i64;
+                let limit = self.changes_now as i64;
                 let mut changes =
                     changes_read(connection, &from.snapshot, &snapshot, i64::MIN, limit)?;
-                let is_last = changes.len() < self.changes_max;
+                let is_last = changes.len() < self.changes_now;
                 if changes.is_empty() {
                     return Ok(None);
                 }
@@ -152,7 +167,7 @@ impl Reader {
             }
         };
         let mut changes = std::mem::take(&mut large.carried);
-        let wanted = self.changes_max.saturating_sub(changes.len()).max(1);
+        let wanted = self.changes_now.saturating_sub(changes.len()).max(1);
         let fetched = changes_fetch(&mut large.connection, wanted as i64)?;
         let is_last = fetched.len() < wanted;
         changes.extend(fetched);

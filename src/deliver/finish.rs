@@ -100,7 +100,7 @@ pub(super) fn finish(
     lane_head_lock(connection, &settled)?;
     let lanes = [settled, returned].concat();
     let released = lane_release(connection, &lanes, now, barrier_ends)?
-        + barrier_release(connection, &awaited(&results), now)?;
+        + barrier_release(connection, &awaited(&results), now, barrier_ends)?;
     // The locks of digests come last, here as in publishing.
     gather(connection, &results, now)?;
     let due_at = || finished.iter().filter_map(|finish| finish.due_at);

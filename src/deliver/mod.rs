@@ -207,7 +207,8 @@ impl Deliver {
         }
         // What was held because of constraints that are not what they were need not wait on.
         let constraints = Some(registry.constraints.clone());
-        let is_known = self.constraints.is_none() || self.constraints == constraints;
+        // At the start nobody knows what they were.
+        let is_known = self.constraints == constraints;
         if !is_known {
             self.database
                 .transaction(move |connection| Ok::<_, DbError>(held_judge_again(connection, now)?))

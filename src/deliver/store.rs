@@ -58,7 +58,7 @@ pub fn lease_rescue(
     lane_release(connection, &lanes, now, barrier_ends)?;
     // One that was lost for the second time counts as tried.
     let awaited: Vec<Uuid> = rescued.iter().filter_map(|row| row.awaited).collect();
-    barrier_release(connection, &awaited, now)?;
+    barrier_release(connection, &awaited, now, barrier_ends)?;
     Ok(rescued.len())
 }
 

@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{
     schedule::Schedule,
     store::{
-        Filled, MemberRow, Opening, Overflow, Taken, digest_fill, digest_opened_at, digest_take,
-        member_insert, overflow_insert,
+        Filled, MemberRow, Opening, Overflow, Taken, digest_close_at, digest_fill,
+        digest_opened_at, digest_take, member_insert, overflow_insert,
     },
 };
 use crate::{
@@ -101,7 +101,15 @@ pub fn digest_gather(
         .filter(|id| taken.values().any(|taken| taken.id == *id))
         .collect();
     if !new.is_empty() {
-        digest_opened_at(connection, &new)?;
+        let opened = digest_opened_at(connection, &new)?;
+        // The window before may have closed after this transaction began: at that time the clock
+        // stood before the fire that closed it, and would have it close this one as well.
+        for (subscription_id, opened_at) in opened.into_iter().filter(|(_, at)| *at > now) {
+            if let Some((schedule, _)) = by_subscription.get(&subscription_id) {
+                let close = schedule.close(opened_at, Some(now));
+                digest_close_at(connection, subscription_id, close)?;
+            }
+        }
     }
     let mut plan = Plan::default();
     for (subscription_id, (schedule, members)) in by_subscription {

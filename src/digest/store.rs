@@ -79,18 +79,47 @@ pub(super) fn digest_take(
 /// ended.
 ///
 /// A statement of its own: only now, with the subscription's one open digest in our hands, is it
-/// certain which was closed last.
-pub(super) fn digest_opened_at(connection: &mut PgConnection, ids: &[Uuid]) -> QueryResult<()> {
-    sql_query(
+/// certain which was closed last. Returns the subscriptions, and when their windows begin.
+pub(super) fn digest_opened_at(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> QueryResult<Vec<(Uuid, DateTime<Utc>)>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        subscription_id: Uuid,
+        #[diesel(sql_type = Timestamptz)]
+        opened_at: DateTime<Utc>,
+    }
+    let rows: Vec<Row> = sql_query(
         "update rowcall.digest d set opened_at = p.closed_at \
          from (select o.id, ( \
                  select l.closed_at from rowcall.digest l \
                  where l.subscription_id = o.subscription_id and l.number is not null \
                  order by l.number desc limit 1) as closed_at \
              from rowcall.digest o where o.id = any($1)) as p \
-         where d.id = p.id and p.closed_at is not null",
+         where d.id = p.id and p.closed_at is not null \
+         returning d.subscription_id, d.opened_at",
     )
     .bind::<Array<SqlUuid>, _>(ids)
+    .load(connection)?;
+    let row = |row: Row| (row.subscription_id, row.opened_at);
+    Ok(rows.into_iter().map(row).collect())
+}
+
+/// Sets when the open digest of a subscription is closed.
+pub(super) fn digest_close_at(
+    connection: &mut PgConnection,
+    subscription: Uuid,
+    close: Option<Close>,
+) -> QueryResult<()> {
+    sql_query(
+        "update rowcall.digest set close_at = $2, close_by = $3 \
+         where subscription_id = $1 and state = 'open'",
+    )
+    .bind::<SqlUuid, _>(subscription)
+    .bind::<Nullable<Timestamptz>, _>(close.map(|close| close.at))
+    .bind::<Nullable<Text>, _>(close.map(|close| close.by.as_str()))
     .execute(connection)
     .map(drop)
 }

@@ -7,10 +7,11 @@ use crate::{
     constraint::{
         compile::Compiled,
         counters::RateKey,
-        judge::{Judged, Moment, judge, rate_keys},
+        judge::{Decision, Judged, Moment, Rates, judge, rate_keys},
         store::{NewJudgement, Owed, rates_load, rates_save},
     },
     db::Connection,
+    expr::Facts,
     registry::live::Registry,
     subscription::model::Mode,
 };
@@ -42,27 +43,38 @@ pub(super) fn judge_all(
         .collect();
     let mut rates = rates_load(connection, keys)?;
     let mut judgements = Vec::new();
-    for place in constrained {
-        let delivery = &mut planned[place];
-        let subscription_id = registry.id(delivery.subscription);
-        let Some((mut judged, moment)) = bench.judge(delivery, &mut rates.of(subscription_id))
-        else {
+    let places: Vec<usize> = planned.iter().map(|delivery| delivery.event).collect();
+    for of_event in constrained.chunk_by(|one, other| places[*one] == places[*other]) {
+        let event = &events[places[of_event[0]]];
+        // A body of our own is readable; if it ever is not, nothing can be said against it.
+        let Ok(recalled) = Recalled::parse(&event.body, event.object_type.is_some()) else {
             continue;
         };
-        // It is held from now on, however long the change had to wait for being published.
-        let delay = (now - events[delivery.event].captured_at).max(TimeDelta::zero());
-        judged.hold_until = judged.hold_until.map(|until| until + delay);
-        if let (Some(verdict), Some(by)) = (judged.decision.verdict(), judged.by.clone()) {
-            judgements.push(NewJudgement {
-                owed: Owed::Event(events[delivery.event].id),
-                subscription_id,
-                judged_at: now,
-                moment,
-                verdict,
-                by,
-            });
+        let changed = recalled.changed();
+        let facts = recalled.facts(&changed, event.captured_at);
+        for place in of_event {
+            let delivery = &mut planned[*place];
+            let subscription_id = registry.id(delivery.subscription);
+            let rates = &mut rates.of(subscription_id);
+            let Some((mut judged, moment)) = bench.judge(delivery, &facts, rates) else {
+                continue;
+            };
+            // It is held from now on, however long the change had to wait for being published.
+            let delay = (now - event.captured_at).max(TimeDelta::zero());
+            judged.hold_until = judged.hold_until.map(|until| until + delay);
+            if let (Some(verdict), Some(by)) = (judged.decision.verdict(), judged.by.clone()) {
+                judgements.push(NewJudgement {
+                    owed: Owed::Event(event.id),
+                    subscription_id,
+                    judged_at: now,
+                    moment,
+                    verdict,
+                    by,
+                });
+            }
+            delivery.is_unjudged = moment == Moment::Event && judged.decision == Decision::Hold;
+            delivery.judged = Some(judged);
         }
-        delivery.judged = Some(judged);
     }
     rates_save(connection, &rates)?;
     Ok(judgements)
@@ -94,36 +106,22 @@ impl<'a> Bench<'a> {
     fn judge(
         &self,
         delivery: &Planned,
-        rates: &mut dyn crate::constraint::judge::Rates,
+        facts: &Facts<'_>,
+        rates: &mut dyn Rates,
     ) -> Option<(Judged, Moment)> {
-        let event = &self.events[delivery.event];
         let constraints = self.constraints(delivery);
         if constraints.is_empty() {
             return None;
         }
+        let at = self.events[delivery.event].captured_at;
         let registered = &self.registry.subscriptions[delivery.subscription as usize];
-        // A body of our own is readable; if it ever is not, nothing can be said against it.
-        let recalled = Recalled::parse(&event.body, event.object_type.is_some()).ok()?;
-        let changed = recalled.changed();
-        let facts = registered.facts(&recalled.facts(&changed, event.captured_at));
-        let judged = judge(
-            &constraints,
-            Moment::Event,
-            &facts,
-            event.captured_at,
-            rates,
-        );
+        let facts = registered.facts(facts);
+        let judged = judge(&constraints, Moment::Event, &facts, at, rates);
         let at_gathering = at_gathering(delivery.mode, &constraints);
         if judged.by.is_some() || at_gathering.is_empty() {
             return Some((judged, Moment::Event));
         }
-        let judged = judge(
-            &at_gathering,
-            Moment::Send,
-            &facts,
-            event.captured_at,
-            rates,
-        );
+        let judged = judge(&at_gathering, Moment::Send, &facts, at, rates);
         Some((judged, Moment::Send))
     }
 }

@@ -141,6 +141,18 @@ impl Publish {
     }
 }
 
+impl Publish {
+    /// Lets the size of batches follow what became of this one.
+    fn learn(&self, published: &Result<Published, PublishError>) {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        match published {
+            Ok(_) => work.reader.succeeded(),
+            Err(PublishError::Overtaken) => {}
+            Err(_) => work.reader.failed(),
+        }
+    }
+}
+
 impl Stage for Publish {
     type Error = PublishError;
 
@@ -164,6 +176,7 @@ impl Stage for Publish {
                 work.publish(connection, wanted, started, now)
             })
             .await;
+        self.learn(&published);
         let published = match published {
             Ok(published) => published,
             Err(PublishError::Overtaken) => return Ok(Progress::Idle),

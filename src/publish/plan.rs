@@ -44,6 +44,8 @@ pub struct Planned {
     pub lane_previous: Option<i64>,
     /// What the constraints say that are judged at the event.
     pub judged: Option<Judged>,
+    /// Held by a constraint that is judged at the event, and not only when it is gathered.
+    pub is_unjudged: bool,
     /// How it is born.
     pub birth: Birth,
 }
@@ -99,6 +101,7 @@ pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec
                 lane: lane.filter(|_| ordered),
                 lane_previous: lane_previous.filter(|_| ordered),
                 judged: None,
+                is_unjudged: false,
                 birth: Birth::Due,
             });
         }

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{Array, BigInt, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{
+        Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    },
 };
 use uuid::Uuid;
 
@@ -92,6 +94,8 @@ pub struct NewDelivery {
     pub state: &'static str,
     /// When a held one is withdrawn.
     pub hold_until: Option<DateTime<Utc>>,
+    /// It has not passed the constraints that are judged at the event.
+    pub is_unjudged: bool,
     /// It was counted by the rates that are judged when it is gathered.
     pub is_rate_spent: bool,
     /// When it may be claimed, for one that is not claimed at birth.
@@ -120,10 +124,10 @@ pub fn delivery_insert(
              d.sequence, d.urgency, d.state, \
              case when d.parked then 'infinity' else d.due_at end, \
              case when d.state = 'sending' then $2 end, d.lease_until, d.hold_until, \
-             d.state = 'held', d.rate_spent, case when d.state = 'suppressed' then $1 end \
-         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) as d (id, \
+             d.unjudged, d.rate_spent, case when d.state = 'suppressed' then $1 end \
+         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) as d (id, \
              subscription_id, event_id, position, lane, lane_previous, sequence, urgency, state, \
-             hold_until, rate_spent, due_at, parked, lease_until)",
+             hold_until, unjudged, rate_spent, due_at, parked, lease_until)",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<SqlUuid, _>(lease)
@@ -137,9 +141,10 @@ pub fn delivery_insert(
     .bind::<Array<SmallInt>, _>(column(deliveries, |delivery| delivery.urgency))
     .bind::<Array<Text>, _>(column(deliveries, |delivery| delivery.state))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.hold_until))
-    .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |d| d.is_rate_spent))
+    .bind::<Array<Bool>, _>(column(deliveries, |delivery| delivery.is_unjudged))
+    .bind::<Array<Bool>, _>(column(deliveries, |delivery| delivery.is_rate_spent))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.due_at))
-    .bind::<Array<diesel::sql_types::Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
+    .bind::<Array<Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
     .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.lease_until))
     .execute(connection)
     .map(|_| ())

@@ -83,6 +83,7 @@ impl Written<'_> {
                     urgency: delivery.mode.urgency(),
                     state,
                     hold_until: hold_until.filter(|_| state == "held"),
+                    is_unjudged: delivery.is_unjudged,
                     is_rate_spent: delivery.mode == Mode::Batch
                         && delivery.birth == Birth::Blocked
                         && judged.is_some(),

@@ -1,6 +1,6 @@
--- Locks the delayed deliveries of the events $1 that wait at $2.
+-- Locks the delayed deliveries of the events $1 that were not tried: also those that wait in their lanes, for whoever
+-- releases one of these at this moment looks at the barrier, too.
 select d.id from rowcall.delivery as d
 where d.event_id = any($1) and d.urgency = 1 and d.state = 'pending' and d.attempts = 0
-    and d.due_at > $2 and d.due_at < 'infinity'
 order by d.id
 for no key update

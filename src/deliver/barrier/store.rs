@@ -7,12 +7,13 @@ use diesel::{
 };
 use uuid::Uuid;
 
-/// Makes the delayed deliveries of these events due whose synchronous ones are all tried. Returns
-/// how many.
+/// Makes the delayed deliveries of these events due whose synchronous ones are all tried.
+/// `barrier_ends` is when one would be due that was written now. Returns how many.
 pub fn barrier_release(
     connection: &mut PgConnection,
     events: &[Uuid],
     now: DateTime<Utc>,
+    barrier_ends: DateTime<Utc>,
 ) -> QueryResult<usize> {
     if events.is_empty() {
         return Ok(0);
@@ -21,10 +22,10 @@ pub fn barrier_release(
     // each other. Here one waits for the other, and the statement after it sees all.
     sql_query(include_str!("lock.sql"))
         .bind::<Array<SqlUuid>, _>(events)
-        .bind::<Timestamptz, _>(now)
         .execute(connection)?;
     sql_query(include_str!("release.sql"))
         .bind::<Array<SqlUuid>, _>(events)
         .bind::<Timestamptz, _>(now)
+        .bind::<Timestamptz, _>(barrier_ends)
         .execute(connection)
 }

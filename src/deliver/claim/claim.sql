@@ -4,7 +4,7 @@
 -- $5, if nobody releases it before.
 with immediate as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
-        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at
+        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
     where d.urgency = 0 and d.state in ('pending', 'held') and d.due_at <= $1
     order by d.due_at
@@ -13,7 +13,7 @@ with immediate as (
 ),
 delayed as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
-        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at
+        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
     where d.urgency = 1 and d.state in ('pending', 'held') and d.due_at <= $1
     order by d.due_at
@@ -22,7 +22,7 @@ delayed as (
 ),
 digest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
-        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at
+        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
     where d.urgency = 2 and d.state in ('pending', 'held') and d.due_at <= $1
     order by d.due_at
@@ -35,7 +35,8 @@ barred as (
     where delayed.attempts = 0 and exists (
         select from rowcall.delivery as s
         where s.event_id = delayed.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-            and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $1))
+            and (s.state = 'sending' or s.state = 'pending' and (s.due_at <= $1
+                or s.due_at < 'infinity' and delayed.created_at > $1 - ($5 - $1))))
 ),
 waiting as (
     update rowcall.delivery as d set due_at = $5 from barred where d.id = barred.id

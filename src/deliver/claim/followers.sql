@@ -1,7 +1,7 @@
 -- Claims what follows the claimed heads (one at position $6 of lane $4 of subscription $5 each) in their lanes, so that
 -- a lane with many deliveries is sent without a claim for each. A run ends before the first delivery that can't be
 -- taken: what stands behind it must not overtake it. Such are a change of the object's key, which is in two lanes,
--- one that another claim still holds, and one that waits for its event's synchronous deliveries ($8 is now).
+-- one that another claim still holds, and one that waits for its event's synchronous deliveries ($8 is now, $9 the barrier's end).
 with head as (
     select h.lane, h.subscription_id, h.position, h.place,
         (select min(d.position) from rowcall.delivery as d
@@ -21,7 +21,8 @@ run as (
                 and (d.urgency <> 1 or not exists (
                     select from rowcall.delivery as s
                     where s.event_id = d.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-                        and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $8))) as is_free
+                        and (s.state = 'sending' or s.state = 'pending' and (s.due_at <= $8
+                            or s.due_at < 'infinity' and d.created_at > $8 - ($9 - $8))))) as is_free
         from rowcall.delivery as d
         where d.subscription_id = head.subscription_id and d.lane = head.lane
             and d.state in ('pending', 'held', 'sending') and d.position > head.position

@@ -110,7 +110,8 @@ pub fn delivery_claim(
         claimed.iter().cloned().partition(|head| head.urgency == 0);
     for heads in [immediate, others] {
         let room = limit.saturating_sub(claimed.len());
-        let followers = claim_followers(connection, &heads, lease, room, lease_until, now)?;
+        let until = (lease_until, barrier_ends);
+        let followers = claim_followers(connection, &heads, lease, room, until, now)?;
         claimed.extend(followers);
     }
     Ok(ClaimedRows {
@@ -125,7 +126,7 @@ fn claim_followers(
     heads: &[ClaimedRow],
     lease: Uuid,
     limit: usize,
-    lease_until: DateTime<Utc>,
+    (lease_until, barrier_ends): (DateTime<Utc>, DateTime<Utc>),
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<ClaimedRow>> {
     let heads: Vec<(i64, &ClaimedRow)> = heads
@@ -149,6 +150,7 @@ fn claim_followers(
         .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))
         .bind::<BigInt, _>(limit as i64)
         .bind::<Timestamptz, _>(now)
+        .bind::<Timestamptz, _>(barrier_ends)
         .load(connection)
 }
 
