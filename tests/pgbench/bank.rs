@@ -47,12 +47,13 @@ update pgbench_tellers set tbalance = tbalance + 1000000 where tid = :tid;
 update pgbench_branches set bbalance = bbalance + 1000000 where bid = :bid;
 rollback;
 ";
-/// A transaction of the usual kind, in which something else was rolled back.
+/// A transaction of the usual kind, in which something else was rolled back. Every second one
+/// updates the balances to what they were: that is an event, and no net effect.
 const PARTLY_ROLLED_BACK: &str = "
 \\set aid random(1, 100000 * :scale)
 \\set tid random(1, 10 * :scale)
 \\set bid random(1, 1 * :scale)
-\\set delta random(-5000, 5000)
+\\set delta random(0, 1) * random(-5000, 5000)
 begin;
 savepoint before;
 update pgbench_accounts set abalance = abalance + 1000000 where aid = :aid;
@@ -157,10 +158,13 @@ impl Bank {
         ]))
     }
 
-    /// Starts pgbench's own transactions.
-    pub(crate) fn write(&self, clients: u32, seconds: u32) -> Pgbench {
-        let (clients, seconds) = (clients.to_string(), seconds.to_string());
-        self.pgbench(&["--client", &clients, "--time", &seconds, "--no-vacuum"])
+    /// Starts pgbench's own transactions, `rate` in a second.
+    pub(crate) fn write(&self, clients: u32, rate: u32, seconds: u32) -> Pgbench {
+        let [clients, rate, seconds] = [clients, rate, seconds].map(|number| number.to_string());
+        let load = ["--client", &clients, "--rate", &rate, "--time", &seconds];
+        let mut arguments = load.to_vec();
+        arguments.push("--no-vacuum");
+        self.pgbench(&arguments)
     }
 
     /// Starts transactions that are rolled back, wholly or in part.

@@ -3,14 +3,15 @@
 //! Which event belongs to which digest is Rowcall's to decide, and it keeps it: `members`. What a
 //! digest tells must be what its members come to, and each event must be a member of one.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
 use crate::{
+    contents::{content_differs, effects},
     ledger::PartReceipt,
     oracle::Faults,
-    wire::{Content, Effect, Object, Part, Update},
+    wire::{Content, Part, Update},
 };
 
 /// What a subscription must have received.
@@ -102,9 +103,8 @@ fn put_together(part: &Part, verdict: &mut Verdict) {
     let (id, number) = (part.digest, part.part);
     match digests.last_mut() {
         Some(open) if !open.is_complete() => {
+            let (parts, digest, of) = (open.parts, open.whole.digest, open.whole.parts);
             if !open.takes(part) {
-                let (whole, parts) = (&open.whole, open.parts);
-                let (digest, of) = (whole.digest, whole.parts);
                 faults.add(format!(
                     "{id}.{number} came after part {parts} of {of} of {digest}"
                 ));
@@ -198,13 +198,7 @@ fn contents_are_those_of_members(digests: &[Digest], expected: &Expected<'_>, fa
             let (count, are) = (whole.count, members.len());
             faults.add(format!("{id} counts {count} events, and has {are}"));
         }
-        let updates = updates(members);
-        let difference = match &whole.content {
-            Content::Items(told) => items_differ(told, &updates),
-            Content::Counts(told) => counts_differ(told, &updates),
-            Content::Effects(told) => effects_differ(told, &updates),
-        };
-        if let Some(difference) = difference {
+        if let Some(difference) = content_differs(&whole.content, &updates(members)) {
             faults.add(format!("{id}: {difference}"));
         }
     }
@@ -220,56 +214,163 @@ fn contents_are_those_of_members(digests: &[Digest], expected: &Expected<'_>, fa
     }
 }
 
-fn items_differ(told: &[Update], updates: &[Update]) -> Option<String> {
-    let (are, should) = (told.len(), updates.len());
-    let mut pairs = told.iter().zip(updates);
-    let first = pairs.find(|(told, update)| told != update);
-    (are != should || first.is_some())
-        .then(|| format!("{are} items instead of {should}; first other one: {first:?}"))
-}
+/// The oracle must notice what it is for.
+mod tests {
+    use chrono::{DateTime, TimeDelta};
 
-fn counts_differ(told: &[(Object, i64, usize)], updates: &[Update]) -> Option<String> {
-    let mut counts: BTreeMap<(Object, i64), usize> = BTreeMap::new();
-    for update in updates {
-        *counts.entry((update.object, update.key)).or_default() += 1;
+    use super::*;
+    use crate::wire::{Effect, Object};
+
+    /// Two updates of teller 1 and one of teller 2 that changed nothing.
+    fn updates() -> Vec<Update> {
+        let update = |(id, key, before, after)| Update {
+            id: Uuid::from_u128(id),
+            object: Object::Teller,
+            key,
+            before,
+            after,
+        };
+        [(1, 1, 0, 5), (2, 2, 0, 0), (3, 1, 5, 9)]
+            .map(update)
+            .into()
     }
-    let told = told
-        .iter()
-        .map(|(object, key, count)| ((*object, *key), *count));
-    maps_differ(told, counts)
-}
 
-fn effects_differ(told: &[Effect], updates: &[Update]) -> Option<String> {
-    let told = told.iter().map(|effect| {
-        let came_to = (effect.before, effect.after, effect.count);
-        ((effect.object, effect.key), came_to)
-    });
-    maps_differ(told, effects(updates))
-}
-
-/// Before, after and count of each object that is another than before.
-fn effects(updates: &[Update]) -> BTreeMap<(Object, i64), (i64, i64, usize)> {
-    let mut effects = BTreeMap::new();
-    for update in updates {
-        let key = (update.object, update.key);
-        let (_, after, count) = effects.entry(key).or_insert((update.before, 0, 0));
-        *after = update.after;
-        *count += 1;
+    /// Digest 10 with the events 1 and 2 in two parts, and digest 11 with event 3.
+    fn right(content: impl Fn(&[Update]) -> Content) -> Vec<PartReceipt> {
+        let updates = updates();
+        let receipt = |(place, (digest, part, parts, count)): (usize, (u128, u32, u32, usize))| {
+            let at = DateTime::UNIX_EPOCH + TimeDelta::seconds(digest as i64);
+            PartReceipt {
+                subscription: "s".to_owned(),
+                id: format!("{digest}.{part}"),
+                body_hash: [place as u8; 32],
+                part: Part {
+                    digest: Uuid::from_u128(digest),
+                    part,
+                    parts,
+                    from: at,
+                    to: at + TimeDelta::seconds(1),
+                    count,
+                    content: content(&updates[place..=place]),
+                },
+                sequence: place as i64 + 1,
+            }
+        };
+        let parts = [(10, 1, 2, 2), (10, 2, 2, 2), (11, 1, 1, 1)];
+        parts.into_iter().enumerate().map(receipt).collect()
     }
-    effects.retain(|_, (before, after, _)| before != after);
-    effects
-}
 
-fn maps_differ<V: Copy + Eq + std::fmt::Debug>(
-    told: impl Iterator<Item = ((Object, i64), V)>,
-    mut should: BTreeMap<(Object, i64), V>,
-) -> Option<String> {
-    for (key, value) in told {
-        let right = should.remove(&key);
-        if right != Some(value) {
-            return Some(format!("{key:?} is told as {value:?} instead of {right:?}"));
+    fn items() -> Vec<PartReceipt> {
+        right(|updates| Content::Items(updates.to_vec()))
+    }
+
+    fn counts() -> Vec<PartReceipt> {
+        let count = |update: &Update| (update.object, update.key, 1);
+        right(|updates| Content::Counts(updates.iter().map(count).collect()))
+    }
+
+    /// Of teller 2 nothing is told.
+    fn netted() -> Vec<PartReceipt> {
+        let effect = |update: &Update| Effect {
+            object: update.object,
+            key: update.key,
+            before: update.before,
+            after: update.after,
+            count: 1,
+        };
+        right(|updates| {
+            let told = updates.iter().filter(|update| update.key == 1);
+            Content::Effects(told.map(effect).collect())
+        })
+    }
+
+    fn members() -> HashMap<Uuid, Vec<Uuid>> {
+        [(10, vec![1, 2]), (11, vec![3])]
+            .map(|(digest, events)| {
+                let events = events.into_iter().map(Uuid::from_u128).collect();
+                (Uuid::from_u128(digest), events)
+            })
+            .into()
+    }
+
+    fn faults_of(receipts: &[PartReceipt], members: &HashMap<Uuid, Vec<Uuid>>) -> Faults {
+        let events = updates().into_iter().map(|one| (one.id, one)).collect();
+        let expected = Expected {
+            subscription: "s",
+            events: &events,
+            members,
+            items_max: Some(2),
+        };
+        judge(receipts, &expected).faults
+    }
+
+    fn faults(receipts: &[PartReceipt]) -> Faults {
+        faults_of(receipts, &members())
+    }
+
+    #[test]
+    fn the_oracle_accepts_what_is_right_and_what_is_repeated() {
+        for mut receipts in [items(), counts(), netted()] {
+            receipts.push(receipts[1].clone());
+            faults(&receipts).none("right");
         }
     }
-    let (key, value) = should.first_key_value()?;
-    Some(format!("{key:?} is not told, which came to {value:?}"))
+
+    #[test]
+    fn the_oracle_notices_members_that_are_lost_or_twice_in_digests() {
+        let mut members = members();
+        last_of(&mut members).push(Uuid::from_u128(1));
+        faults_of(&items(), &members).say("is in two digests");
+        last_of(&mut members).clear();
+        faults_of(&items(), &members).say("is in no digest");
+        last_of(&mut members).extend([4, 5, 6].map(Uuid::from_u128));
+        faults_of(&items(), &members).say("was not committed");
+        faults_of(&items(), &members).say("has 3 events");
+    }
+
+    fn last_of(members: &mut HashMap<Uuid, Vec<Uuid>>) -> &mut Vec<Uuid> {
+        members.get_mut(&Uuid::from_u128(11)).unwrap()
+    }
+
+    #[test]
+    fn the_oracle_notices_parts_that_are_lost_changed_or_out_of_order() {
+        let mut receipts = items();
+        receipts.remove(1);
+        faults(&receipts).say("came after part 1 of 2");
+        faults(&receipts).say("has the sequence 3, and came as part 2");
+        let mut receipts = items();
+        receipts.truncate(1);
+        faults(&receipts).say("ends after 1 parts");
+        faults(&receipts).say("lost: ");
+        let mut receipts = items();
+        receipts[2].part.from = DateTime::UNIX_EPOCH;
+        faults(&receipts).say("the one before ended at");
+        let mut receipts = items();
+        receipts.push(PartReceipt {
+            body_hash: [9; 32],
+            ..receipts[0].clone()
+        });
+        faults(&receipts).say("10.1 came again with another body");
+    }
+
+    #[test]
+    fn the_oracle_notices_contents_that_are_not_those_of_the_members() {
+        let mut receipts = items();
+        receipts[0].part.count = 3;
+        receipts[1].part.count = 3;
+        faults(&receipts).say("counts 3 events, and has 2");
+        let mut receipts = items();
+        receipts[2].part.content = Content::Items(updates()[..1].to_vec());
+        faults(&receipts).say("1 items instead of 1");
+        let mut receipts = counts();
+        receipts[2].part.content = Content::Counts(vec![(Object::Teller, 1, 2)]);
+        faults(&receipts).say("(Teller, 1) is told as 2 instead of Some(1)");
+        receipts[2].part.content = Content::Counts(Vec::new());
+        faults(&receipts).say("(Teller, 1) is not told");
+        let mut receipts = netted();
+        if let Content::Effects(told) = &mut receipts[2].part.content {
+            told[0].before = 0;
+        }
+        faults(&receipts).say("instead of Some((5, 9, 1))");
+    }
 }

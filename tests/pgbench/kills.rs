@@ -16,7 +16,9 @@ use crate::{
 
 const SCALE: u32 = 4;
 const CLIENTS: u32 = 8;
-const SECONDS: u32 = 15;
+/// Transactions in a second: about as many as a debug build can keep up with.
+const RATE: u32 = 500;
+const SECONDS: u32 = 20;
 /// The first three under load; then pgbench must still be writing.
 const KILLS: [Moment; 6] = [
     Moment::UnderLoad,
@@ -42,13 +44,13 @@ fn every_committed_update_is_received_in_every_mode_though_rowcall_is_killed() {
     let mut serving = bank.serve();
     // WHEN pgbench writes, something is rolled back, and Rowcall is killed and restarted meanwhile
     let begun = Instant::now();
-    let mut pgbench = bank.write(CLIENTS, SECONDS);
+    let mut pgbench = bank.write(CLIENTS, RATE, SECONDS);
     let in_vain = bank.write_in_vain(SECONDS);
     let mut under_way = Vec::new();
     for moment in KILLS {
         let is_loaded = moment == Moment::UnderLoad;
         let held = moment.kill(serving, &bank, &ledger);
-        under_way.push(held);
+        under_way.push((moment, held, begun.elapsed().as_secs()));
         assert!(
             !is_loaded || (held > 0 && pgbench.is_running()),
             "killed with {held} deliveries under way; pgbench is to be writing"

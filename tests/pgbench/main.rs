@@ -5,6 +5,7 @@
 mod bank;
 mod barrier;
 mod books;
+mod contents;
 mod declared;
 mod digests;
 mod kills;

@@ -145,7 +145,7 @@ impl Request {
             let wire: Wire<DigestData> = parse(body)?;
             Told::Part(part(wire.id, subscription, wire.data)?)
         } else {
-            Told::Update(update(parse(body)?)?)
+            Told::Update(update(&parse(body)?)?)
         };
         Ok(Self {
             id: id.to_owned(),
@@ -160,11 +160,7 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, String> {
     serde_json::from_slice(body).map_err(words)
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "for map_err, which gives it away"
-)]
-fn words(error: impl fmt::Display) -> String {
+fn words<E: fmt::Display>(error: E) -> String {
     error.to_string()
 }
 
@@ -257,7 +253,7 @@ struct ObjectEffect<'a> {
     count: usize,
 }
 
-fn update(event: Event<'_>) -> Result<Update, String> {
+fn update(event: &Event<'_>) -> Result<Update, String> {
     Ok(Update {
         id: event.id,
         object: Object::of_event_type(event.event_type)?,
@@ -276,11 +272,11 @@ fn part(id: &str, subscription: &str, data: DigestData<'_>) -> Result<Part, Stri
         .ok_or("the id does not end in the number of the part")?;
     let content = match (data.items, data.events, data.objects) {
         (Some(items), None, None) => {
-            Content::Items(items.into_iter().map(update).collect::<Result<_, _>>()?)
+            Content::Items(items.iter().map(update).collect::<Result<_, _>>()?)
         }
         (None, Some(types), None) => Content::Counts(counts(types)?),
         (None, None, Some(objects)) => {
-            Content::Effects(objects.into_iter().map(effect).collect::<Result<_, _>>()?)
+            Content::Effects(objects.iter().map(effect).collect::<Result<_, _>>()?)
         }
         _ => return Err("not one of `items`, `events` and `objects`".to_owned()),
     };
@@ -322,7 +318,7 @@ fn counts(types: Vec<TypeCount<'_>>) -> Result<Vec<(Object, i64, usize)>, String
     Ok(counts)
 }
 
-fn effect(wire: ObjectEffect<'_>) -> Result<Effect, String> {
+fn effect(wire: &ObjectEffect<'_>) -> Result<Effect, String> {
     if wire.op != "update" {
         return Err(format!("an object is told with the op {}", wire.op));
     }
