@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{clock::Clock, config::Limits, stage::Nudge};
 
-/// When deliveries are tried again for which a host's share of memory had no place.
-const HOST_FULL_WAIT: TimeDelta = TimeDelta::seconds(1);
+/// When deliveries are tried again for which a host's share of memory had no place. The barrier
+/// knows of it: they could start, and are still to be tried.
+pub(super) const HOST_FULL_WAIT: TimeDelta = TimeDelta::seconds(1);
 
 /// The claimed deliveries of one instance; clones share them.
 #[derive(Clone)]

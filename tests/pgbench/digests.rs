@@ -123,15 +123,20 @@ fn put_together(part: &Part, verdict: &mut Verdict) {
                     "{id} begins at {from}, the one before ended at {to}"
                 ));
             }
-            digests.push(Digest {
-                whole: part.clone(),
-                parts: 1,
-            });
+            digests.push(Digest::begin(part));
         }
     }
 }
 
 impl Digest {
+    /// The digest that this is the first part of.
+    pub(crate) fn begin(part: &Part) -> Self {
+        Self {
+            whole: part.clone(),
+            parts: 1,
+        }
+    }
+
     fn is_complete(&self) -> bool {
         self.parts >= self.whole.parts
     }

@@ -91,3 +91,77 @@ pub(crate) fn effects_are_chains(
     }
     told
 }
+
+/// The oracle must notice what it is for.
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::wire::{Effect, Part};
+
+    /// A digest with this content.
+    fn digest(content: Content) -> Digest {
+        Digest::begin(&Part {
+            digest: Uuid::nil(),
+            part: 1,
+            parts: 1,
+            from: DateTime::UNIX_EPOCH,
+            to: DateTime::UNIX_EPOCH,
+            count: 0,
+            content,
+        })
+    }
+
+    #[test]
+    fn the_oracle_notices_totals_that_are_not_those_committed() {
+        let committed = [5, 4].map(|delta| Transfer::new(7, 1, 1, delta));
+        let faults = |counts: [usize; 3]| {
+            let keys = [
+                (Object::Account, 7),
+                (Object::Teller, 1),
+                (Object::Branch, 1),
+            ];
+            let counts = keys.into_iter().zip(counts);
+            let counts = counts.map(|((object, key), count)| (object, key, count));
+            let digests = [digest(Content::Counts(counts.collect()))];
+            let mut faults = Faults::default();
+            let told = counts_are_those_committed(&digests, &committed, &mut faults);
+            (told, faults)
+        };
+        let (told, right) = faults([2, 2, 2]);
+        right.none("right");
+        assert_eq!(told, 6);
+        faults([2, 1, 2])
+            .1
+            .say("1 updates of Teller 1 are not counted");
+        faults([2, 2, 3])
+            .1
+            .say("-1 updates of Branch 1 are not counted");
+    }
+
+    #[test]
+    fn the_oracle_notices_effects_that_do_not_follow_each_other() {
+        let balances = HashMap::from([((Object::Teller, 1), 9), ((Object::Teller, 2), 0)]);
+        let faults = |effects: &[(i64, i64)]| {
+            let effect = |(before, after): &(i64, i64)| {
+                let effect = Effect {
+                    object: Object::Teller,
+                    key: 1,
+                    before: *before,
+                    after: *after,
+                    count: 2,
+                };
+                digest(Content::Effects(vec![effect]))
+            };
+            let digests: Vec<Digest> = effects.iter().map(effect).collect();
+            let mut faults = Faults::default();
+            let told = effects_are_chains(&digests, &balances, &mut faults);
+            (told, faults)
+        };
+        let (told, right) = faults(&[(0, 5), (5, 9)]);
+        right.none("right");
+        assert_eq!(told, 4);
+        faults(&[(5, 9)]).1.say("left at 0, then came");
+        faults(&[(0, 5)]).1.say("ends at 5, and its row at 9");
+    }
+}

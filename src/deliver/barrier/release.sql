@@ -1,10 +1,10 @@
 -- Makes the delayed deliveries of the events $1 due at $2 that wait for nothing else: those whose event has no
--- synchronous delivery that could start and was not tried. One that has lost two leases counts as tried: whoever was
--- to send it died twice, and the others have waited for as long as is promised.
+-- synchronous delivery that could start until $3 and was not tried. One that has lost two leases counts as tried:
+-- whoever was to send it died twice, and the others have waited for as long as is promised.
 with untried as (
     select distinct s.event_id from rowcall.delivery as s
     where s.event_id = any($1) and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-        and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $2)
+        and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $3)
 ),
 waiting as (
     select d.id from rowcall.delivery as d

@@ -7,6 +7,8 @@ use diesel::{
 };
 use uuid::Uuid;
 
+use super::super::outbox::HOST_FULL_WAIT;
+
 /// Makes the delayed deliveries of these events due whose synchronous ones are all tried. Returns
 /// how many.
 pub fn barrier_release(
@@ -20,5 +22,6 @@ pub fn barrier_release(
     sql_query(include_str!("release.sql"))
         .bind::<Array<SqlUuid>, _>(events)
         .bind::<Timestamptz, _>(now)
+        .bind::<Timestamptz, _>(now + HOST_FULL_WAIT)
         .execute(connection)
 }

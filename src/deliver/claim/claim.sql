@@ -1,7 +1,7 @@
 -- Claims the heads of lanes that are due: the synchronous ones first, then the delayed ones, then digests, each oldest
 -- first; skips what another instance is claiming. What is due to a subscription that is not active comes back
--- unclaimed. A delayed one whose event has synchronous ones that could start and were not tried is looked at again at
--- $5, if nobody releases it before.
+-- unclaimed. A delayed one whose event has synchronous ones that could start until $6 and were not tried is looked at
+-- again at $5, if nobody releases it before.
 with immediate as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at
@@ -35,7 +35,7 @@ barred as (
     where delayed.attempts = 0 and exists (
         select from rowcall.delivery as s
         where s.event_id = delayed.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-            and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $1))
+            and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $6))
 ),
 waiting as (
     update rowcall.delivery as d set due_at = $5 from barred where d.id = barred.id

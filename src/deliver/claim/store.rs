@@ -7,7 +7,7 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::super::chain::Owed;
+use super::super::{chain::Owed, outbox::HOST_FULL_WAIT};
 use crate::registry::registry_share;
 
 /// How many deliveries of a lane are claimed behind its head.
@@ -101,6 +101,7 @@ pub fn delivery_claim(
         .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
         .bind::<Timestamptz, _>(barrier_ends)
+        .bind::<Timestamptz, _>(now + HOST_FULL_WAIT)
         .load(connection)?;
     let is_full = heads.len() >= limit;
     let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
@@ -148,7 +149,7 @@ fn claim_followers(
         .bind::<Array<SqlUuid>, _>(column(&heads, |head| head.subscription_id))
         .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))
         .bind::<BigInt, _>(limit as i64)
-        .bind::<Timestamptz, _>(now)
+        .bind::<Timestamptz, _>(now + HOST_FULL_WAIT)
         .load(connection)
 }
 

@@ -1,6 +1,7 @@
 -- Makes the heads of the lanes ($1, $2) due at $3: of each lane the first unsettled delivery, if nothing in its other
 -- lane stands before it. A head that is sending, due or parked already stays as it is. A delayed delivery whose event
--- has synchronous ones that are still to be tried is due at $4, if nobody releases it before.
+-- has synchronous ones that are still to be tried (they could start until $5) is due at $4, if nobody releases it
+-- before.
 with lane as (
     select distinct l.subscription_id, l.number
     from unnest($1::uuid[], $2::bigint[]) as l (subscription_id, number)
@@ -24,7 +25,7 @@ update rowcall.delivery as d
 set due_at = case when d.urgency = 1 and d.attempts = 0 and exists (
         select from rowcall.delivery as s
         where s.event_id = d.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-            and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $3)) then $4 else $3 end
+            and (s.state = 'sending' or s.state = 'pending' and s.due_at <= $5)) then $4 else $3 end
 from head
 where d.id = head.id and d.state in ('pending', 'held') and d.due_at is null
     and not exists (

@@ -7,6 +7,8 @@ use diesel::{
 };
 use uuid::Uuid;
 
+use super::super::outbox::HOST_FULL_WAIT;
+
 /// Locks what has come to stand first in these lanes, after something in them was settled and
 /// before they are released.
 ///
@@ -43,5 +45,6 @@ pub fn lane_release(
         .bind::<Array<BigInt>, _>(numbers)
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(barrier_ends)
+        .bind::<Timestamptz, _>(now + HOST_FULL_WAIT)
         .execute(connection)
 }
