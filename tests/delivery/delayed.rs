@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use crate::{
     shop::{ORDERS, deliver, deliver_until, publish, rows, subscribe, subscription},
     support::{
-        app::TestApp,
+        app::{Options, TestApp},
         receiver::{Answer, Gate, Receiver},
     },
 };
@@ -111,6 +111,52 @@ async fn a_paused_synchronous_subscriber_holds_nobody_up() {
     app.run_until_idle().await;
     assert_eq!(rows(&later.received()), ["1:1"]);
     assert!(immediate.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_synchronous_delivery_without_a_place_in_memory_is_still_to_be_tried() {
+    // GIVEN a synchronous host whose share of memory, two deliveries, is full
+    let (immediate, later) = (Receiver::start().await, Receiver::start().await);
+    let gate = Gate::default();
+    let held = gate.clone();
+    immediate.answer_with(move |_| Answer::Held(held.clone(), 200));
+    let mut limits = rowcall::config::Limits::for_testing();
+    limits.deliveries_in_memory_max = 4;
+    (limits.senders_max, limits.senders_per_host_max) = (2, 1);
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let mut app = TestApp::start_with(ORDERS, options).await;
+    subscribe(
+        &app,
+        &[
+            subscription("immediate", immediate.url(), SCHEDULE),
+            delayed("later", later.url(), SCHEDULE),
+        ],
+    )
+    .await;
+    app.sql("insert into orders values (1)");
+    publish(&mut app).await;
+    immediate.wait_for(1, SOON).await;
+    app.sql("insert into orders select g from generate_series(2, 9) g");
+    publish(&mut app).await;
+    // WHEN those that find no place are put off
+    let put_off = "select count(*) from rowcall.delivery \
+        where urgency = 0 and state = 'pending' and due_at > created_at";
+    deliver_until(&mut app, |app| app.count(put_off) == 6).await;
+    // THEN no delayed delivery was let go before them
+    let gone = "select count(*) from rowcall.delivery \
+        where urgency = 1 and (state <> 'pending' or due_at <= created_at)";
+    assert_eq!(app.count(gone), 0);
+    // AND when there is room, all are told
+    gate.open();
+    app.run_until_idle().await;
+    assert_eq!(immediate.received().len(), 3);
+    assert_eq!(later.received().len(), 3);
+    app.advance(TimeDelta::seconds(2)).await;
+    assert_eq!(immediate.received().len(), 9);
+    assert_eq!(later.received().len(), 9);
 }
 
 #[tokio::test]

@@ -1,37 +1,38 @@
-//! pgbench's bank: its tables, what is declared of them, who writes, and what was committed.
+//! pgbench's bank: its tables, what is declared of them, and who writes.
 
 use std::{
-    collections::HashMap,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use diesel::{
-    QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{BigInt, Text},
-};
+use chrono::TimeDelta;
+use diesel::{PgConnection, QueryableByName, sql_types::BigInt};
 use tempfile::TempDir;
 
 use crate::{
-    ledger::Object,
     support::{
         app::{SECRET_KEY, SIGNING_SECRET},
         postgres::{Kind, TestDatabase, cluster, execute},
         program::{Serving, rowcall},
     },
+    wire::Object,
 };
 
-/// A lease ends soon, so that what a killed instance held is sent again soon.
+/// A lease ends soon, so that what a killed instance held is sent again soon. Parts of digests are
+/// small, so that there are many.
 const CONFIGURATION: &str = "\
 [limits]
 lease_ms = 2000
 request_timeout_ms = 500
 deliver_poll_ms = 200
 safety_poll_ms = 1000
+digest_part_bytes_max = 65536
 senders_max = 32
 senders_per_host_max = 32
 deliveries_in_memory_max = 1000
 ";
+/// How long a claim holds, as above.
+pub(crate) const LEASE: TimeDelta = TimeDelta::seconds(2);
 /// The limit of that name: how many deliveries a killed instance can have had under way.
 pub(crate) const DELIVERIES_IN_MEMORY_MAX: usize = 1_000;
 
@@ -46,12 +47,13 @@ update pgbench_tellers set tbalance = tbalance + 1000000 where tid = :tid;
 update pgbench_branches set bbalance = bbalance + 1000000 where bid = :bid;
 rollback;
 ";
-/// A transaction of the usual kind, in which something else was rolled back.
+/// A transaction of the usual kind, in which something else was rolled back. Every second one
+/// updates the balances to what they were: that is an event, and no net effect.
 const PARTLY_ROLLED_BACK: &str = "
 \\set aid random(1, 100000 * :scale)
 \\set tid random(1, 10 * :scale)
 \\set bid random(1, 1 * :scale)
-\\set delta random(-5000, 5000)
+\\set delta random(0, 1) * random(-5000, 5000)
 begin;
 savepoint before;
 update pgbench_accounts set abalance = abalance + 1000000 where aid = :aid;
@@ -156,10 +158,13 @@ impl Bank {
         ]))
     }
 
-    /// Starts pgbench's own transactions.
-    pub(crate) fn write(&self, clients: u32, seconds: u32) -> Pgbench {
-        let (clients, seconds) = (clients.to_string(), seconds.to_string());
-        self.pgbench(&["--client", &clients, "--time", &seconds, "--no-vacuum"])
+    /// Starts pgbench's own transactions, `rate` in a second.
+    pub(crate) fn write(&self, clients: u32, rate: u32, seconds: u32) -> Pgbench {
+        let [clients, rate, seconds] = [clients, rate, seconds].map(|number| number.to_string());
+        let load = ["--client", &clients, "--rate", &rate, "--time", &seconds];
+        let mut arguments = load.to_vec();
+        arguments.push("--no-vacuum");
+        self.pgbench(&arguments)
     }
 
     /// Starts transactions that are rolled back, wholly or in part.
@@ -196,64 +201,9 @@ impl Bank {
         execute(&self.database.url, sql);
     }
 
-    /// What was committed, in no order.
-    pub(crate) fn committed(&self) -> Vec<Transfer> {
-        sql_query(
-            "select aid::bigint, tid::bigint, bid::bigint, delta::bigint from pgbench_history",
-        )
-        .load(&mut self.database.connect())
-        .unwrap()
-    }
-
-    /// The balance of every object.
-    pub(crate) fn balances(&self) -> HashMap<(Object, i64), i64> {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = BigInt)]
-            key: i64,
-            #[diesel(sql_type = BigInt)]
-            balance: i64,
-        }
-        let mut connection = self.database.connect();
-        let mut balances = HashMap::new();
-        for object in Object::ALL {
-            let [table, key, balance] = object.columns();
-            let query =
-                format!("select {key}::bigint as key, {balance}::bigint as balance from {table}");
-            let rows: Vec<Row> = sql_query(query).load(&mut connection).unwrap();
-            balances.extend(rows.iter().map(|row| ((object, row.key), row.balance)));
-        }
-        balances
-    }
-
-    /// The one number that a query answers.
-    pub(crate) fn number(&self, query: &str) -> usize {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = BigInt)]
-            number: i64,
-        }
-        let row: Row = sql_query(format!("select ({query})::bigint as number"))
-            .get_result(&mut self.database.connect())
-            .unwrap_or_else(|error| panic!("{query}: {error}"));
-        usize::try_from(row.number).unwrap()
-    }
-
-    /// How many deliveries are in each state.
-    pub(crate) fn states(&self) -> HashMap<String, usize> {
-        #[derive(QueryableByName)]
-        struct Row {
-            #[diesel(sql_type = Text)]
-            state: String,
-            #[diesel(sql_type = BigInt)]
-            count: i64,
-        }
-        let rows: Vec<Row> =
-            sql_query("select state, count(*) as count from rowcall.delivery group by state")
-                .load(&mut self.database.connect())
-                .unwrap();
-        let count = |row: Row| (row.state, usize::try_from(row.count).unwrap());
-        rows.into_iter().map(count).collect()
+    /// A new connection to the database.
+    pub(crate) fn connect(&self) -> PgConnection {
+        self.database.connect()
     }
 }
 

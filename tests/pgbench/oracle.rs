@@ -1,4 +1,4 @@
-//! Compares what was received with what was committed. Pure.
+//! Compares the events that were received with what was committed. Pure.
 //!
 //! pgbench_history is the writers' ledger: each row of it is one committed transaction, which
 //! updated one account, one teller and one branch by the row's amount. Every balance began at 0.
@@ -7,10 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use uuid::Uuid;
 
-use crate::{
-    bank::Transfer,
-    ledger::{Object, Receipt},
-};
+use crate::{bank::Transfer, ledger::Receipt, wire::Object};
 
 /// Faults that are told at most; one fault often brings many.
 const FAULTS_SHOWN_MAX: usize = 20;
@@ -32,15 +29,28 @@ pub(crate) struct Verdict {
     pub(crate) ids: HashSet<Uuid>,
     /// Receipts of events that had been received before.
     pub(crate) duplicates: usize,
-    /// What must not be, in words; the first ones.
-    pub(crate) faults: Vec<String>,
+    pub(crate) faults: Faults,
 }
 
-impl Verdict {
-    fn fault(&mut self, text: String) {
-        if self.faults.len() < FAULTS_SHOWN_MAX {
-            self.faults.push(text);
+/// What must not be, in words; the first ones.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Faults(Vec<String>);
+
+impl Faults {
+    pub(crate) fn add(&mut self, text: String) {
+        if self.0.len() < FAULTS_SHOWN_MAX {
+            self.0.push(text);
         }
+    }
+
+    /// Fails the test if there is one.
+    pub(crate) fn none(&self, of: &str) {
+        assert!(self.0.is_empty(), "{of}: {:#?}", self.0);
+    }
+
+    /// Fails the test if none says `text`.
+    pub(crate) fn say(&self, text: &str) {
+        assert!(self.0.iter().any(|fault| fault.contains(text)), "{self:?}");
     }
 }
 
@@ -67,12 +77,14 @@ fn first_receipts<'a>(own: &[&'a Receipt], verdict: &mut Verdict) -> Vec<&'a Rec
     let mut bodies: HashMap<Uuid, [u8; 32]> = HashMap::new();
     let mut first = Vec::new();
     for receipt in own {
-        match bodies.insert(receipt.id, receipt.body_hash) {
+        match bodies.insert(receipt.update.id, receipt.body_hash) {
             None => first.push(*receipt),
             Some(body) => {
                 verdict.duplicates += 1;
                 if body != receipt.body_hash {
-                    verdict.fault(format!("a duplicate has another body: {receipt}"));
+                    verdict
+                        .faults
+                        .add(format!("a duplicate has another body: {receipt}"));
                 }
             }
         }
@@ -86,7 +98,7 @@ fn sequence_is_gapless(first: &[&Receipt], verdict: &mut Verdict) {
     let mut numbers: Vec<i64> = first.iter().map(|receipt| receipt.sequence).collect();
     numbers.sort_unstable();
     if let Some((wanted, found)) = (1..).zip(numbers).find(|(wanted, found)| wanted != found) {
-        verdict.fault(format!(
+        verdict.faults.add(format!(
             "the sequence has {found} where {wanted} should follow"
         ));
     }
@@ -103,17 +115,18 @@ fn amounts_are_those_committed(first: &[&Receipt], expected: &Expected<'_>, verd
         }
     }
     for receipt in first {
-        let amount = receipt.after - receipt.before;
-        *missing
-            .entry((receipt.object, receipt.key, amount))
-            .or_default() -= 1;
+        let update = &receipt.update;
+        let amount = (update.object, update.key, update.after - update.before);
+        *missing.entry(amount).or_default() -= 1;
     }
     for ((object, key, amount), times) in missing {
         if times > 0 {
-            verdict.fault(format!("lost: {object:?} {key} by {amount}, {times} times"));
+            verdict
+                .faults
+                .add(format!("lost: {object:?} {key} by {amount}, {times} times"));
         } else if times < 0 {
             let times = -times;
-            verdict.fault(format!(
+            verdict.faults.add(format!(
                 "not committed: {object:?} {key} by {amount}, {times} times"
             ));
         }
@@ -124,18 +137,19 @@ fn amounts_are_those_committed(first: &[&Receipt], expected: &Expected<'_>, verd
 fn chains_are_unbroken(first: &[&Receipt], expected: &Expected<'_>, verdict: &mut Verdict) {
     let mut last: HashMap<(Object, i64), (i64, i64)> = HashMap::new();
     for receipt in first {
-        let (balance, sequence) = last.entry((receipt.object, receipt.key)).or_default();
-        if receipt.before != *balance || receipt.sequence <= *sequence {
-            verdict.fault(format!(
+        let update = &receipt.update;
+        let (balance, sequence) = last.entry((update.object, update.key)).or_default();
+        if update.before != *balance || receipt.sequence <= *sequence {
+            verdict.faults.add(format!(
                 "out of order: sequence {sequence} left a balance of {balance}, then came {receipt}"
             ));
         }
-        (*balance, *sequence) = (receipt.after, receipt.sequence);
+        (*balance, *sequence) = (update.after, receipt.sequence);
     }
     for ((object, key), (balance, _)) in last {
         let is = expected.balances.get(&(object, key));
         if is != Some(&balance) {
-            verdict.fault(format!(
+            verdict.faults.add(format!(
                 "{object:?} {key} ends at {balance}, and its row at {is:?}"
             ));
         }
@@ -144,18 +158,24 @@ fn chains_are_unbroken(first: &[&Receipt], expected: &Expected<'_>, verdict: &mu
 
 /// The oracle must notice what it is for.
 mod tests {
+    use chrono::DateTime;
+
     use super::*;
+    use crate::wire::Update;
 
     /// Two transfers at teller 1 and one at teller 2, as they should be received.
     fn right() -> Vec<Receipt> {
         let receipt = |sequence: u8, key, before, after| Receipt {
             subscription: "s".to_owned(),
-            id: Uuid::from_u128(u128::from(sequence)),
+            at: DateTime::UNIX_EPOCH,
             body_hash: [sequence; 32],
-            object: Object::Teller,
-            key,
-            before,
-            after,
+            update: Update {
+                id: Uuid::from_u128(u128::from(sequence)),
+                object: Object::Teller,
+                key,
+                before,
+                after,
+            },
             sequence: i64::from(sequence),
         };
         vec![
@@ -165,7 +185,7 @@ mod tests {
         ]
     }
 
-    fn faults(receipts: &[Receipt], is_ordered: bool) -> Vec<String> {
+    fn faults(receipts: &[Receipt], is_ordered: bool) -> Faults {
         let committed =
             [(1, 5), (2, -3), (1, 4)].map(|(tid, delta)| Transfer::new(7, tid, 1, delta));
         let balances = HashMap::from([((Object::Teller, 1), 9), ((Object::Teller, 2), -3)]);
@@ -180,15 +200,14 @@ mod tests {
     }
 
     fn assert_fault(receipts: &[Receipt], text: &str) {
-        let found = faults(receipts, true);
-        assert!(found.iter().any(|fault| fault.contains(text)), "{found:?}");
+        faults(receipts, true).say(text);
     }
 
     #[test]
     fn the_oracle_accepts_what_is_right_and_what_is_repeated() {
         let mut receipts = right();
         receipts.push(receipts[0].clone());
-        assert_eq!(faults(&receipts, true), Vec::<String>::new());
+        faults(&receipts, true).none("repeated");
     }
 
     #[test]
@@ -199,7 +218,7 @@ mod tests {
         assert_fault(&receipts, "Teller 1 ends at 5, and its row at Some(9)");
 
         let mut receipts = right();
-        receipts[1].after = 999_997;
+        receipts[1].update.after = 999_997;
         assert_fault(&receipts, "not committed: Teller 2 by 999997, 1 times");
 
         let mut receipts = right();
@@ -217,6 +236,6 @@ mod tests {
         let mut receipts = right();
         receipts.swap(0, 2);
         assert_fault(&receipts, "out of order");
-        assert_eq!(faults(&receipts, false), Vec::<String>::new());
+        faults(&receipts, false).none("in any order");
     }
 }
