@@ -89,7 +89,7 @@ pub(super) struct Tally {
     pub(super) repeats: u64,
     pub(super) refused: u64,
     pub(super) answers_lost: u64,
-    /// Received events of rows that were changed by hand.
+    /// Events of rows that were changed by hand, as the delayed receiver got them.
     pub(super) by_hand: u64,
     /// Events owed to receivers and not yet accepted.
     pub(super) owed: i64,
@@ -224,7 +224,7 @@ impl Ledger {
         book.tally.owed += owed;
         book.tally.accepted += 1;
         book.tally.delayed += u64::from(is_delayed);
-        book.tally.by_hand += u64::from(!receipt.is_ours);
+        book.tally.by_hand += u64::from(is_delayed && !receipt.is_ours);
         if !is_next {
             let example = format!(
                 "{} of {} ({})",
