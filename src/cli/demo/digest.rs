@@ -198,7 +198,8 @@ mod tests {
         assert_eq!(told, [("a.b/42/1", 2), ("a.b/43/9", 1)]);
 
         let effects = body(
-            r#""objects":[{"object_type":"a.b","key":{"sku":"x"},"op":"create","before":null,"after":{"n": 1},"count":4}]"#,
+            r#""objects":[{"object_type":"a.b","key":{"sku":"x"},"op":"create","before":null,
+                "after":{"n": 1},"count":4}]"#,
         );
         let part = read(ID, effects.as_bytes()).unwrap();
         assert_eq!(part.entries[0].object, "a.b/x");
