@@ -28,6 +28,9 @@ struct Ended {
     code: Option<i32>,
     output: String,
     errors: String,
+    mails: Vec<PathBuf>,
+    /// Where the mails are; gone when this is dropped.
+    _directory: tempfile::TempDir,
 }
 
 impl Demo {
@@ -80,10 +83,9 @@ impl Demo {
         let mut stderr = self.child.stderr.take().unwrap();
         stderr.read_to_string(&mut errors).unwrap();
         let code = self.child.wait().unwrap().code();
-        let left: Vec<PathBuf> = fs::read_dir(self.directory.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+        let mail_dir = self.directory.path().join("rowcall-demo-mails");
+        let mut left = files(self.directory.path());
+        left.retain(|path| *path != mail_dir);
         assert!(left.is_empty(), "left behind: {left:?}\n{output}\n{errors}");
         let processes = processes_naming(self.directory.path());
         assert!(processes.is_empty(), "still running: {processes:?}");
@@ -91,8 +93,35 @@ impl Demo {
             code,
             output,
             errors,
+            mails: files(&mail_dir),
+            _directory: self.directory,
         }
     }
+}
+
+/// What is in a directory, in the order of the names.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// The digests of a subscription that the demo told of: how many events each has.
+fn digests(output: &str, subscription: &str) -> Vec<i64> {
+    let mark = format!("digest {subscription}: ");
+    let lines = output.lines().filter_map(|line| line.strip_prefix(&mark));
+    lines
+        .map(|line| {
+            let before_unit = ["events", "orders"].into_iter().find_map(|unit| {
+                let (before, _) = line.split_once(&format!(" {unit}"))?;
+                before.rsplit(' ').next()?.parse().ok()
+            });
+            before_unit.unwrap_or_else(|| panic!("no count in {line}"))
+        })
+        .collect()
 }
 
 /// The command lines of running processes that name `path`.
@@ -126,6 +155,8 @@ fn it_ends_by_itself_with_an_account_that_adds_up_and_lost_0() {
         code,
         output,
         errors,
+        mails: files,
+        _directory,
     } = demo.end();
 
     // THEN nothing was lost, and the account adds up
@@ -136,12 +167,63 @@ fn it_ends_by_itself_with_an_account_that_adds_up_and_lost_0() {
     assert!(account("written") > 100, "{output}");
     assert_eq!(account("captured"), account("written"), "{output}");
     assert_eq!(account("published"), account("captured"), "{output}");
-    assert_eq!(account("events"), account("captured"), "{output}");
-    assert_eq!(account("delivered"), account("matched"), "{output}");
-    assert_eq!(account("received"), account("matched"), "{output}");
-    for nothing in ["unread", "pending", "dead", "cancelled", "lost"] {
+    for nothing in [
+        "unread",
+        "withdrawn",
+        "held",
+        "pending",
+        "dead",
+        "cancelled",
+        "unexpected",
+        "altered",
+        "miscounted",
+        "lost",
+    ] {
         assert_eq!(account(nothing), 0, "{nothing}: {output}");
     }
+    assert!(output.contains("\nbefore its turn 0\n"), "{output}");
+
+    // AND the condition made events beside the standard ones, and the constraint kept some back
+    let (released, suppressed) = (account("condition"), account("constraint"));
+    assert!(released > suppressed && suppressed > 0, "{output}");
+    assert_eq!(account("events"), account("captured") + released);
+    assert!(output.contains(&format!("the writers released {released}\n")));
+    assert!(output.contains(&format!("say that {suppressed} were small\n")));
+    assert_eq!(account("suppressed"), suppressed, "{output}");
+
+    // AND each pair was sent alone, was in a digest, or was kept back
+    let (received, digested) = (account("received"), account("digested"));
+    assert_eq!(received + digested + suppressed, account("matched"));
+    assert_eq!(
+        account("delivered") + account("condensed") + suppressed,
+        account("matched")
+    );
+    assert!(output.contains(&format!("alone, {} of them delayed", account("events"))));
+
+    // AND each digest was shown as it left, also the mails, which are there to be opened
+    let of = |subscription: &str| digests(&output, subscription);
+    let (reports, stock, mails) = (of("reports"), of("stock-levels"), of("morning-mail"));
+    let sum: i64 = [&reports, &stock, &mails].into_iter().flatten().sum();
+    assert_eq!(sum, digested, "{output}");
+    assert!(!reports.is_empty() && !stock.is_empty(), "{output}");
+    assert_eq!(mails.iter().sum::<i64>(), released, "{output}");
+    let pages: Vec<&PathBuf> = by_extension(&files, "html");
+    assert_eq!(by_extension(&files, "eml").len(), mails.len());
+    assert_eq!(pages.len(), mails.len());
+    for (page, count) in pages.into_iter().zip(mails) {
+        assert!(output.contains(page.to_str().unwrap()), "{output}");
+        let html = fs::read_to_string(page).unwrap();
+        assert!(html.starts_with("<!DOCTYPE html>"), "{html}");
+        let events = if count == 1 { "event" } else { "events" };
+        let title = format!("{count} {events} for morning-mail");
+        assert!(html.contains(&title), "{title}: {html}");
+        assert!(html.contains("shop.order.released"), "{html}");
+    }
+}
+
+fn by_extension<'a>(files: &'a [PathBuf], extension: &str) -> Vec<&'a PathBuf> {
+    let is_one = |path: &&PathBuf| path.extension().is_some_and(|known| known == extension);
+    files.iter().filter(is_one).collect()
 }
 
 #[test]
@@ -156,6 +238,7 @@ fn a_signal_ends_it_with_the_account_and_nothing_is_left_behind() {
         code,
         output,
         errors,
+        ..
     } = demo.end();
 
     // THEN it has drawn up its account
@@ -179,7 +262,7 @@ fn the_printed_commands_work() {
         assert!(done.status.success(), "{command}: {text}");
         text
     };
-    assert_eq!(commands.len(), 4, "{printed}");
+    assert_eq!(commands.len(), 7, "{printed}");
 
     // WHEN they are run as they were printed
     let registered = run(0);
@@ -193,6 +276,9 @@ fn the_printed_commands_work() {
     assert!(echo.contains("me@example.com"), "{echo}");
     assert!(run(2).contains("\"ready\""));
     assert!(run(3).contains("me@example.com"));
+    assert!(run(4).contains("new.status == 'released'"));
+    assert!(run(5).contains("row.total >= 100"));
+    assert!(run(6).contains("\"window\""));
     demo.interrupt();
     let ended = demo.end();
     assert_eq!(ended.code, Some(0), "{}\n{}", ended.output, ended.errors);

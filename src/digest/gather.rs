@@ -9,7 +9,7 @@
 //! transactions that gather wait for each other, never in a circle. What closes digests by time
 //! waits for nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -17,8 +17,8 @@ use uuid::Uuid;
 use super::{
     schedule::Schedule,
     store::{
-        Filled, MemberRow, Opening, Overflow, Taken, digest_close_at, digest_fill,
-        digest_opened_at, digest_take, member_insert, overflow_insert,
+        Filled, MemberRow, Opening, Overflow, Rescheduled, Taken, digest_fill, digest_opened_at,
+        digest_reschedule, digest_take, member_insert, overflow_insert,
     },
 };
 use crate::{
@@ -70,7 +70,7 @@ pub struct Gathered {
 ///
 /// To be called in the transaction that writes the events, or settles their release, and as its
 /// last locks: after those of the registry, of deliveries and of sequences. Three statements, and
-/// two more when digests fill up, whatever the numbers of events and subscriptions.
+/// up to three more when digests fill up or were just closed, whatever the numbers of events and subscriptions.
 ///
 /// # Errors
 ///
@@ -101,14 +101,10 @@ pub fn digest_gather(
         .filter(|id| taken.values().any(|taken| taken.id == *id))
         .collect();
     if !new.is_empty() {
-        let opened = digest_opened_at(connection, &new)?;
-        // The window before may have closed after this transaction began: at that time the clock
-        // stood before the fire that closed it, and would have it close this one as well.
-        for (subscription_id, opened_at) in opened.into_iter().filter(|(_, at)| *at > now) {
-            if let Some((schedule, _)) = by_subscription.get(&subscription_id) {
-                let close = schedule.close(opened_at, Some(now));
-                digest_close_at(connection, subscription_id, close)?;
-            }
+        let begun = digest_opened_at(connection, &new)?;
+        let late = late(&by_subscription, &taken, &begun, now);
+        if !late.is_empty() {
+            digest_reschedule(connection, &late)?;
         }
     }
     let mut plan = Plan::default();
@@ -128,6 +124,25 @@ pub fn digest_gather(
         events: plan.members.len(),
         closed: plan.closed,
     })
+}
+
+/// When new digests close whose windows began only after `now`: while this transaction waited, the
+/// digest before was closed. What it was closed for is past, and is not to close the new one too.
+fn late(
+    by_subscription: &BySubscription<'_>,
+    taken: &HashMap<Uuid, Taken>,
+    begun: &HashMap<Uuid, DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Vec<Rescheduled> {
+    let late = taken.iter().filter_map(|(subscription_id, taken)| {
+        let begun = *begun.get(&taken.id).filter(|begun| **begun > now)?;
+        let (schedule, _) = by_subscription.get(subscription_id)?;
+        Some(Rescheduled {
+            id: taken.id,
+            close: schedule.close(begun, Some(now)),
+        })
+    });
+    late.collect()
 }
 
 type BySubscription<'a> = BTreeMap<Uuid, (&'a Schedule, Vec<&'a NewMember>)>;

@@ -76,18 +76,18 @@ pub(super) fn digest_take(
 }
 
 /// Lets the windows of digests that this transaction has opened begin where those before them
-/// ended.
+/// ended. Returns where that is, by digest; of a subscription's first digest nothing.
 ///
 /// A statement of its own: only now, with the subscription's one open digest in our hands, is it
-/// certain which was closed last. Returns the subscriptions, and when their windows begin.
+/// certain which was closed last.
 pub(super) fn digest_opened_at(
     connection: &mut PgConnection,
     ids: &[Uuid],
-) -> QueryResult<Vec<(Uuid, DateTime<Utc>)>> {
+) -> QueryResult<HashMap<Uuid, DateTime<Utc>>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
-        subscription_id: Uuid,
+        id: Uuid,
         #[diesel(sql_type = Timestamptz)]
         opened_at: DateTime<Utc>,
     }
@@ -99,29 +99,46 @@ pub(super) fn digest_opened_at(
                  order by l.number desc limit 1) as closed_at \
              from rowcall.digest o where o.id = any($1)) as p \
          where d.id = p.id and p.closed_at is not null \
-         returning d.subscription_id, d.opened_at",
+         returning d.id, d.opened_at",
     )
     .bind::<Array<SqlUuid>, _>(ids)
     .load(connection)?;
-    let row = |row: Row| (row.subscription_id, row.opened_at);
-    Ok(rows.into_iter().map(row).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.id, row.opened_at))
+        .collect())
 }
 
-/// Sets when the open digest of a subscription is closed.
-pub(super) fn digest_close_at(
+/// Another time for a digest to be closed at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rescheduled {
+    pub(super) id: Uuid,
+    pub(super) close: Option<Close>,
+}
+
+/// Writes when digests are to be closed.
+pub(super) fn digest_reschedule(
     connection: &mut PgConnection,
-    subscription: Uuid,
-    close: Option<Close>,
-) -> QueryResult<()> {
+    rescheduled: &[Rescheduled],
+) -> QueryResult<usize> {
+    let ids: Vec<Uuid> = rescheduled.iter().map(|one| one.id).collect();
+    let at: Vec<Option<DateTime<Utc>>> = rescheduled
+        .iter()
+        .map(|one| one.close.map(|close| close.at))
+        .collect();
+    let by: Vec<Option<&str>> = rescheduled
+        .iter()
+        .map(|one| one.close.map(|close| close.by.as_str()))
+        .collect();
     sql_query(
-        "update rowcall.digest set close_at = $2, close_by = $3 \
-         where subscription_id = $1 and state = 'open'",
+        "update rowcall.digest d set close_at = r.close_at, close_by = r.close_by \
+         from unnest($1, $2, $3) as r (id, close_at, close_by) \
+         where d.id = r.id and d.state = 'open'",
     )
-    .bind::<SqlUuid, _>(subscription)
-    .bind::<Nullable<Timestamptz>, _>(close.map(|close| close.at))
-    .bind::<Nullable<Text>, _>(close.map(|close| close.by.as_str()))
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<Array<Nullable<Timestamptz>>, _>(at)
+    .bind::<Array<Nullable<Text>>, _>(by)
     .execute(connection)
-    .map(drop)
 }
 
 /// An open digest of this transaction that is closed by it.

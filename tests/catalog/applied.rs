@@ -47,7 +47,7 @@ async fn a_folder_is_applied_once_and_each_change_is_a_version() {
     assert_eq!(version, 1);
     assert!(text.contains("+ object_type shop.item\n"), "{text}");
     assert!(
-        text.ends_with("5 to add, 0 to change, 0 to remove, 0 unchanged\n"),
+        text.ends_with("7 to add, 0 to change, 0 to remove, 0 unchanged\n"),
         "{text}"
     );
     let catalog = Catalog::load(&mut connection).unwrap();
@@ -55,7 +55,8 @@ async fn a_folder_is_applied_once_and_each_change_is_a_version() {
     assert_eq!(catalog.object_types["shop.item"].key, ["order_id", "line"]);
     let events: Vec<String> = catalog.event_types().collect();
     assert!(events.contains(&"shop.stock.deleted".to_owned()));
-    assert_eq!(events.len(), 4 * 3 + 1);
+    assert!(events.contains(&"shop.order.released".to_owned()));
+    assert_eq!(events.len(), 4 * 3 + 1 + 1);
 
     // AND applying the same again changes nothing
     let revision = catalog_revision(&mut connection).unwrap();
@@ -81,7 +82,7 @@ async fn a_folder_is_applied_once_and_each_change_is_a_version() {
     assert_eq!(
         text,
         "~ object_type shop.customer\n    mask: [\"card_number\"] -> [\"card_number\",\"email\"]\n\
-         - object_type shop.stock\n0 to add, 1 to change, 1 to remove, 3 unchanged\n"
+         - object_type shop.stock\n0 to add, 1 to change, 1 to remove, 5 unchanged\n"
     );
     assert!(catalog_revision(&mut connection).unwrap() > revision);
     let catalog = Catalog::load(&mut connection).unwrap();
@@ -96,7 +97,7 @@ async fn a_folder_is_applied_once_and_each_change_is_a_version() {
     );
     assert_eq!(
         count(&database, "rowcall.catalog_item where version_to is null"),
-        4
+        6
     );
 
     // AND a folder that was applied before the last one is applied again
@@ -119,7 +120,7 @@ async fn a_plan_changes_nothing_and_needs_no_schema() {
     let planned = plan(&pool, Arc::new(order(SHOP_TOML))).await.unwrap();
 
     // THEN
-    assert_eq!(planned.changes.len(), 5);
+    assert_eq!(planned.changes.len(), 7);
     assert_eq!(
         count(&database, "pg_namespace where nspname = 'rowcall'"),
         0

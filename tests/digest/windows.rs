@@ -1,13 +1,16 @@
 //! When windows close, and what follows one another.
 
 use chrono::{DateTime, TimeDelta};
-use rowcall::clock::Clock;
+use rowcall::{
+    clock::Clock,
+    digest::gather::{Gathering, digest_gather},
+};
 
 use crate::{
     gathering::assert_exact,
     harness::{
-        Made, advance, bodies, deliver_all, digest, digests, news, orders, parts, publish,
-        resubscribe, schedule,
+        Made, advance, bodies, deliver_all, digest, digests, news, news_id, orders, parts, publish,
+        resubscribe, schedule, write_events,
     },
     support::app::TestApp,
 };
@@ -208,5 +211,41 @@ async fn digests_and_their_parts_leave_in_order() {
     publish(&app, &three, &orders(3));
     digest(&mut app).await;
     assert_eq!(parts(&app)[4..], ["3.1 pending due", "3.2 pending due"]);
+    deliver_all(&app);
+}
+
+#[tokio::test]
+async fn what_was_being_published_when_a_window_closed_waits_for_the_next_time() {
+    // GIVEN a transaction that begins to publish just before a digest's hour, and waits
+    let cron = "cron = \"0 8 * * *\"";
+    let mut app = news(cron, "").await;
+    let schedule = schedule(cron);
+    go_to(&app, "2030-01-01T07:00:00Z");
+    publish(&app, &schedule, &orders(1));
+    go_to(&app, "2030-01-01T07:59:59.900Z");
+    let (id, began_at) = (news_id(&app), app.clock.now());
+
+    // WHEN the window closes first
+    go_to(&app, "2030-01-01T08:00:00.010Z");
+    digest(&mut app).await;
+    app.connect()
+        .build_transaction()
+        .run(|connection| {
+            let gathering = Gathering {
+                subscription_id: id,
+                schedule: &schedule,
+                members: write_events(connection, &orders(1), 1, began_at),
+            };
+            digest_gather(connection, &[gathering], began_at)
+        })
+        .unwrap();
+    go_to(&app, "2030-01-01T08:00:01Z");
+    digest(&mut app).await;
+
+    // THEN its events are the next day's, not a second digest of this one
+    assert_eq!(digests(&app), ["condensed 1 schedule", "open 1"]);
+    let closes = "select close_at::text from rowcall.digest where state = 'open'";
+    assert_eq!(app.texts(closes), ["2030-01-02 08:00:00+00"]);
+    assert_exact(&app);
     deliver_all(&app);
 }

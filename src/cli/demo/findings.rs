@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::ledger::RECEIVERS;
+use super::subscribers::SUBSCRIBERS;
 
 /// Examples of what went wrong that are kept.
 const EXAMPLES_MAX: usize = 10;
@@ -11,19 +11,25 @@ const EXAMPLES_MAX: usize = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     OutOfOrder,
+    /// A delayed receiver got it before a synchronous one was tried.
+    BeforeItsTurn,
     Unexpected,
     UnexplainedRepeat,
     Altered,
     Unverified,
+    /// A count is not that of the writers, or a digest not the sum of its parts.
+    Miscounted,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::OutOfOrder,
+        Self::BeforeItsTurn,
         Self::Unexpected,
         Self::UnexplainedRepeat,
         Self::Altered,
         Self::Unverified,
+        Self::Miscounted,
     ];
 }
 
@@ -31,10 +37,12 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OutOfOrder => "out of order",
+            Self::BeforeItsTurn => "before its turn",
             Self::Unexpected => "unexpected",
             Self::UnexplainedRepeat => "unexplained repeats",
             Self::Altered => "altered",
             Self::Unverified => "not verified",
+            Self::Miscounted => "miscounted",
         })
     }
 }
@@ -47,16 +55,21 @@ pub(super) struct Findings {
 }
 
 impl Findings {
-    /// Counts a fault of a receiver.
+    /// Counts a fault of what a receiver got.
     pub(super) fn add(&mut self, fault: Fault, receiver: usize, example: &str) {
         self.counts[fault as usize] += 1;
         self.example(receiver, &format!("{fault}: {example}"));
     }
 
+    /// Counts faults without an example.
+    pub(super) fn add_many(&mut self, fault: Fault, count: u64) {
+        self.counts[fault as usize] += count;
+    }
+
     /// Keeps an example, if there are not enough.
     pub(super) fn example(&mut self, receiver: usize, example: &str) {
         if self.examples.len() < EXAMPLES_MAX {
-            let (name, _) = RECEIVERS[receiver];
+            let name = SUBSCRIBERS[receiver].name;
             self.examples.push(format!("{name}: {example}"));
         }
     }
@@ -67,6 +80,7 @@ impl Findings {
             lost,
             faults: Fault::ALL.into_iter().zip(self.counts).collect(),
             examples: self.examples,
+            blocked: 0,
         }
     }
 }
@@ -78,4 +92,7 @@ pub(super) struct Verdict {
     pub(super) faults: Vec<(Fault, u64)>,
     /// At most [`EXAMPLES_MAX`] of what went wrong.
     pub(super) examples: Vec<String>,
+    /// How often a delayed receiver was told before a synchronous one because that one's delivery
+    /// could not start.
+    pub(super) blocked: u64,
 }

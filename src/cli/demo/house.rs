@@ -1,24 +1,27 @@
 //! What the demo runs in: a private Postgres with the shop, Rowcall itself, and the receivers.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::Write as _,
+    collections::{BTreeMap, HashSet},
     io::ErrorKind,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use miette::{IntoDiagnostic as _, WrapErr as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use uuid::Uuid;
 
 use super::{
-    ledger::{Ledger, RECEIVERS},
+    ledger::{Early, Evidence, Ledger},
+    mails::Mails,
     receivers::{Receivers, bind},
-    shop::{CUSTOMERS, SKUS},
-    store::{database_create, delivery_attempts, events_published, shop_create, work_left},
+    shop::{CUSTOMERS, SKUS, store::shop_create},
+    store::{
+        WorkLeft, database_create, deliveries_suppressed, delivery_attempts, delivery_blocked,
+        digest_counts, events_published, events_released, suppressions, work_left,
+    },
+    subscribers::{SUBSCRIBERS, metadata, place},
 };
 use crate::{
     account::{Account, account_read},
@@ -38,14 +41,21 @@ use crate::{
 };
 
 const DATABASE: &str = "rowcall";
-/// Short, so that what is refused on purpose is settled when the demo ends.
-const RETRY_SCHEDULE: &str = r#"["0s", "200ms", "1s", "2s", "5s", "10s"]"#;
 /// Where sinks may go: the receivers are on this machine.
 const ALLOWED: &str = "127.0.0.0/8";
 /// Connections of the demo itself, which asks for the account and for what is left to do.
 const CONNECTIONS: u32 = 1;
 /// Characters of the generated admin key.
 const ADMIN_KEY_CHARS: usize = 32;
+
+/// What Rowcall has done so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Progress {
+    /// Events that were published.
+    pub(super) events: i64,
+    /// Deliveries that constraints suppressed.
+    pub(super) suppressed: i64,
+}
 
 /// Everything that runs but the writers.
 pub(super) struct House {
@@ -69,8 +79,10 @@ impl House {
     pub(super) async fn start(
         listen: SocketAddr,
         pg_bin: Option<PathBuf>,
+        mails: &Mails,
         ledger: &Arc<Ledger>,
     ) -> miette::Result<Self> {
+        let mail = mails.settings()?;
         let (cluster, url) = tokio::task::spawn_blocking(move || cluster_start(pg_bin))
             .await
             .into_diagnostic()??;
@@ -83,11 +95,12 @@ impl House {
         let admin_key = SecretString::from(&admin_key[..ADMIN_KEY_CHARS]);
 
         let database = Database::new(url.expose_secret(), CONNECTIONS);
-        let order = Order::new(
+        let mut order = Order::new(
             Folder::of_text("shop.toml", &metadata(receivers_at)),
             AddressGuard::new(vec![net]),
             Some(Arc::new(secret_key)),
         );
+        order.mail = Some(mail.clone());
         let secrets = metadata_apply(&database, order, limits.value_bytes_max).await?;
         let receivers = Receivers::start(hooks, secrets, ledger);
         let settings = Settings {
@@ -95,7 +108,7 @@ impl House {
             secret_key: SecretKey::parse(&key_text).into_diagnostic()?,
             admin_key: Some(admin_key.clone()),
             allow_nets: vec![net],
-            mail: None,
+            mail: Some(mail),
             limits,
             safety_poll: true,
         };
@@ -119,11 +132,12 @@ impl House {
     }
 
     /// Commands to try while it runs, each to be pasted as it is.
-    pub(super) fn how_to(&self, asked_for: SocketAddr) -> String {
+    pub(super) fn how_to(&self, asked_for: SocketAddr, mails: &Path) -> String {
         let commands = include_str!("how_to.txt")
             .replace("{api}", &self.api_at.to_string())
             .replace("{receivers}", &self.receivers_at.to_string())
             .replace("{key}", self.admin_key.expose_secret())
+            .replace("{mails}", &mails.display().to_string())
             .replace("{psql}", &self.cluster.psql_command(DATABASE));
         if asked_for.port() == 0 || asked_for == self.api_at {
             return commands;
@@ -137,13 +151,20 @@ impl House {
         self.running.is_finished()
     }
 
-    /// How many events were published so far.
-    pub(super) async fn events_published(&self) -> Result<i64, DbError> {
-        self.database.run(|c| Ok(events_published(c)?)).await
+    /// What Rowcall has done so far.
+    pub(super) async fn progress(&self) -> Result<Progress, DbError> {
+        self.database
+            .run(|c| {
+                Ok(Progress {
+                    events: events_published(c)?,
+                    suppressed: suppressions(c)?,
+                })
+            })
+            .await
     }
 
-    /// Changes and deliveries that are still to be worked on.
-    pub(super) async fn work_left(&self) -> Result<i64, DbError> {
+    /// What is still to be worked on.
+    pub(super) async fn work_left(&self) -> Result<WorkLeft, DbError> {
         self.database.transaction(|c| Ok(work_left(c)?)).await
     }
 
@@ -153,17 +174,39 @@ impl House {
             .await
     }
 
-    /// Deliveries that took more than one attempt, by receiver and event.
-    pub(super) async fn attempts(&self) -> Result<HashMap<(usize, Uuid), u32>, DbError> {
-        let by_name = self
+    /// Events of digests that came to nothing and were not sent.
+    pub(super) async fn untold(&self) -> Result<i64, DbError> {
+        let counts = self
             .database
-            .run(|c| delivery_attempts(c).map_err(DbError::from))
+            .run(|c| digest_counts(c).map_err(DbError::from))
             .await?;
-        let place = |name: &str| RECEIVERS.iter().position(|(known, _)| *known == name);
-        Ok(by_name
-            .into_iter()
-            .filter_map(|((name, event), attempts)| Some(((place(&name)?, event), attempts)))
-            .collect())
+        Ok(counts.iter().map(|count| count.untold).sum())
+    }
+
+    /// What the repository says of what the ledger knows; `early` is what was early.
+    pub(super) async fn evidence(&self, early: Vec<Early>) -> Result<Evidence, DbError> {
+        self.database
+            .transaction(move |c| {
+                let mut evidence = Evidence {
+                    blocked: blocked(c, &early)?,
+                    released: events_released(c)?,
+                    suppressed: deliveries_suppressed(c)?,
+                    ..Evidence::default()
+                };
+                for (name, id, attempts) in delivery_attempts(c)? {
+                    if let Some(place) = place(&name) {
+                        evidence.attempts.insert((place, id), attempts);
+                    }
+                }
+                for count in digest_counts(c)? {
+                    if let Some(place) = place(&count.name) {
+                        evidence.digest_events.insert(place, count.events);
+                        evidence.untold.insert(place, count.untold);
+                    }
+                }
+                Ok(evidence)
+            })
+            .await
     }
 
     /// Stops Rowcall, then the receivers, then Postgres, and removes its directory.
@@ -193,18 +236,15 @@ fn cluster_start(pg_bin: Option<PathBuf>) -> miette::Result<(Cluster, SecretStri
     Ok((cluster, SecretString::from(url)))
 }
 
-/// The shop's metadata with the receivers' subscriptions.
-fn metadata(receivers: SocketAddr) -> String {
-    let mut text = include_str!("../../../metadata/shop.toml").to_owned();
-    for (name, object_types) in RECEIVERS {
-        let _ = write!(
-            text,
-            "\n[subscription.{name}]\nobject_types = {object_types:?}\nmode = \"synchronous\"\n\
-             sink = {{ kind = \"webhook\", url = \"http://{receivers}/{name}\" }}\n\
-             retry = {{ schedule = {RETRY_SCHEDULE} }}\n"
-        );
-    }
-    text
+fn blocked(connection: &mut Connection, early: &[Early]) -> Result<HashSet<Early>, DbError> {
+    let (events, names): (Vec<_>, Vec<_>) = early
+        .iter()
+        .map(|(event, place)| (*event, SUBSCRIBERS[*place].name))
+        .unzip();
+    let blocked = delivery_blocked(connection, &events, &names)?.into_iter();
+    Ok(blocked
+        .filter_map(|(event, name)| Some((event, place(&name)?)))
+        .collect())
 }
 
 /// Applies the metadata and returns the secrets that were made for its subscriptions.

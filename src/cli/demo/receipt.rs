@@ -1,4 +1,5 @@
-//! A request as a receiver must read it: signature and timestamp first, then the event.
+//! A request as a receiver must read it: signature and timestamp first, then the event. What a
+//! digest holds is read by `digest`.
 
 use axum::http::HeaderMap;
 use chrono::{DateTime, Utc};
@@ -8,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use uuid::Uuid;
 
-use super::writers::ACTOR;
+use super::{subscribers::RELEASED, writers::ACTOR};
 use crate::sink::SigningSecret;
 
 /// How far a request's timestamp may be from our clock, in seconds (Standard Webhooks' libraries).
@@ -20,7 +21,9 @@ pub(super) struct Receipt {
     pub(super) id: Uuid,
     /// Object type and object key, parted by a slash.
     pub(super) object: String,
-    pub(super) op: String,
+    pub(super) event_type: String,
+    /// The total of a released order.
+    pub(super) cents: Option<i64>,
     pub(super) xid: i64,
     /// Whether the row was written by a writer of the demo, not by hand.
     pub(super) is_ours: bool,
@@ -40,24 +43,29 @@ impl Print {
         print.copy_from_slice(&digest[..16]);
         Self(print)
     }
+
+    /// Of a row as it was before or after.
+    pub(super) fn of_image(image: Option<&RawValue>) -> Self {
+        Self::of(image.map_or("null", RawValue::get).as_bytes())
+    }
 }
 
-/// A change: its transaction, object and operation.
+/// An event by what it tells of: its transaction, object and type.
 pub(super) type Name = (i64, String, String);
 
 impl Receipt {
     pub(super) fn name(&self) -> Name {
-        (self.xid, self.object.clone(), self.op.clone())
+        (self.xid, self.object.clone(), self.event_type.clone())
     }
 }
 
-/// The event of a request whose signature and timestamp are right; or what is wrong.
-pub(super) fn verify(
+/// The id of a request whose signature and timestamp are right; or what is wrong.
+pub(super) fn verify<'a>(
     secret: &SigningSecret,
-    headers: &HeaderMap,
+    headers: &'a HeaderMap,
     body: &[u8],
     now: DateTime<Utc>,
-) -> Result<Receipt, String> {
+) -> Result<&'a str, String> {
     let header = |name: &str| {
         let value = headers.get(name).and_then(|value| value.to_str().ok());
         value.ok_or_else(|| format!("the header {name} is missing"))
@@ -76,18 +84,14 @@ pub(super) fn verify(
     if !is_signed {
         return Err("no signature is right".to_owned());
     }
-    let receipt = read(body).map_err(|error| format!("the body can't be read: {error}"))?;
-    if receipt.id.to_string() == id {
-        Ok(receipt)
-    } else {
-        Err("webhook-id is not the event's id".to_owned())
-    }
+    Ok(id)
 }
 
 /// What the demo reads of an event.
 #[derive(Deserialize)]
 struct EventBody<'a> {
     id: Uuid,
+    r#type: String,
     subject: Option<String>,
     #[serde(borrow)]
     data: EventData<'a>,
@@ -96,7 +100,6 @@ struct EventBody<'a> {
 #[derive(Deserialize)]
 struct EventData<'a> {
     object_type: String,
-    op: String,
     xid: String,
     actor: Option<String>,
     #[serde(borrow)]
@@ -105,21 +108,36 @@ struct EventData<'a> {
     after: Option<&'a RawValue>,
 }
 
-fn read(body: &[u8]) -> Result<Receipt, serde_json::Error> {
-    let event: EventBody<'_> = serde_json::from_slice(body)?;
+/// Reads an event whose `webhook-id` was `id`; or says what is wrong with it.
+pub(super) fn read(id: &str, body: &[u8]) -> Result<Receipt, String> {
+    let event: EventBody<'_> =
+        serde_json::from_slice(body).map_err(|error| format!("the body can't be read: {error}"))?;
+    if event.id.to_string() != id {
+        return Err("webhook-id is not the event's id".to_owned());
+    }
     let data = event.data;
-    let image =
-        |image: Option<&RawValue>| Print::of(image.map_or("null", RawValue::get).as_bytes());
+    let is_released = event.r#type == RELEASED;
     Ok(Receipt {
         id: event.id,
         object: format!("{}/{}", data.object_type, event.subject.unwrap_or_default()),
-        op: data.op,
+        cents: data.after.filter(|_| is_released).and_then(cents),
+        event_type: event.r#type,
         xid: data.xid.parse().unwrap_or_default(),
         is_ours: data.actor.is_some_and(|actor| actor.starts_with(ACTOR)),
-        before: image(data.before),
-        after: image(data.after),
+        before: Print::of_image(data.before),
+        after: Print::of_image(data.after),
         body: Print::of(body),
     })
+}
+
+/// The total of an order's row in cents, of which a column of two decimals has whole ones.
+fn cents(row: &RawValue) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Order {
+        total: f64,
+    }
+    let order: Order = serde_json::from_str(row.get()).ok()?;
+    Some((order.total * 100.0).round() as i64)
 }
 
 #[cfg(test)]
@@ -151,9 +169,11 @@ mod tests {
         let signature = secret.sign(ID, now, BODY.as_bytes());
         let both = format!("v1,bm90IHRoaXM= {signature}");
         let headers = headers(ID, now, &both);
-        let receipt = verify(&secret, &headers, BODY.as_bytes(), time).unwrap();
+        let id = verify(&secret, &headers, BODY.as_bytes(), time).unwrap();
+        let receipt = read(id, BODY.as_bytes()).unwrap();
         assert_eq!(receipt.object, "shop.customer/1");
-        assert_eq!((receipt.op.as_str(), receipt.xid), ("update", 77));
+        assert_eq!(receipt.name().2, "shop.customer.updated");
+        assert_eq!((receipt.xid, receipt.cents), (77, None));
         assert!(receipt.is_ours);
         assert_eq!(receipt.after, Print::of(br#"{"a": 2}"#));
     }
@@ -166,7 +186,8 @@ mod tests {
         let sign = |id: &str, at| secret.sign(id, at, BODY.as_bytes());
         let refusal = |id: &str, at, signature: &str, body: &str| {
             let headers = headers(id, at, signature);
-            verify(&secret, &headers, body.as_bytes(), time).unwrap_err()
+            let id = verify(&secret, &headers, body.as_bytes(), time);
+            id.and_then(|id| read(id, body.as_bytes())).unwrap_err()
         };
         let other_body = BODY.replace('2', "3");
         assert!(refusal(ID, now, &sign(ID, now), &other_body).contains("signature"));
@@ -174,5 +195,13 @@ mod tests {
         assert!(refusal(ID, old, &sign(ID, old), BODY).contains("timestamp"));
         let other = "01a1ff9d-ecdb-7579-a718-646930f087ef";
         assert!(refusal(other, now, &sign(other, now), BODY).contains("webhook-id"));
+    }
+
+    #[test]
+    fn the_total_of_a_released_order_is_read_in_cents() {
+        let released = BODY
+            .replace("shop.customer.updated", RELEASED)
+            .replace(r#"{"a": 2}"#, r#"{"id" : 1, "total" : 99.99}"#);
+        assert_eq!(read(ID, released.as_bytes()).unwrap().cents, Some(9_999));
     }
 }

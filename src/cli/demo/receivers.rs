@@ -1,9 +1,9 @@
 //! The receivers: what subscribers write, here in one process with Rowcall.
 //!
-//! Each verifies signature and timestamp as Standard Webhooks says, enters the event in the ledger,
-//! and acknowledges. One is unreliable on purpose: it refuses some events at first, and of others
-//! it loses the answer, so that Rowcall has to send them again. `/echo` shows what it gets and
-//! verifies nothing; it is for the subscriptions of whoever watches the demo.
+//! Each verifies signature and timestamp as Standard Webhooks says, enters the event or the part of
+//! a digest in the ledger, and acknowledges. Some are unreliable on purpose: they refuse some at
+//! first, and of others they lose the answer, so that Rowcall has to send them again. `/echo` shows
+//! what it gets and verifies nothing; it is for the subscriptions of whoever watches the demo.
 
 use std::{
     collections::BTreeMap, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Instant,
@@ -29,29 +29,25 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use super::{
+    digest::{self, DigestPart},
     findings::Fault,
-    ledger::{Ledger, RECEIVERS, Request},
-    receipt::verify,
+    ledger::{Ledger, Request},
+    receipt::{self, verify},
     shop::below,
+    subscribers::{Form, SUBSCRIBERS, Way},
 };
 use crate::{clock::Clock, sink::SigningSecret};
 
-/// The receiver that is unreliable on purpose, a place in [`RECEIVERS`].
-const UNRELIABLE: usize = 0;
-/// Of so many first requests it refuses one.
-const REFUSED_ONE_IN: u64 = 100;
-/// Of so many first requests it loses one answer.
-const ANSWER_LOST_ONE_IN: u64 = 300;
-/// Lines of the echo that wait to be shown; what comes beyond them is not shown.
-const ECHO_LINES_MAX: usize = 8;
+/// Lines that wait to be shown; what comes beyond them is not shown.
+const LINES_MAX: usize = 32;
 /// Characters of an event that the echo shows.
 const ECHO_CHARS_MAX: usize = 200;
 
 /// The running receivers; they stop when this is dropped.
 pub(super) struct Receivers {
     accepting: JoinHandle<()>,
-    /// What `/echo` got, a line each.
-    pub(super) echo: mpsc::Receiver<String>,
+    /// What `/echo` got, and digests that came, a line each.
+    pub(super) lines: mpsc::Receiver<String>,
 }
 
 impl Drop for Receivers {
@@ -71,6 +67,7 @@ struct Receiver {
     place: usize,
     secret: SigningSecret,
     ledger: Arc<Ledger>,
+    lines: mpsc::Sender<String>,
 }
 
 impl Receivers {
@@ -80,22 +77,28 @@ impl Receivers {
         mut secrets: BTreeMap<String, SigningSecret>,
         ledger: &Arc<Ledger>,
     ) -> Self {
-        let (lines, echo) = mpsc::channel(ECHO_LINES_MAX);
-        let mut router = Router::new().route("/echo", post(show).with_state(lines));
-        for (place, (name, _)) in RECEIVERS.iter().enumerate() {
-            let Some(secret) = secrets.remove(*name) else {
+        let (sender, lines) = mpsc::channel(LINES_MAX);
+        let mut router = Router::new().route("/echo", post(show).with_state(sender.clone()));
+        for (place, subscriber) in SUBSCRIBERS.iter().enumerate() {
+            // Whoever gets mails has none.
+            let Some(secret) = secrets.remove(subscriber.name) else {
                 continue;
             };
-            let ledger = Arc::clone(ledger);
             let receiver = Arc::new(Receiver {
                 place,
                 secret,
-                ledger,
+                ledger: Arc::clone(ledger),
+                lines: sender.clone(),
             });
-            router = router.route(&format!("/{name}"), post(receive).with_state(receiver));
+            let handler = match subscriber.way {
+                Way::Digest(_) => post(receive_digest),
+                Way::Synchronous | Way::Delayed => post(receive),
+            };
+            let path = format!("/{}", subscriber.name);
+            router = router.route(&path, handler.with_state(receiver));
         }
         let accepting = tokio::spawn(accept(listener, router));
-        Self { accepting, echo }
+        Self { accepting, lines }
     }
 }
 
@@ -135,6 +138,28 @@ async fn converse(stream: TcpStream, router: Router) {
         .await;
 }
 
+impl Receiver {
+    /// Reads a request that is signed by who should sign it; or enters what is wrong with it.
+    fn read<T>(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        read: fn(&str, &[u8]) -> Result<T, String>,
+    ) -> Result<T, Box<Response>> {
+        verify(&self.secret, headers, body, Clock::System.now())
+            .and_then(|id| read(id, body))
+            .map_err(|why| {
+                self.ledger.fault(Fault::Unverified, self.place, &why);
+                Box::new((StatusCode::BAD_REQUEST, why).into_response())
+            })
+    }
+
+    /// Whether it is time to fail on purpose: one of so many first requests.
+    fn fails(request: Request, one_in: u64) -> bool {
+        request == Request::First && one_in > 0 && below(one_in) == 0
+    }
+}
+
 async fn receive(
     State(receiver): State<Arc<Receiver>>,
     headers: HeaderMap,
@@ -142,26 +167,65 @@ async fn receive(
 ) -> Response {
     let at = Instant::now();
     let (place, ledger) = (receiver.place, &receiver.ledger);
-    let receipt = match verify(&receiver.secret, &headers, &body, Clock::System.now()) {
+    let receipt = match receiver.read(&headers, &body, receipt::read) {
         Ok(receipt) => receipt,
-        Err(why) => {
-            ledger.fault(Fault::Unverified, place, &why);
-            return (StatusCode::BAD_REQUEST, why).into_response();
-        }
+        Err(refusal) => return *refusal,
     };
-    let is_first = ledger.request(place, &receipt, at) == Request::First;
-    let may_fail = is_first && place == UNRELIABLE;
-    if may_fail && below(REFUSED_ONE_IN) == 0 {
-        ledger.note(|tally| tally.refused += 1);
+    let subscriber = &SUBSCRIBERS[place];
+    let request = ledger.request(place, &receipt, at);
+    if Receiver::fails(request, subscriber.refused_one_in) {
+        ledger.refuse(place, &receipt);
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     ledger.accept(place, &receipt);
     let mut response = StatusCode::NO_CONTENT.into_response();
-    if may_fail && below(ANSWER_LOST_ONE_IN) == 0 {
+    if Receiver::fails(request, subscriber.answer_lost_one_in) {
         ledger.lose_answer(place, &receipt);
         response.extensions_mut().insert(AnswerLost);
     }
     response
+}
+
+async fn receive_digest(
+    State(receiver): State<Arc<Receiver>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (place, ledger) = (receiver.place, &receiver.ledger);
+    let part = match receiver.read(&headers, &body, digest::read) {
+        Ok(part) => part,
+        Err(refusal) => return *refusal,
+    };
+    let request = ledger.digest_request(place, &part, Clock::System.now());
+    if Receiver::fails(request, SUBSCRIBERS[place].refused_one_in) {
+        ledger.note(|tally| tally.refused += 1);
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if ledger.digest_accept(place, &part) {
+        // A full channel means that more comes than anybody can read.
+        let _ = receiver.lines.try_send(digest_line(place, &part));
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// A digest that has come whole: of whom, its window, how many events and parts.
+fn digest_line(place: usize, last: &DigestPart) -> String {
+    let subscriber = &SUBSCRIBERS[place];
+    let window = last.window.map_or_else(String::new, |(from, to)| {
+        let time = "%H:%M:%S%.3f";
+        format!("{} to {} UTC, ", from.format(time), to.format(time))
+    });
+    let form = match subscriber.way {
+        Way::Digest(Form::NetEffect) => "net effect of ",
+        _ => "",
+    };
+    format!(
+        "digest {}: {window}{form}{} events, {} {}",
+        subscriber.name,
+        last.count,
+        last.parts,
+        if last.parts == 1 { "part" } else { "parts" }
+    )
 }
 
 async fn show(State(lines): State<mpsc::Sender<String>>, body: Bytes) -> StatusCode {

@@ -1,8 +1,12 @@
 //! The account at the end, and the judgement.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::PathBuf};
 
-use super::{findings::Verdict, latency::Percentiles, ledger::Tally};
+use super::{
+    findings::Verdict,
+    ledger::{Tally, Times},
+    subscribers::RELEASED,
+};
 use crate::account::Account;
 
 /// What the end of the demo tells.
@@ -10,7 +14,13 @@ pub(super) struct Report {
     pub(super) account: Account,
     pub(super) tally: Tally,
     pub(super) verdict: Verdict,
-    pub(super) latency: Percentiles,
+    /// Events that the condition made.
+    pub(super) released: i64,
+    /// Deliveries of the demo's subscriptions that the constraint suppressed.
+    pub(super) suppressed: i64,
+    pub(super) times: Times,
+    /// Where the mails are.
+    pub(super) mails: PathBuf,
 }
 
 impl Report {
@@ -44,7 +54,23 @@ impl Report {
                 account.matched,
                 "pairs of an event and a subscription",
             ),
-            ("delivered", account.delivered, "of them"),
+            (
+                "delivered",
+                account.delivered,
+                "of them, alone or in digests",
+            ),
+            (
+                "condensed",
+                account.condensed,
+                "of them, in digests where they came to nothing",
+            ),
+            (
+                "suppressed",
+                account.suppressed,
+                "of them, by the constraint",
+            ),
+            ("withdrawn", account.withdrawn, "of them"),
+            ("held", account.held, "of them"),
             ("pending", account.pending, "of them"),
             ("dead", account.dead, "of them"),
             ("cancelled", account.cancelled, "of them"),
@@ -52,18 +78,42 @@ impl Report {
             let line = format!("{name:<11} {number:>8}  {meaning}");
             let _ = writeln!(text, "{}", line.trim_end());
         }
-        let _ = writeln!(
+        let _ = write!(
             text,
-            "received    {:>8}  in {} requests; {} refused and {} answers lost on purpose, {} sent again, \
-             {} changed by hand\n\
-             commit to receipt     {}",
+            "received    {:>8}  alone, {} of them delayed; {} requests, {} refused and {} answers lost \
+             on purpose, {} sent again, {} changed by hand\n\
+             digested    {:>8}  received in {} digests of {} parts, {} of them mails\n",
             tally.accepted,
+            tally.delayed,
             tally.requests,
             tally.refused,
             tally.answers_lost,
             tally.repeats,
             tally.by_hand,
-            self.latency
+            tally.digest_events,
+            tally.digests,
+            tally.digest_parts,
+            tally.mails,
+        );
+        let _ = write!(
+            text,
+            "condition   {:>8}  events {RELEASED}; the writers released {}\n\
+             constraint  {:>8}  of them kept from billing; the writers say that {} were small\n\
+             waited      {:>8}  synchronous ones for an earlier event of their object, while the \
+             delayed one went ahead\n\
+             commit to receipt     synchronous {}\n\
+             commit to receipt     delayed     {}\n\
+             close to receipt      digests     {}\n\
+             mails                 {}\n",
+            self.released,
+            tally.released,
+            self.suppressed,
+            tally.spared,
+            self.verdict.blocked,
+            self.times.synchronous,
+            self.times.delayed,
+            self.times.digests,
+            self.mails.display(),
         );
         for (fault, count) in &self.verdict.faults {
             let _ = writeln!(text, "{fault} {count}");
@@ -98,8 +148,12 @@ mod tests {
                 lost,
                 faults,
                 examples: vec!["crm: an example".to_owned()],
+                blocked: 0,
             },
-            latency: Percentiles::default(),
+            released: 0,
+            suppressed: 0,
+            times: Times::default(),
+            mails: PathBuf::new(),
         }
     }
 

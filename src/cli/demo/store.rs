@@ -1,98 +1,24 @@
-//! The demo's SQL: what the shop's services run, and what the demo asks the repository.
-//!
-//! Of the shop it is ordinary SQL. Only `RETURNING` and the transaction id are for the demo, which
-//! wants to know afterwards what exactly was committed.
-
-use std::collections::HashMap;
+//! What the demo asks of the repository.
 
 use diesel::{
-    Connection as _, OptionalExtension as _, PgConnection, QueryableByName, RunQueryDsl as _,
+    OptionalExtension as _, PgConnection, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
-    result::{DatabaseErrorKind, Error},
+    result::Error,
     sql_query,
-    sql_types::{BigInt, Integer, Text, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
+use super::subscribers::RELEASED;
 use crate::{
     capture::store::changes_unread_count,
     db::{DbError, connect},
 };
 
-/// Why a transaction was not committed.
-#[derive(Debug)]
-pub(super) enum Undone {
-    /// The writer changed its mind.
-    OnPurpose,
-    /// Another transaction was in the way; trying again may succeed.
-    Conflict,
-    /// It should not have failed.
-    Failed(Error),
-}
-
-impl From<Error> for Undone {
-    fn from(error: Error) -> Self {
-        let Error::DatabaseError(kind, information) = &error else {
-            return Self::Failed(error);
-        };
-        // Of the SQLSTATEs diesel keeps only some apart, so the others are told by their text. The
-        // private Postgres speaks English.
-        let is_conflict = matches!(kind, DatabaseErrorKind::SerializationFailure)
-            || ["deadlock detected", "lock timeout"]
-                .iter()
-                .any(|text| information.message().contains(text));
-        if is_conflict {
-            Self::Conflict
-        } else {
-            Self::Failed(error)
-        }
-    }
-}
-
-/// What two transactions may see of each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Isolation {
-    ReadCommitted,
-    RepeatableRead,
-}
-
 #[derive(QueryableByName)]
-struct Id {
+struct Count {
     #[diesel(sql_type = BigInt)]
-    id: i64,
-}
-
-#[derive(QueryableByName)]
-struct Sku {
-    #[diesel(sql_type = Text)]
-    sku: String,
-}
-
-/// A line of an order.
-#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
-pub(super) struct Line {
-    #[diesel(sql_type = Integer)]
-    pub(super) line: i32,
-    #[diesel(sql_type = Text)]
-    pub(super) sku: String,
-    #[diesel(sql_type = Integer)]
-    pub(super) quantity: i32,
-}
-
-/// Makes the shop's tables and what is in them before the demo begins.
-pub(super) fn shop_create(url: &str, customers: i64, skus: i64) -> Result<(), DbError> {
-    let mut connection = connect(url)?;
-    connection.batch_execute("set search_path = public")?;
-    connection.batch_execute(include_str!("shop.sql"))?;
-    connection.batch_execute(&format!(
-        "insert into customers (name, email, card_number)
-         select 'Customer ' || n, 'customer' || n || '@example.com', '4111111111111111'
-         from generate_series(1, {customers}) as n;
-         insert into stock (sku, name, price, on_hand)
-         select 'sku-' || n, 'Article ' || n, 5 + n, 1000
-         from generate_series(1, {skus}) as n"
-    ))?;
-    Ok(())
+    count: i64,
 }
 
 /// Makes a database in a new cluster.
@@ -102,219 +28,156 @@ pub(super) fn database_create(url: &str, name: &str) -> Result<(), DbError> {
         .map_err(DbError::from)
 }
 
-/// A writer's session. Its events carry `actor`, so that they are known from changes made by hand;
-/// and it does not wait for ever for a row that somebody locked by hand.
-pub(super) fn writer_connect(url: &str, actor: &str) -> Result<PgConnection, DbError> {
-    let mut connection = connect(url)?;
-    connection.batch_execute(&format!(
-        "set search_path = public; set application_name = 'demo'; set lock_timeout = '2s'; \
-         set rowcall.actor = '{actor}'"
-    ))?;
-    Ok(connection)
+/// What Rowcall still has to do for the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+pub(super) struct WorkLeft {
+    /// Changes that are not published.
+    #[diesel(sql_type = BigInt)]
+    pub(super) changes: i64,
+    /// Deliveries that are not settled.
+    #[diesel(sql_type = BigInt)]
+    pub(super) deliveries: i64,
+    /// Digests with events that have not left.
+    #[diesel(sql_type = BigInt)]
+    pub(super) digests: i64,
 }
 
-/// Runs `work` in a transaction and commits it if `work` succeeds.
-pub(super) fn transaction<T>(
-    connection: &mut PgConnection,
-    isolation: Isolation,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, Undone>,
-) -> Result<T, Undone> {
-    let transaction = connection.build_transaction();
-    match isolation {
-        Isolation::ReadCommitted => transaction.read_committed(),
-        Isolation::RepeatableRead => transaction.repeatable_read(),
+impl WorkLeft {
+    pub(super) fn is_nothing(self) -> bool {
+        (self.changes, self.deliveries, self.digests) == (0, 0, 0)
     }
-    .run(work)
 }
 
-/// Runs `work` behind a savepoint and returns to it if `work` fails.
-pub(super) fn savepoint<T>(
-    connection: &mut PgConnection,
-    work: impl FnOnce(&mut PgConnection) -> Result<T, Undone>,
-) -> Result<T, Undone> {
-    connection.transaction(work)
-}
-
-/// The running transaction's id, by which its events can be known.
-pub(super) fn transaction_id(connection: &mut PgConnection) -> Result<i64, Error> {
-    sql_query("select pg_current_xact_id()::text::bigint as id")
-        .get_result(connection)
-        .map(|row: Id| row.id)
-}
-
-pub(super) fn customer_insert(connection: &mut PgConnection, name: &str) -> Result<i64, Error> {
-    sql_query(
-        "insert into customers (name, email, card_number) \
-         values ($1, lower($1) || '@example.com', '5500005555555559') returning id",
-    )
-    .bind::<Text, _>(name)
-    .get_result(connection)
-    .map(|row: Id| row.id)
-}
-
-/// Renames the mailbox of up to `limit` customers from `from` on.
-pub(super) fn customer_update(
-    connection: &mut PgConnection,
-    from: i64,
-    limit: i64,
-    mailbox: &str,
-) -> Result<Vec<i64>, Error> {
-    // Locked in the order of their keys, so that two writers do not wait for each other.
-    let rows: Vec<Id> = sql_query(
-        "update customers set email = $3 || id || '@example.com', \
-             internal_note = 'mailbox changed' \
-         where id in (select id from customers where id >= $1 order by id limit $2 for update) \
-         returning id",
-    )
-    .bind::<BigInt, _>(from)
-    .bind::<BigInt, _>(limit)
-    .bind::<Text, _>(mailbox)
-    .load(connection)?;
-    Ok(rows.into_iter().map(|row| row.id).collect())
-}
-
-pub(super) fn order_insert(connection: &mut PgConnection, customer: i64) -> Result<i64, Error> {
-    sql_query("insert into orders (customer_id) values ($1) returning id")
-        .bind::<BigInt, _>(customer)
-        .get_result(connection)
-        .map(|row: Id| row.id)
-}
-
-/// Sums up the order's lines.
-pub(super) fn order_total(connection: &mut PgConnection, order: i64) -> Result<(), Error> {
-    sql_query(
-        "update orders set total = (select coalesce(sum(quantity * price), 0) from order_items \
-             where order_id = $1) where id = $1",
-    )
-    .bind::<BigInt, _>(order)
-    .execute(connection)
-    .map(|_| ())
-}
-
-/// The newest order; 0 if there is none.
-pub(super) fn order_newest(connection: &mut PgConnection) -> Result<i64, Error> {
-    sql_query("select coalesce(max(id), 0) as id from orders")
-        .get_result(connection)
-        .map(|row: Id| row.id)
-}
-
-/// Moves the order on: new, released, shipped. Returns whether there was somewhere to move to.
-pub(super) fn order_advance(connection: &mut PgConnection, order: i64) -> Result<bool, Error> {
-    sql_query(
-        "update orders set status = case status when 'new' then 'released' else 'shipped' end \
-         where id = $1 and status in ('new', 'released')",
-    )
-    .bind::<BigInt, _>(order)
-    .execute(connection)
-    .map(|rows| rows == 1)
-}
-
-/// Cancels the order if it is still new. Returns whether it was.
-pub(super) fn order_cancel(connection: &mut PgConnection, order: i64) -> Result<bool, Error> {
-    sql_query("update orders set status = 'cancelled' where id = $1 and status = 'new'")
-        .bind::<BigInt, _>(order)
-        .execute(connection)
-        .map(|rows| rows == 1)
-}
-
-pub(super) fn item_insert(
-    connection: &mut PgConnection,
-    order: i64,
-    line: &Line,
-) -> Result<(), Error> {
-    sql_query(
-        "insert into order_items (order_id, line, sku, quantity, price) \
-         select $1, $2, sku, $4, price from stock where sku = $3",
-    )
-    .bind::<BigInt, _>(order)
-    .bind::<Integer, _>(line.line)
-    .bind::<Text, _>(&line.sku)
-    .bind::<Integer, _>(line.quantity)
-    .execute(connection)
-    .map(|_| ())
-}
-
-/// Removes the order's lines and returns them.
-pub(super) fn item_delete(connection: &mut PgConnection, order: i64) -> Result<Vec<Line>, Error> {
-    sql_query("delete from order_items where order_id = $1 returning line, sku, quantity")
-        .bind::<BigInt, _>(order)
-        .load(connection)
-}
-
-/// Takes from stock; a negative quantity puts back. Returns whether there was enough.
-pub(super) fn stock_take(
-    connection: &mut PgConnection,
-    sku: &str,
-    quantity: i32,
-) -> Result<bool, Error> {
-    sql_query("update stock set on_hand = on_hand - $2 where sku = $1 and on_hand >= $2")
-        .bind::<Text, _>(sku)
-        .bind::<Integer, _>(quantity)
-        .execute(connection)
-        .map(|rows| rows == 1)
-}
-
-/// Orders more of the articles of which there is least. Returns which.
-pub(super) fn stock_refill(
-    connection: &mut PgConnection,
-    articles: i64,
-) -> Result<Vec<String>, Error> {
-    // Locked in the order of their keys, as orders do.
-    let rows: Vec<Sku> = sql_query(
-        "update stock set on_hand = on_hand + 200 where sku in ( \
-             select sku from stock where sku in (select sku from stock order by on_hand, sku \
-                 limit $1) order by sku for update) \
-         returning sku",
-    )
-    .bind::<BigInt, _>(articles)
-    .load(connection)?;
-    Ok(rows.into_iter().map(|row| row.sku).collect())
-}
-
-/// What Rowcall still has to do for the demo: changes to publish, and deliveries to settle of the
+/// What Rowcall still has to do: changes to publish, and deliveries and digests of the
 /// subscriptions born in the metadata folder, which are the demo's own.
-pub(super) fn work_left(connection: &mut PgConnection) -> Result<i64, Error> {
-    let unread = changes_unread_count(connection, "default")?;
-    let unsettled: Id = sql_query(
-        "select count(*) as id from rowcall.delivery d \
-         join rowcall.subscription s on s.id = d.subscription_id and s.origin = 'folder' \
-         where d.state in ('pending', 'held', 'sending')",
+pub(super) fn work_left(connection: &mut PgConnection) -> Result<WorkLeft, Error> {
+    let changes = changes_unread_count(connection, "default")?;
+    sql_query(
+        "with own as (select id from rowcall.subscription where origin = 'folder') \
+         select $1 as changes, \
+             (select count(*) from rowcall.delivery \
+              where state in ('pending', 'held', 'sending') \
+                  and subscription_id in (select id from own)) as deliveries, \
+             (select count(*) from rowcall.digest \
+              where state in ('open', 'closed') and events > 0 \
+                  and subscription_id in (select id from own)) as digests",
     )
-    .get_result(connection)?;
-    Ok(unread + unsettled.id)
+    .bind::<BigInt, _>(changes)
+    .get_result(connection)
 }
 
-/// Deliveries that took more than one attempt: subscription, event, attempts.
+/// What took more than one attempt: subscription, id on the wire, attempts.
 pub(super) fn delivery_attempts(
     connection: &mut PgConnection,
-) -> Result<HashMap<(String, Uuid), u32>, Error> {
+) -> Result<Vec<(String, String, u32)>, Error> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
         name: String,
-        #[diesel(sql_type = SqlUuid)]
-        event_id: Uuid,
+        #[diesel(sql_type = Text)]
+        id: String,
         #[diesel(sql_type = Integer)]
         attempts: i32,
     }
     let rows: Vec<Row> = sql_query(
-        "select s.name, d.event_id, d.attempts from rowcall.delivery d \
+        "select s.name, coalesce(d.event_id::text, d.digest_id || '.' || d.part) as id, d.attempts \
+         from rowcall.delivery d \
          join rowcall.subscription s on s.id = d.subscription_id and s.origin = 'folder' \
          where d.attempts > 1",
     )
     .load(connection)?;
-    let entry = |row: Row| {
-        let attempts = u32::try_from(row.attempts).unwrap_or(0);
-        ((row.name, row.event_id), attempts)
-    };
+    let entry = |row: Row| (row.name, row.id, u32::try_from(row.attempts).unwrap_or(0));
     Ok(rows.into_iter().map(entry).collect())
+}
+
+/// Of deliveries, by event and subscription, those that could not start when they were written:
+/// an earlier one of their object was not settled.
+pub(super) fn delivery_blocked(
+    connection: &mut PgConnection,
+    events: &[Uuid],
+    subscriptions: &[&str],
+) -> Result<Vec<(Uuid, String)>, Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        event_id: Uuid,
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let rows: Vec<Row> = sql_query(
+        "select distinct d.event_id, s.name \
+         from unnest($1, $2) as asked (event_id, name) \
+         join rowcall.subscription s on s.name = asked.name and s.origin = 'folder' \
+         join rowcall.delivery d on d.event_id = asked.event_id and d.subscription_id = s.id \
+         join rowcall.delivery earlier on earlier.subscription_id = d.subscription_id \
+             and earlier.lane = d.lane and earlier.id <> d.id \
+             and earlier.position <= d.position \
+             and (earlier.settled_at is null or earlier.settled_at > d.created_at)",
+    )
+    .bind::<Array<SqlUuid>, _>(events)
+    .bind::<Array<Text>, _>(subscriptions)
+    .load(connection)?;
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.event_id, row.name))
+        .collect())
+}
+
+/// The closed digests of a subscription.
+#[derive(Debug, QueryableByName)]
+pub(super) struct DigestCount {
+    #[diesel(sql_type = Text)]
+    pub(super) name: String,
+    /// Their events.
+    #[diesel(sql_type = BigInt)]
+    pub(super) events: i64,
+    /// Of these, events of digests that came to nothing and were not sent.
+    #[diesel(sql_type = BigInt)]
+    pub(super) untold: i64,
+}
+
+pub(super) fn digest_counts(connection: &mut PgConnection) -> Result<Vec<DigestCount>, Error> {
+    sql_query(
+        "select s.name, coalesce(sum(d.events), 0)::bigint as events, \
+             coalesce(sum(d.events) filter (where d.state = 'empty'), 0)::bigint as untold \
+         from rowcall.digest d \
+         join rowcall.subscription s on s.id = d.subscription_id and s.origin = 'folder' \
+         where d.state <> 'open' group by s.name",
+    )
+    .load(connection)
 }
 
 /// How many events were published so far.
 pub(super) fn events_published(connection: &mut PgConnection) -> Result<i64, Error> {
-    let row: Option<Id> =
-        sql_query("select position as id from rowcall.source where name = 'default'")
+    let row: Option<Count> =
+        sql_query("select position as count from rowcall.source where name = 'default'")
             .get_result(connection)
             .optional()?;
-    Ok(row.map_or(0, |row| row.id))
+    Ok(row.map_or(0, |row| row.count))
+}
+
+/// How many events the condition made. It reads the whole table.
+pub(super) fn events_released(connection: &mut PgConnection) -> Result<i64, Error> {
+    sql_query("select count(*) as count from rowcall.event where type = $1")
+        .bind::<Text, _>(RELEASED)
+        .get_result(connection)
+        .map(|row: Count| row.count)
+}
+
+/// How many deliveries of the demo's subscriptions are suppressed. It reads the whole table.
+pub(super) fn deliveries_suppressed(connection: &mut PgConnection) -> Result<i64, Error> {
+    sql_query(
+        "select count(*) as count from rowcall.delivery d \
+         join rowcall.subscription s on s.id = d.subscription_id and s.origin = 'folder' \
+         where d.state = 'suppressed'",
+    )
+    .get_result(connection)
+    .map(|row: Count| row.count)
+}
+
+/// How often a constraint has suppressed a delivery.
+pub(super) fn suppressions(connection: &mut PgConnection) -> Result<i64, Error> {
+    sql_query("select count(*) as count from rowcall.judgement where decision = 'suppress'")
+        .get_result(connection)
+        .map(|row: Count| row.count)
 }

@@ -10,8 +10,8 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
-    latency::Percentiles,
-    ledger::{Ledger, Tally},
+    house::Progress,
+    ledger::{Ledger, Tally, Times},
 };
 
 /// How often a terminal is drawn.
@@ -58,20 +58,22 @@ impl View {
         out.flush()
     }
 
-    /// Shows how it goes, if it is time to.
-    ///
-    /// # Errors
-    ///
-    /// If nobody reads it any more.
-    pub(super) fn show(&mut self, frame: &Frame) -> io::Result<()> {
+    /// Whether it is time to show how it goes.
+    pub(super) fn is_due(&self) -> bool {
         let interval = if self.block.is_some() {
             BLOCK_INTERVAL
         } else {
             LINE_INTERVAL
         };
-        if self.shown_at.is_some_and(|at| at.elapsed() < interval) {
-            return Ok(());
-        }
+        self.shown_at.is_none_or(|at| at.elapsed() >= interval)
+    }
+
+    /// Shows how it goes.
+    ///
+    /// # Errors
+    ///
+    /// If nobody reads it any more.
+    pub(super) fn show(&mut self, frame: &Frame) -> io::Result<()> {
         self.shown_at = Some(Instant::now());
         match &self.block {
             Some(block) => {
@@ -97,10 +99,10 @@ pub(super) struct Frame {
     /// `running`, or what is waited for.
     pub(super) doing: String,
     pub(super) tally: Tally,
-    pub(super) events: i64,
+    pub(super) progress: Progress,
     pub(super) rates: Rates,
-    pub(super) recent: Percentiles,
-    pub(super) total: Percentiles,
+    pub(super) recent: Times,
+    pub(super) total: Times,
 }
 
 /// Per second.
@@ -118,22 +120,34 @@ impl Frame {
         let _ = write!(
             text,
             "changes     {:>8}  {:>6.0}/s   rolled back {}, conflicts {}\n\
-             events      {:>8}  {:>6.0}/s\n\
-             deliveries  {:>8}  {:>6.0}/s   on the way {}, refused on purpose {}, sent again {}\n\
-             commit to receipt   {} in the last 5 s; {} in all",
+             events      {:>8}  {:>6.0}/s   {} orders released: those that the condition is for\n\
+             deliveries  {:>8}  {:>6.0}/s   on the way {}, refused on purpose {}, sent again {}, \
+             suppressed by the constraint {}\n\
+             digests     {:>8}  with {} events, {} mails; gathering {}\n\
+             commit to receipt   in the last 5 s             in all\n\
+             \x20 synchronous     {:<26}  {}\n\
+             \x20 delayed         {:<26}  {}",
             tally.changes,
             rates.changes,
             tally.rolled_back,
             tally.conflicts,
-            self.events,
+            self.progress.events,
             rates.events,
+            tally.released,
             tally.accepted,
             rates.deliveries,
             tally.owed,
             tally.refused,
             tally.repeats,
-            self.recent,
-            self.total
+            self.progress.suppressed,
+            tally.digests,
+            tally.digest_events,
+            tally.mails,
+            tally.owed_in_digests,
+            self.recent.synchronous.to_string(),
+            self.total.synchronous,
+            self.recent.delayed.to_string(),
+            self.total.delayed
         );
         text
     }
@@ -142,7 +156,8 @@ impl Frame {
         let (tally, rates) = (&self.tally, &self.rates);
         format!(
             "{:>6.1} s  {}: changes {:.0}/s, events {:.0}/s, deliveries {:.0}/s, on the way {}, \
-             sent again {}, commit to receipt {}",
+             sent again {}, released {}, suppressed {}, digests {}, commit to receipt {}, \
+             delayed {}",
             self.elapsed.as_secs_f64(),
             self.doing,
             rates.changes,
@@ -150,7 +165,11 @@ impl Frame {
             rates.deliveries,
             tally.owed,
             tally.repeats,
-            self.recent
+            tally.released,
+            self.progress.suppressed,
+            tally.digests,
+            self.recent.synchronous,
+            self.recent.delayed
         )
     }
 }
@@ -176,8 +195,8 @@ impl Meter {
         }
     }
 
-    pub(super) fn frame(&mut self, ledger: &Ledger, events: i64, doing: String) -> Frame {
-        let tally = ledger.tally();
+    pub(super) fn frame(&mut self, ledger: &Ledger, progress: Progress, doing: String) -> Frame {
+        let (tally, events) = (ledger.tally(), progress.events);
         let passed = self.since.elapsed();
         if passed >= RATE_INTERVAL {
             let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / passed.as_secs_f64();
@@ -187,14 +206,14 @@ impl Meter {
                 deliveries: rate(tally.accepted, self.tally.accepted),
             };
             (self.since, self.tally, self.events) = (Instant::now(), tally, events);
-            ledger.latency_turn();
+            ledger.turn();
         }
-        let (recent, total) = ledger.latency();
+        let (recent, total) = ledger.times();
         Frame {
             elapsed: self.started.elapsed(),
             doing,
             tally,
-            events,
+            progress,
             rates: self.rates,
             recent,
             total,

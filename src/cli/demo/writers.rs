@@ -17,8 +17,10 @@ use tokio::task::JoinHandle;
 
 use super::{
     ledger::Ledger,
-    shop::{Basket, Business, below},
-    store::{Isolation, Undone, transaction, transaction_id, writer_connect},
+    shop::{
+        Basket, Business, below,
+        store::{Isolation, Undone, transaction, transaction_id, writer_connect},
+    },
 };
 use crate::db::Connection;
 

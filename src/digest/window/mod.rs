@@ -13,12 +13,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::store::{
-    Rescheduled, digest_close_due, digest_end_orphans, digest_next_at, digest_open_lock,
-    digest_open_others, digest_reschedule, subscription_without_open,
+    digest_close_due, digest_end_orphans, digest_next_at, digest_open_lock, digest_open_others,
+    subscription_without_open,
 };
 use super::{
     schedule::Schedule,
-    store::{Opening, digest_opened_at, digest_take},
+    store::{Opening, Rescheduled, digest_opened_at, digest_reschedule, digest_take},
 };
 use crate::{
     db::{Connection, DbError, QueryError},

@@ -3,11 +3,9 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
-
-use super::super::schedule::Close;
 
 /// Closes up to `limit` open digests whose time has come; waits for nobody. Returns how many.
 ///
@@ -104,38 +102,6 @@ pub(super) fn digest_open_others(
 struct IdRow {
     #[diesel(sql_type = SqlUuid)]
     id: Uuid,
-}
-
-/// Another time for a digest to be closed at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rescheduled {
-    pub(super) id: Uuid,
-    pub(super) close: Option<Close>,
-}
-
-/// Writes when digests are to be closed.
-pub(super) fn digest_reschedule(
-    connection: &mut PgConnection,
-    rescheduled: &[Rescheduled],
-) -> QueryResult<usize> {
-    let ids: Vec<Uuid> = rescheduled.iter().map(|one| one.id).collect();
-    let at: Vec<Option<DateTime<Utc>>> = rescheduled
-        .iter()
-        .map(|one| one.close.map(|close| close.at))
-        .collect();
-    let by: Vec<Option<&str>> = rescheduled
-        .iter()
-        .map(|one| one.close.map(|close| close.by.as_str()))
-        .collect();
-    sql_query(
-        "update rowcall.digest d set close_at = r.close_at, close_by = r.close_by \
-         from unnest($1, $2, $3) as r (id, close_at, close_by) \
-         where d.id = r.id and d.state = 'open'",
-    )
-    .bind::<Array<SqlUuid>, _>(ids)
-    .bind::<Array<Nullable<Timestamptz>>, _>(at)
-    .bind::<Array<Nullable<Text>>, _>(by)
-    .execute(connection)
 }
 
 /// Which of these subscriptions have no open digest.

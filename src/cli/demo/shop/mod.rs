@@ -4,13 +4,13 @@
 //! committed. Rows are locked in one order, orders before stock and stock by SKU, so deadlocks are
 //! rare.
 
-use super::{
-    ledger::Change,
-    store::{
-        Line, Undone, customer_insert, customer_update, item_delete, item_insert, order_advance,
-        order_cancel, order_insert, order_newest, order_total, savepoint, stock_refill, stock_take,
-    },
+pub(super) mod store;
+
+use self::store::{
+    Line, Undone, customer_insert, customer_update, item_delete, item_insert, order_advance,
+    order_cancel, order_insert, order_newest, order_total, savepoint, stock_refill, stock_take,
 };
+use super::ledger::Change;
 use crate::db::Connection;
 
 /// Customers and articles that are there before the demo begins. Customer 1 is left to whoever
@@ -29,11 +29,11 @@ pub(super) struct Basket {
 }
 
 impl Basket {
-    fn add(&mut self, object_type: &'static str, key: &dyn ToString, op: &'static str) {
+    fn add(&mut self, event_type: &'static str, key: &dyn ToString) {
         self.changes.push(Change {
-            object_type,
+            event_type,
             key: key.to_string(),
-            op,
+            released: None,
         });
     }
 }
@@ -78,21 +78,21 @@ impl Business {
 fn place_order(connection: &mut Connection, basket: &mut Basket) -> Result<(), Undone> {
     let customer = if below(4) == 0 {
         let id = customer_insert(connection, &format!("Customer{}", below(1_000_000)))?;
-        basket.add("shop.customer", &id, "create");
+        basket.add("shop.customer.created", &id);
         id
     } else {
         customer_drawn()
     };
     let order = order_insert(connection, customer)?;
-    basket.add("shop.order", &order, "create");
+    basket.add("shop.order.created", &order);
     for line in lines_drawn() {
         let before = basket.changes.len();
         let added = savepoint(connection, |connection| {
             item_insert(connection, order, &line)?;
-            basket.add("shop.item", &format!("{order}/{}", line.line), "create");
+            basket.add("shop.item.created", &format!("{order}/{}", line.line));
             let is_enough = stock_take(connection, &line.sku, line.quantity)?;
             if is_enough {
-                basket.add("shop.stock", &line.sku, "update");
+                basket.add("shop.stock.updated", &line.sku);
             }
             // Some customers think again when they see the price.
             if is_enough && below(20) > 0 {
@@ -111,14 +111,18 @@ fn place_order(connection: &mut Connection, basket: &mut Basket) -> Result<(), U
         }
     }
     order_total(connection, order)?;
-    basket.add("shop.order", &order, "update");
+    basket.add("shop.order.updated", &order);
     Ok(())
 }
 
 fn advance_order(connection: &mut Connection, basket: &mut Basket) -> Result<(), Undone> {
     let order = order_drawn(connection)?;
-    if order_advance(connection, order)? {
-        basket.add("shop.order", &order, "update");
+    if let Some(advanced) = order_advance(connection, order)? {
+        basket.changes.push(Change {
+            event_type: "shop.order.updated",
+            key: order.to_string(),
+            released: advanced.is_released.then_some(advanced.cents),
+        });
     }
     Ok(())
 }
@@ -128,7 +132,7 @@ fn cancel_order(connection: &mut Connection, basket: &mut Basket) -> Result<(), 
     if !order_cancel(connection, order)? {
         return Ok(());
     }
-    basket.add("shop.order", &order, "update");
+    basket.add("shop.order.updated", &order);
     let mut lines = item_delete(connection, order)?;
     lines.sort_unstable_by(|a, b| a.sku.cmp(&b.sku));
     for Line {
@@ -137,9 +141,9 @@ fn cancel_order(connection: &mut Connection, basket: &mut Basket) -> Result<(), 
         quantity,
     } in lines
     {
-        basket.add("shop.item", &format!("{order}/{line}"), "delete");
+        basket.add("shop.item.deleted", &format!("{order}/{line}"));
         if stock_take(connection, &sku, -quantity)? {
-            basket.add("shop.stock", &sku, "update");
+            basket.add("shop.stock.updated", &sku);
         }
     }
     Ok(())
@@ -149,14 +153,14 @@ fn change_customers(connection: &mut Connection, basket: &mut Basket) -> Result<
     let how_many = if below(8) == 0 { 5 } else { 1 };
     let mailbox = format!("mailbox{}-", below(1_000_000));
     for id in customer_update(connection, customer_drawn(), how_many, &mailbox)? {
-        basket.add("shop.customer", &id, "update");
+        basket.add("shop.customer.updated", &id);
     }
     Ok(())
 }
 
 fn refill(connection: &mut Connection, basket: &mut Basket) -> Result<(), Undone> {
     for sku in stock_refill(connection, 3)? {
-        basket.add("shop.stock", &sku, "update");
+        basket.add("shop.stock.updated", &sku);
     }
     Ok(())
 }
