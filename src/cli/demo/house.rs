@@ -96,6 +96,7 @@ impl House {
             admin_key: Some(admin_key.clone()),
             allow_nets: vec![net],
             mail: None,
+            public_url: None,
             limits,
             safety_poll: true,
         };
