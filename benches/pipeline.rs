@@ -200,6 +200,7 @@ async fn report_drain(url: &str) {
         admin_key: None,
         allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
         mail: None,
+        public_url: None,
         limits: Limits::default(),
         safety_poll: true,
     };

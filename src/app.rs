@@ -12,7 +12,7 @@ use crate::{
     auth::AdminKey,
     capture::doorbell::Doorbell,
     clock::Clock,
-    config::Limits,
+    config::{Limits, PublicUrl},
     db::{Connection, Database, DbError},
     deliver::{Deliver, outbox::Outbox},
     digest::Digest,
@@ -43,6 +43,8 @@ pub struct Settings {
     pub allow_nets: Vec<Net>,
     /// The mail server, if there is one.
     pub mail: Option<MailSettings>,
+    /// Where subscribers reach the API; without it events have no `dataschema`.
+    pub public_url: Option<PublicUrl>,
     /// Everything that has a bound.
     pub limits: Limits,
     /// Off only in tests: then nothing but the doorbell wakes the reader.
@@ -115,6 +117,7 @@ impl Instance {
             admin_key,
             allow_nets,
             mail,
+            public_url,
             limits,
             safety_poll,
         } = settings;
@@ -144,6 +147,7 @@ impl Instance {
             registry.clone(),
             outbox.clone(),
             digests.clone(),
+            public_url,
             &limits,
         );
         let deliver = Deliver::new(

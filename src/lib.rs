@@ -42,8 +42,8 @@
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
-//! nobody; [`account`] tells what became of every change. Around them: [`api`] and [`auth`],
-//! [`observe`], [`config`], [`db`], [`clock`].
+//! nobody; [`account`] tells what became of every change, and [`explain`] what of one event for one
+//! subscription. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -74,6 +74,8 @@ pub mod expr;
 pub mod upkeep;
 
 pub mod account;
+
+pub mod explain;
 
 pub mod api;
 

@@ -13,6 +13,7 @@ mod digests;
 mod entries;
 mod event_types;
 mod events;
+mod explain;
 mod fields;
 mod health;
 mod idempotency;
@@ -115,6 +116,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))
+        .route("/v1/explain", get(explain::show))
         .fallback(layers::no_such_route)
         .method_not_allowed_fallback(layers::method_not_allowed)
         .layer(DefaultBodyLimit::max(body_bytes_max))

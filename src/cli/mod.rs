@@ -2,6 +2,7 @@
 
 pub mod database;
 pub mod demo;
+pub mod explain;
 pub mod key;
 pub mod metadata;
 pub mod migrate;
@@ -31,6 +32,8 @@ enum Command {
     Migrate,
     /// Shows or applies a folder of metadata
     Metadata(metadata::MetadataArgs),
+    /// Tells why an event was, or was not, sent to a subscription
+    Explain(explain::ExplainArgs),
     /// Creates, lists or revokes API keys
     Key(key::KeyArgs),
 }
@@ -56,6 +59,10 @@ impl Cli {
             Command::Metadata(args) => {
                 let (config, _running) = database::resolve(config).await?;
                 metadata::run(args, &config).await
+            }
+            Command::Explain(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                explain::run(args, &config).await
             }
             Command::Key(args) => {
                 let (config, _running) = database::resolve(config).await?;

@@ -60,6 +60,7 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
         admin_key: config.admin_key.clone(),
         allow_nets: config.allow_nets.clone(),
         mail: config.mail.clone(),
+        public_url: config.public_url.clone(),
         limits: config.limits.clone(),
         safety_poll: true,
     };

@@ -65,3 +65,22 @@ fn without_a_database_the_error_says_how_to_name_one() {
     .unwrap_err();
     assert!(matches!(error, ConfigError::NoDatabase));
 }
+
+#[test]
+fn a_public_address_that_is_none_is_told_with_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rowcall.toml");
+    let load = |text: &str| {
+        std::fs::write(&path, format!("embedded = \"db\"\n{text}")).unwrap();
+        Config::load(Flags {
+            config: Some(path.clone()),
+            ..Flags::default()
+        })
+    };
+    let error = load("public_url = \"rowcall.example.com\"").unwrap_err();
+    assert!(error.to_string().starts_with("public_url: it is no URL"));
+    let config = load("public_url = \"https://rowcall.example.com/\"").unwrap();
+    let url = config.public_url.unwrap();
+    assert_eq!(url.to_string(), "https://rowcall.example.com");
+    assert_eq!(load("").unwrap().public_url, None);
+}

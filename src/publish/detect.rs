@@ -16,6 +16,7 @@ use crate::{
         store::{ChangeRow, SUBMITTED_TARGET},
     },
     catalog::model::{Operation, Verb},
+    config::PublicUrl,
     expr::{EventFacts, Facts},
     registry::target::Target,
 };
@@ -55,6 +56,8 @@ pub struct Circumstances<'a> {
     pub targets: &'a HashMap<i32, Arc<Target>>,
     /// The source's name.
     pub source: &'a str,
+    /// What the links in events begin with.
+    pub public_url: Option<&'a PublicUrl>,
     /// The last position that was given before.
     pub position: i64,
     /// The time of publishing.
@@ -111,7 +114,14 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
                 id: ids.next(around.now),
                 position,
             };
-            events.push(Event::of(&change, event_type, target, number));
+            let schema = around.public_url.map(|url| url.schema(event_type));
+            events.push(Event::of(
+                &change,
+                event_type,
+                target,
+                number,
+                schema.as_deref(),
+            ));
         }
     }
     events

@@ -62,15 +62,16 @@ pub struct Numbering<'a> {
 }
 
 impl Event {
-    /// The event that `change` is.
+    /// The event that `change` is; `schema` is where that of its data is found.
     #[must_use]
     pub fn of(
         change: &Change,
         event_type: &Arc<str>,
         target: &Target,
         number: Numbering<'_>,
+        schema: Option<&str>,
     ) -> Self {
-        let body = body(change, event_type, target, number).into();
+        let body = body(change, event_type, target, number, schema).into();
         Self {
             id: number.id,
             position: number.position,
@@ -162,7 +163,13 @@ pub fn lane(object_type: &str, key: &str) -> i64 {
     i64::from_be_bytes(bytes)
 }
 
-fn body(change: &Change, event_type: &str, target: &Target, number: Numbering<'_>) -> String {
+fn body(
+    change: &Change,
+    event_type: &str,
+    target: &Target,
+    number: Numbering<'_>,
+    schema: Option<&str>,
+) -> String {
     let row = &change.row;
     let images = [&row.before, &row.after].map(|image| image.as_deref().map_or(0, str::len));
     let mut out = String::with_capacity(images[0] + images[1] + 640);
@@ -181,6 +188,9 @@ fn body(change: &Change, event_type: &str, target: &Target, number: Numbering<'_
         r#","time":"{}","datacontenttype":"application/json""#,
         row.at.to_rfc3339_opts(SecondsFormat::Micros, true)
     );
+    if let Some(schema) = schema {
+        let _ = write!(out, r#","dataschema":{}"#, quoted(schema));
+    }
     if let Some(key) = &change.key {
         // Slashes part the object type from the key; a key's own are percent-encoded.
         let _ = write!(

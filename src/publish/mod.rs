@@ -39,7 +39,7 @@ use crate::{
         doorbell::{Doorbell, Duty},
         store::cursor_advance,
     },
-    config::Limits,
+    config::{Limits, PublicUrl},
     constraint::store::judgement_insert,
     db::{Connection, Database, DbError, QueryError},
     deliver::{chain::Chain, outbox::Outbox},
@@ -91,6 +91,8 @@ pub struct Publish {
 struct Work {
     reader: Reader,
     registry: LiveRegistry,
+    /// What the links in events begin with.
+    public_url: Option<PublicUrl>,
     lease: Duration,
     /// The longest that a delayed delivery waits for its event's synchronous ones.
     barrier: Duration,
@@ -112,6 +114,10 @@ impl Publish {
     /// The stage of one instance. `url` is the repository's, for a second session while a large
     /// batch is read; `digests` is rung when a digest is full.
     #[must_use]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another part of the instance"
+    )]
     pub fn new(
         database: Database,
         doorbell: Doorbell,
@@ -119,12 +125,14 @@ impl Publish {
         registry: LiveRegistry,
         outbox: Outbox,
         digests: Nudge,
+        public_url: Option<PublicUrl>,
         limits: &Limits,
     ) -> Self {
         let reader = Reader::new(DEFAULT_SOURCE, url, limits.changes_per_batch_max);
         let work = Work {
             reader,
             registry,
+            public_url,
             lease: limits.lease(),
             barrier: limits.barrier(),
         };
@@ -232,6 +240,7 @@ impl Work {
         let around = Circumstances {
             targets: &registry.targets,
             source: DEFAULT_SOURCE,
+            public_url: self.public_url.as_ref(),
             position: from.position,
             now,
         };

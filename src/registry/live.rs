@@ -235,9 +235,9 @@ fn on_digests(
 }
 
 /// What expressions over each object type may name; the empty name is that of events without one.
-type Scopes = BTreeMap<Arc<str>, Scope>;
+pub(super) type Scopes = BTreeMap<Arc<str>, Scope>;
 
-fn scopes(connection: &mut Connection, catalog: &Catalog) -> Result<Scopes, DbError> {
+pub(super) fn scopes(connection: &mut Connection, catalog: &Catalog) -> Result<Scopes, DbError> {
     let columns = columns_load(connection, catalog)?;
     let rows = columns
         .into_iter()

@@ -4,6 +4,7 @@
 //! revision; publishing locks it for share. So a batch sees all of an edit or nothing of it, and
 //! the revision tells whoever keeps a copy of the metadata whether it is still good.
 
+pub mod alone;
 mod filters;
 pub mod index;
 pub mod live;

@@ -6,6 +6,7 @@ mod constraints;
 mod digests;
 mod event_types;
 mod events;
+mod explain;
 mod filters;
 mod harness;
 mod idempotency;

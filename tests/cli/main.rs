@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod database;
+mod explain;
 mod keys;
 mod metadata;
 mod settings;

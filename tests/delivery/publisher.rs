@@ -33,6 +33,7 @@ pub(crate) fn without_lock(app: &TestApp) -> Publish {
         registry,
         outbox,
         rowcall::stage::Nudge::default(),
+        None,
         &limits,
     )
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::{
-    app::TestApp,
+    app::{Options, TestApp},
     receiver::{Received, Receiver},
 };
 
@@ -21,7 +21,20 @@ pub(crate) const SALES: &str = r#"
 
 /// An instance with the shop and `metadata`, in which `{url}` is the receiver's.
 pub(crate) async fn shop(receiver: &Receiver, metadata: &str) -> TestApp {
-    let app = TestApp::start(ORDERS).await;
+    shop_at(receiver, metadata, None).await
+}
+
+/// The same, known to subscribers under this address.
+pub(crate) async fn shop_at(
+    receiver: &Receiver,
+    metadata: &str,
+    public_url: Option<&'static str>,
+) -> TestApp {
+    let options = Options {
+        public_url,
+        ..Options::default()
+    };
+    let app = TestApp::start_with(ORDERS, options).await;
     apply(&app, receiver, metadata).await;
     app
 }

@@ -44,6 +44,7 @@ pub struct Options {
     /// The private networks that its sinks may reach.
     pub allow_nets: &'static [&'static str],
     pub mail: Option<MailSettings>,
+    pub public_url: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -54,6 +55,7 @@ impl Default for Options {
             safety_poll: true,
             allow_nets: &["127.0.0.0/8"],
             mail: None,
+            public_url: None,
         }
     }
 }
@@ -240,6 +242,7 @@ pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> I
             .map(|net| net.parse().unwrap())
             .collect(),
         mail: options.mail,
+        public_url: options.public_url.map(|url| url.parse().unwrap()),
         limits: options.limits,
         safety_poll: options.safety_poll,
     };

@@ -109,6 +109,7 @@ impl House {
             admin_key: Some(admin_key.clone()),
             allow_nets: vec![net],
             mail: Some(mail),
+            public_url: None,
             limits,
             safety_poll: true,
         };

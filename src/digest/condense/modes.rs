@@ -72,8 +72,10 @@ pub(super) fn keys(
             );
             let time = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Micros, true);
             let key = group.object_key.as_deref().map(|text| {
-                // The subject of an event of no object is its key.
-                let key = key_json(body).unwrap_or_else(|| quoted(text));
+                // The subject of an event of no object is its key; its data is its publisher's, and
+                // may have a `key` that is something else.
+                let of_object = body.filter(|_| group.object_type.is_some());
+                let key = key_json(of_object).unwrap_or_else(|| quoted(text));
                 format!(
                     r#"{{"key":{key},"count":{},"first_at":"{}","last_at":"{}"}}"#,
                     group.count,

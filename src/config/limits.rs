@@ -1,0 +1,192 @@
+//! The bounds of everything that could grow or wait, and the relations between them.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{ConfigError, invalid};
+
+/// The bounds of everything that could grow or wait. Names end in their unit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections in the repository's pool; two more are opened for capture.
+    pub connections_max: u32,
+    /// Changes that one publishing transaction takes.
+    pub changes_per_batch_max: usize,
+    /// The largest before and after image together, in bytes; a larger change is published as a
+    /// gap.
+    pub value_bytes_max: u32,
+    /// How long a sleeping reader trusts the doorbell before it looks by itself.
+    pub safety_poll_ms: u64,
+    /// Deliveries that wait for a sender in memory, at most.
+    pub deliveries_in_memory_max: usize,
+    /// Requests under way at once.
+    pub senders_max: usize,
+    /// Requests under way at once to one host.
+    pub senders_per_host_max: usize,
+    /// The deadline of one request, from resolving the name to the answer's last byte.
+    pub request_timeout_ms: u64,
+    /// How long a claim holds; longer than a request may take.
+    pub lease_ms: u64,
+    /// How often due deliveries are looked for without a nudge.
+    pub deliver_poll_ms: u64,
+    /// The largest body of one part of a digest, in bytes, unless a single item is larger.
+    pub digest_part_bytes_max: usize,
+    /// Items in one part of a digest.
+    pub digest_part_items_max: usize,
+    /// How long changes are kept.
+    pub change_retention_hours: u64,
+    /// How long one leaf of the change table is written.
+    pub rotation_hours: u64,
+    /// The largest request body of the API, in bytes.
+    pub body_bytes_max: usize,
+    /// The largest event that is submitted to the API, in bytes.
+    pub event_bytes_max: usize,
+    /// Events that one request submits, at most.
+    pub events_per_request_max: usize,
+    /// How long the ids of submitted events are remembered, so that one that is sent again is
+    /// published once.
+    pub event_accepted_days: u32,
+    /// How long stopping may take before requests under way are left to be sent again.
+    pub drain_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10,
+            changes_per_batch_max: 2_000,
+            value_bytes_max: 4 * 1024 * 1024,
+            safety_poll_ms: 5_000,
+            deliveries_in_memory_max: 8_000,
+            senders_max: 256,
+            senders_per_host_max: 64,
+            request_timeout_ms: 15_000,
+            lease_ms: 60_000,
+            deliver_poll_ms: 2_000,
+            digest_part_bytes_max: 1024 * 1024,
+            digest_part_items_max: 10_000,
+            change_retention_hours: 7 * 24,
+            rotation_hours: 24,
+            body_bytes_max: 1024 * 1024,
+            event_bytes_max: 256 * 1024,
+            events_per_request_max: 1_000,
+            event_accepted_days: 7,
+            drain_ms: 10_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Limits for tests: small, so that their edges are reached.
+    #[must_use]
+    pub fn for_testing() -> Self {
+        Self {
+            connections_max: 6,
+            changes_per_batch_max: 100,
+            value_bytes_max: 100_000,
+            request_timeout_ms: 2_000,
+            lease_ms: 10_000,
+            deliveries_in_memory_max: 400,
+            senders_max: 16,
+            senders_per_host_max: 16,
+            deliver_poll_ms: 20,
+            drain_ms: 2_000,
+            ..Self::default()
+        }
+    }
+
+    /// Checks each limit and the relations between them.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("connections_max", u64::from(self.connections_max)),
+            ("changes_per_batch_max", self.changes_per_batch_max as u64),
+            ("value_bytes_max", u64::from(self.value_bytes_max)),
+            ("safety_poll_ms", self.safety_poll_ms),
+            (
+                "deliveries_in_memory_max",
+                self.deliveries_in_memory_max as u64,
+            ),
+            ("senders_max", self.senders_max as u64),
+            ("senders_per_host_max", self.senders_per_host_max as u64),
+            ("request_timeout_ms", self.request_timeout_ms),
+            ("deliver_poll_ms", self.deliver_poll_ms),
+            ("digest_part_items_max", self.digest_part_items_max as u64),
+            ("rotation_hours", self.rotation_hours),
+            ("body_bytes_max", self.body_bytes_max as u64),
+            ("event_bytes_max", self.event_bytes_max as u64),
+            ("events_per_request_max", self.events_per_request_max as u64),
+            ("event_accepted_days", u64::from(self.event_accepted_days)),
+        ];
+        for (name, value) in positive {
+            if value == 0 {
+                return Err(invalid(format!(
+                    "limits.{name} is 0; it must be at least 1"
+                )));
+            }
+        }
+        let relations = [
+            (
+                self.connections_max >= 5,
+                "limits.connections_max must be at least 5: publishing, delivering, digests, upkeep \
+                 and the API use connections at the same time",
+            ),
+            (
+                self.digest_part_bytes_max >= 4_096,
+                "limits.digest_part_bytes_max must be at least 4096: what is round the items takes \
+                 some of it",
+            ),
+            (
+                self.lease_ms >= 2 * self.request_timeout_ms,
+                "limits.lease_ms must be at least twice limits.request_timeout_ms, or a delivery \
+                 would be sent again while its request is still under way",
+            ),
+            (
+                self.senders_per_host_max <= self.senders_max,
+                "limits.senders_per_host_max must not be larger than limits.senders_max",
+            ),
+            (
+                self.senders_max <= self.deliveries_in_memory_max,
+                "limits.senders_max must not be larger than limits.deliveries_in_memory_max",
+            ),
+            (
+                self.event_accepted_days <= 3_650,
+                "limits.event_accepted_days must not be larger than 3650",
+            ),
+            (
+                self.event_bytes_max <= self.body_bytes_max,
+                "limits.event_bytes_max must not be larger than limits.body_bytes_max: a request \
+                 holds at least one event",
+            ),
+            (
+                self.change_retention_hours >= self.rotation_hours,
+                "limits.change_retention_hours must not be smaller than limits.rotation_hours: \
+                 changes are dropped a whole leaf at a time",
+            ),
+        ];
+        match relations.into_iter().find(|(holds, _)| !holds) {
+            Some((_, text)) => Err(invalid(text)),
+            None => Ok(()),
+        }
+    }
+
+    /// The longest that a delayed delivery waits for its event's synchronous ones: an attempt, and
+    /// a lease of whoever was to make it and vanished (design section 4).
+    #[must_use]
+    pub fn barrier(&self) -> Duration {
+        self.request_timeout() + self.lease()
+    }
+
+    /// `request_timeout_ms` as a duration.
+    #[must_use]
+    pub fn request_timeout(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// `lease_ms` as a duration.
+    #[must_use]
+    pub fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
+    }
+}
