@@ -70,7 +70,8 @@ pub struct Gathered {
 ///
 /// To be called in the transaction that writes the events, or settles their release, and as its
 /// last locks: after those of the registry, of deliveries and of sequences. Three statements, and
-/// up to three more when digests fill up or were just closed, whatever the numbers of events and subscriptions.
+/// up to three more when digests fill up or were just closed, whatever the numbers of events
+/// and subscriptions.
 ///
 /// # Errors
 ///

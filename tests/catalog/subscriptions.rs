@@ -86,7 +86,7 @@ async fn a_subscription_of_the_folder_is_registered_changed_and_removed() {
     assert_eq!(
         text,
         "~ subscription erp\n    sink.url: \"https://erp.example.com/hooks\" -> \
-         \"https://new.example.com/hooks\"\n0 to add, 1 to change, 0 to remove, 5 unchanged\n"
+         \"https://new.example.com/hooks\"\n0 to add, 1 to change, 0 to remove, 7 unchanged\n"
     );
     assert!(rows(&database)[0].definition.contains("new.example.com"));
 

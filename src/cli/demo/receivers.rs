@@ -2,11 +2,17 @@
 //!
 //! Each verifies signature and timestamp as Standard Webhooks says, enters the event or the part of
 //! a digest in the ledger, and acknowledges. Some are unreliable on purpose: they refuse some at
-//! first, and of others they lose the answer, so that Rowcall has to send them again. `/echo` shows
-//! what it gets and verifies nothing; it is for the subscriptions of whoever watches the demo.
+//! first, and of others they lose the answer, so that Rowcall has to send them again; or they
+//! answer late. `/echo` shows what it gets and verifies nothing; it is for the subscriptions of
+//! whoever watches the demo.
 
 use std::{
-    collections::BTreeMap, convert::Infallible, io, net::SocketAddr, sync::Arc, time::Instant,
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -38,6 +44,8 @@ use super::{
 };
 use crate::{clock::Clock, sink::SigningSecret};
 
+/// How late an answer is that is late on purpose.
+const LATE: Duration = Duration::from_millis(400);
 /// Lines that wait to be shown; what comes beyond them is not shown.
 const LINES_MAX: usize = 32;
 /// Characters of an event that the echo shows.
@@ -176,6 +184,10 @@ async fn receive(
     if Receiver::fails(request, subscriber.refused_one_in) {
         ledger.refuse(place, &receipt);
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if Receiver::fails(request, subscriber.late_one_in) {
+        ledger.note(|tally| tally.late += 1);
+        tokio::time::sleep(LATE).await;
     }
     ledger.accept(place, &receipt);
     let mut response = StatusCode::NO_CONTENT.into_response();

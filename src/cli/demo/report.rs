@@ -80,14 +80,15 @@ impl Report {
         }
         let _ = write!(
             text,
-            "received    {:>8}  alone, {} of them delayed; {} requests, {} refused and {} answers lost \
-             on purpose, {} sent again, {} changed by hand\n\
+            "received    {:>8}  alone, {} of them delayed; {} requests, {} refused, {} answers lost and {} \
+             late on purpose, {} sent again, {} changed by hand\n\
              digested    {:>8}  received in {} digests of {} parts, {} of them mails\n",
             tally.accepted,
             tally.delayed,
             tally.requests,
             tally.refused,
             tally.answers_lost,
+            tally.late,
             tally.repeats,
             tally.by_hand,
             tally.digest_events,

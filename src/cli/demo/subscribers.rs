@@ -67,6 +67,8 @@ pub(super) struct Subscriber {
     pub(super) refused_one_in: u64,
     /// Of so many first requests it loses one answer, on purpose; 0: none.
     pub(super) answer_lost_one_in: u64,
+    /// Of so many first requests it answers one late, on purpose; 0: none.
+    pub(super) late_one_in: u64,
 }
 
 /// All of them. A place in this list is how the demo names one.
@@ -76,7 +78,11 @@ pub(super) const SUBSCRIBERS: [Subscriber; 8] = [
         answer_lost_one_in: 300,
         ..synchronous("erp", &[ORDERS, ORDERS_RELEASED, ITEMS])
     },
-    synchronous("warehouse", &[STOCK, ITEMS]),
+    // Whoever is delayed has to wait for it.
+    Subscriber {
+        late_one_in: 50,
+        ..synchronous("warehouse", &[STOCK, ITEMS])
+    },
     synchronous("crm", &[CUSTOMERS]),
     Subscriber {
         is_for_large_orders: true,
@@ -120,6 +126,7 @@ const fn synchronous(
         is_for_large_orders: false,
         refused_one_in: 0,
         answer_lost_one_in: 0,
+        late_one_in: 0,
     }
 }
 

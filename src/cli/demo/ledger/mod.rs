@@ -89,6 +89,8 @@ pub(super) struct Tally {
     pub(super) repeats: u64,
     pub(super) refused: u64,
     pub(super) answers_lost: u64,
+    /// Answers given late on purpose.
+    pub(super) late: u64,
     /// Events of rows that were changed by hand, as the delayed receiver got them.
     pub(super) by_hand: u64,
     /// Events owed to receivers and not yet accepted.
