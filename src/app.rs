@@ -160,13 +160,7 @@ impl Instance {
             instance,
             &limits,
         );
-        let digest = Digest::new(
-            database.clone(),
-            registry.clone(),
-            digests,
-            wake.clone(),
-            &limits,
-        );
+        let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default());
         let drain = Duration::from_millis(limits.drain_ms);
         let router = router(ApiState {

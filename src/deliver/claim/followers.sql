@@ -1,7 +1,8 @@
 -- Claims what follows the claimed heads (one at position $6 of lane $4 of subscription $5 each) in their lanes, so that
 -- a lane with many deliveries is sent without a claim for each. A run ends before the first delivery that can't be
 -- taken: what stands behind it must not overtake it. Such are a change of the object's key, which is in two lanes,
--- one that another claim still holds, and one that waits for its event's synchronous deliveries ($8 is now, $9 the barrier's end).
+-- one that another claim still holds, and one that waits for its event's synchronous deliveries ($8 is now, $9 the
+-- barrier's end).
 with head as (
     select h.lane, h.subscription_id, h.position, h.place,
         (select min(d.position) from rowcall.delivery as d

@@ -141,8 +141,7 @@ fn lanes<'a>(
     registry: &'a Registry,
     bodies: &'a HashMap<Owed, Body>,
 ) -> Vec<Lane<'a>> {
-    let mut by_lane: BTreeMap<(Uuid, Option<i64>, Option<Uuid>), Vec<&ClaimedRow>> =
-        BTreeMap::new();
+    let mut by_lane: BTreeMap<LaneOf, Vec<&ClaimedRow>> = BTreeMap::new();
     for row in claimed {
         let own = row.lane.is_none().then_some(row.id);
         let lane = (row.subscription_id, row.lane, own);
@@ -174,6 +173,9 @@ fn lanes<'a>(
     lanes.sort_by_key(|lane| lane.cases.first().map(|(_, case)| case.row.position));
     lanes
 }
+
+/// Subscription and lane; of what is not ordered the delivery itself.
+type LaneOf = (Uuid, Option<i64>, Option<Uuid>);
 
 /// Claimed deliveries of one lane.
 struct Lane<'a> {
