@@ -262,3 +262,38 @@ async fn a_constraint_that_is_taken_away_releases_what_it_held() {
     told.sort();
     assert_eq!(told, ["created 1", "created 2"]);
 }
+
+#[tokio::test]
+async fn what_may_be_sent_waits_behind_what_may_not() {
+    // GIVEN a constraint that lets large orders cool down for two hours
+    let receiver = Receiver::start().await;
+    let cooling = r#"
+        [constraint.cooling]
+        applies_to = { object_types = ["sales.order"] }
+        condition = "row.amount < 40 || now - event.time > duration('2h')"
+        judge = "at_send"
+        otherwise = "hold"
+        hold_at_most = "5h"
+    "#;
+    let mut app = shop(&receiver, &format!("{ALL}{cooling}")).await;
+    // WHEN an order is large at first and small then, in one batch and in the next
+    write(
+        &app,
+        "insert into orders (id, amount) values (1, 50), (2, 1)",
+    );
+    write(&app, "update orders set amount = 5 where id = 1");
+    app.run_until_idle().await;
+    write(&app, "update orders set amount = 6 where id = 1");
+    app.run_until_idle().await;
+    // THEN only the other order is told, however often the first is judged
+    for _ in 0..5 {
+        assert_eq!(told(&receiver), ["created 2"]);
+        app.advance(TimeDelta::minutes(20)).await;
+    }
+    // WHEN it has cooled down THEN all of it is told, in order
+    app.advance(TimeDelta::minutes(30)).await;
+    assert_eq!(
+        told(&receiver),
+        ["created 2", "created 1", "updated 1", "updated 1"]
+    );
+}
