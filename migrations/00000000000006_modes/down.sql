@@ -8,6 +8,8 @@ begin
 end
 $$;
 
+drop view rowcall.untried;
+
 drop table rowcall.event_accepted, rowcall.rate, rowcall.judgement, rowcall.digest_part,
     rowcall.digest_member, rowcall.digest;
 

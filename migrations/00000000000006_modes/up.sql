@@ -141,6 +141,16 @@ create index delivery_lane on rowcall.delivery (subscription_id, lane, position)
 create index delivery_lane_previous on rowcall.delivery (subscription_id, lane_previous, position)
     where state in ('pending', 'held', 'sending') and lane_previous is not null;
 
+-- The synchronous deliveries that the delayed ones of their events wait for: not tried, and able to start. The one
+-- place that says what that is. starts_at is -infinity while one is being sent. One that has lost two leases counts as
+-- tried: whoever was to send it died twice, and the others have waited for as long as is promised.
+create view rowcall.untried as
+select event_id, subscription_id,
+    case when state = 'sending' then '-infinity'::timestamptz else due_at end as starts_at
+from rowcall.delivery
+where urgency = 0 and attempts = 0 and lost_leases < 2
+    and (state = 'sending' or state = 'pending' and due_at < 'infinity');
+
 -- Why a delivery was held, suppressed or withdrawn, each time it was judged so.
 create table rowcall.judgement (
     event_id           uuid,

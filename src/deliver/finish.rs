@@ -10,20 +10,14 @@ use super::{
     chain::{Claimed, Owed},
     claim::judge::Fate,
     lane::store::{lane_head_lock, lane_release},
+    release::{gather, gathered},
     retry::Next,
     send::{Done, Tried},
-    store::{
-        Finish, NewAttempt, attempt_insert, delivery_finish, delivery_remove, event_members,
-        lease_held,
-    },
+    store::{Finish, NewAttempt, attempt_insert, delivery_finish, delivery_remove, lease_held},
 };
 use crate::{
     constraint::store::{NewJudgement, Verdict, judgement_insert},
     db::{Connection, DbError},
-    digest::{
-        gather::{Gathering, digest_gather},
-        schedule::Schedule,
-    },
     registry::{registry_raise, registry_share},
     subscription::state::subscription_disable,
 };
@@ -110,60 +104,6 @@ pub(super) fn finish(
     })
 }
 
-/// The deliveries whose events are moved into digests.
-fn gathered(results: &[&Done]) -> Vec<Uuid> {
-    results
-        .iter()
-        .filter(|done| done.is_gathered())
-        .map(|done| done.delivery().id)
-        .collect()
-}
-
-/// Moves events into the digests of their subscriptions. One that is full by it is found by the
-/// digest stage at its next look.
-fn gather(
-    connection: &mut Connection,
-    results: &[&Done],
-    now: DateTime<Utc>,
-) -> Result<(), DbError> {
-    let mut wanted: HashMap<Uuid, (&Schedule, HashSet<Uuid>)> = HashMap::new();
-    for done in results.iter().filter(|done| done.is_gathered()) {
-        if let Done::Decided {
-            registered,
-            delivery,
-            ..
-        } = done
-            && let (Some(schedule), Owed::Event(event)) = (&registered.schedule, delivery.owed)
-        {
-            let events = wanted
-                .entry(registered.subscription.id)
-                .or_insert_with(|| (schedule, HashSet::new()));
-            events.1.insert(event);
-        }
-    }
-    if wanted.is_empty() {
-        return Ok(());
-    }
-    let events: HashSet<Uuid> = wanted.values().flat_map(|(_, ids)| ids).copied().collect();
-    let events: Vec<Uuid> = events.into_iter().collect();
-    let mut members = event_members(connection, &events)?;
-    members.sort_by_key(|member| member.position);
-    let gatherings: Vec<Gathering<'_>> = wanted
-        .into_iter()
-        .map(|(subscription_id, (schedule, events))| Gathering {
-            subscription_id,
-            schedule,
-            members: members
-                .iter()
-                .filter(|member| events.contains(&member.event_id))
-                .cloned()
-                .collect(),
-        })
-        .collect();
-    digest_gather(connection, &gatherings, now)?;
-    Ok(())
-}
-
 /// How a delivery leaves its claim that is not sent.
 fn decided(fate: &Fate, delivery: &Claimed) -> Finish {
     let (state, due_at, hold_until) = match fate {
@@ -224,7 +164,7 @@ impl Tried {
 }
 
 impl Done {
-    fn delivery(&self) -> &Claimed {
+    pub(super) fn delivery(&self) -> &Claimed {
         match self {
             Self::Tried(tried) => &tried.delivery,
             Self::Returned { delivery, .. } | Self::Decided { delivery, .. } => delivery,
@@ -245,7 +185,7 @@ impl Done {
         }
     }
 
-    fn is_gathered(&self) -> bool {
+    pub(super) fn is_gathered(&self) -> bool {
         matches!(
             self,
             Self::Decided {

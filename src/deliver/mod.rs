@@ -14,6 +14,7 @@ pub mod claim;
 mod finish;
 pub mod lane;
 pub mod outbox;
+mod release;
 pub mod retry;
 pub mod send;
 pub mod store;

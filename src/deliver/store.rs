@@ -215,28 +215,30 @@ pub fn part_bodies(
     Ok(rows.into_iter().map(row).collect())
 }
 
-/// The bodies of events, and whether each is of an object type.
-pub fn event_bodies(
-    connection: &mut PgConnection,
-    ids: &[Uuid],
-) -> Result<Vec<(Uuid, String, bool)>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = Text)]
-        body: String,
-        #[diesel(sql_type = Bool)]
-        is_of_object: bool,
-    }
-    let rows: Vec<Row> = sql_query(
-        "select id, body, object_type is not null as is_of_object from rowcall.event \
-         where id = any($1)",
+/// What is stored of an event, to send it.
+#[derive(Clone, Debug, QueryableByName)]
+pub struct EventBody {
+    /// The event.
+    #[diesel(sql_type = SqlUuid)]
+    pub id: Uuid,
+    /// The CloudEvent without its sequence.
+    #[diesel(sql_type = Text)]
+    pub body: String,
+    /// Its type.
+    #[diesel(sql_type = Text)]
+    pub event_type: String,
+    /// The type of its object; none, if it came through the API.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub object_type: Option<String>,
+}
+
+/// The bodies of events.
+pub fn event_bodies(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<EventBody>> {
+    sql_query(
+        "select id, body, type as event_type, object_type from rowcall.event where id = any($1)",
     )
     .bind::<Array<SqlUuid>, _>(ids)
-    .load(connection)?;
-    let row = |row: Row| (row.id, row.body, row.is_of_object);
-    Ok(rows.into_iter().map(row).collect())
+    .load(connection)
 }
 
 /// Events as digests know them.

@@ -274,7 +274,7 @@ fn delivery(
     let ahead = recorded::delivery_ahead(connection, &row)?;
     let untried = match row.event_id {
         Some(event) if row.waits_for_others(party.now) => {
-            recorded::delivery_untried(connection, event, party.now)?
+            recorded::delivery_untried(connection, event)?
         }
         _ => Vec::new(),
     };

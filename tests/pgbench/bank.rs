@@ -33,6 +33,8 @@ deliveries_in_memory_max = 1000
 ";
 /// How long a claim holds, as above.
 pub(crate) const LEASE: TimeDelta = TimeDelta::seconds(2);
+/// How long a receiver has, as above.
+pub(crate) const REQUEST_TIMEOUT: TimeDelta = TimeDelta::milliseconds(500);
 /// The limit of that name: how many deliveries a killed instance can have had under way.
 pub(crate) const DELIVERIES_IN_MEMORY_MAX: usize = 1_000;
 

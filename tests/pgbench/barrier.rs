@@ -3,7 +3,8 @@
 //! The receiver enters all requests in one order, each before it is answered. So a synchronous
 //! delivery that was tried before the delayed one started was received before it. It may come later
 //! if it could not start, because an earlier event of its object was unsettled; if an attempt
-//! failed that the receiver did not see; or if two leases were lost, which counts as tried.
+//! failed that the receiver did not see; if two leases were lost, which counts as tried; or if it
+//! was put off, its receiver having more than its share in memory, until the barrier's end.
 
 use std::collections::HashMap;
 
@@ -20,6 +21,8 @@ pub(crate) struct Synchronous<'a> {
     pub(crate) subscription: &'a str,
     /// Whether an event waits for the earlier ones of its object.
     pub(crate) is_ordered: bool,
+    /// For how long a delayed delivery waits for one that is put off.
+    pub(crate) barrier: TimeDelta,
     pub(crate) settled: &'a HashMap<Uuid, Settled>,
 }
 
@@ -32,6 +35,8 @@ pub(crate) struct Verdict {
     pub(crate) behind: usize,
     /// Events of which an attempt or two leases were lost.
     pub(crate) excused: usize,
+    /// Events for which the barrier was over.
+    pub(crate) overdue: usize,
     pub(crate) faults: Faults,
 }
 
@@ -70,12 +75,17 @@ pub(crate) fn judge(
         };
         let is_excused = settled(&id)
             .is_none_or(|settled| settled.has_failed || settled.lost_leases >= LOST_LEASES_TRIED);
+        // The clocks of the receiver and of Rowcall are one.
+        let is_overdue = settled(&id)
+            .is_some_and(|settled| settled.created_at + synchronous.barrier <= receipt.at);
         if tried_at < *place {
             verdict.in_order += 1;
         } else if is_excused {
             verdict.excused += 1;
         } else if synchronous.is_ordered && before.is_some_and(is_unsettled) {
             verdict.behind += 1;
+        } else if is_overdue {
+            verdict.overdue += 1;
         } else {
             verdict.faults.add(format!(
                 "delayed before {} was tried: {receipt}; there: {:?}",
@@ -95,6 +105,7 @@ mod tests {
     use crate::wire::Update;
 
     const SETTLED: Settled = Settled {
+        created_at: DateTime::<chrono::Utc>::from_timestamp(100, 0).unwrap(),
         at: DateTime::UNIX_EPOCH,
         lost_leases: 0,
         has_failed: false,
@@ -127,6 +138,7 @@ mod tests {
         let synchronous = Synchronous {
             subscription: "s",
             is_ordered,
+            barrier: TimeDelta::seconds(4),
             settled: &settled,
         };
         judge(&receipts(order), "d", &synchronous, TimeDelta::seconds(2))
@@ -171,5 +183,11 @@ mod tests {
             ..SETTLED
         };
         assert_eq!(verdict(EARLY, true, [SETTLED, failed]).excused, 1);
+        // Event 2 came at 102, four seconds after it was published.
+        let old = Settled {
+            created_at: DateTime::UNIX_EPOCH + TimeDelta::seconds(98),
+            ..SETTLED
+        };
+        assert_eq!(verdict(EARLY, false, [SETTLED, old]).overdue, 1);
     }
 }

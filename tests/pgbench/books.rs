@@ -19,6 +19,8 @@ use crate::{
 /// What became of a delivery that was acknowledged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settled {
+    /// When it was published.
+    pub(crate) created_at: DateTime<Utc>,
     pub(crate) at: DateTime<Utc>,
     /// How often whoever was to send it died, or was too late.
     pub(crate) lost_leases: i64,
@@ -69,6 +71,8 @@ impl Bank {
             #[diesel(sql_type = SqlUuid)]
             event_id: Uuid,
             #[diesel(sql_type = Timestamptz)]
+            created_at: DateTime<Utc>,
+            #[diesel(sql_type = Timestamptz)]
             at: DateTime<Utc>,
             #[diesel(sql_type = BigInt)]
             lost_leases: i64,
@@ -76,7 +80,7 @@ impl Bank {
             has_failed: bool,
         }
         let rows: Vec<Row> = sql_query(
-            "select d.event_id, d.settled_at as at, d.lost_leases::bigint, \
+            "select d.event_id, d.created_at, d.settled_at as at, d.lost_leases::bigint, \
                  exists (select from rowcall.attempt a \
                      where a.delivery_id = d.id and a.outcome <> 'delivered') as has_failed \
              from rowcall.delivery d join rowcall.subscription s on s.id = d.subscription_id \
@@ -87,6 +91,7 @@ impl Bank {
         .unwrap();
         let settled = |row: Row| {
             let settled = Settled {
+                created_at: row.created_at,
                 at: row.at,
                 lost_leases: row.lost_leases,
                 has_failed: row.has_failed,

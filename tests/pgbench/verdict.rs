@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use crate::{
-    bank::{Bank, LEASE, Transfer},
+    bank::{Bank, LEASE, REQUEST_TIMEOUT, Transfer},
     barrier,
     digests::{self, Digest},
     ledger::{PartReceipt, Receipt},
@@ -88,6 +88,7 @@ impl Case<'_> {
             let synchronous = barrier::Synchronous {
                 subscription,
                 is_ordered,
+                barrier: REQUEST_TIMEOUT + LEASE,
                 settled: &settled,
             };
             let verdict =
@@ -97,15 +98,17 @@ impl Case<'_> {
                 in_order,
                 behind,
                 excused,
+                overdue,
                 ..
             } = verdict;
             // Most could start, or the comparison would say nothing.
             assert!(
                 in_order > settled.len() / 2,
-                "{in_order}, {behind}, {excused}"
+                "{in_order}, {behind}, {excused}, {overdue}"
             );
             told.push(format!(
-                "delayed after {subscription}: {in_order}, {behind} behind others, {excused} excused"
+                "delayed after {subscription}: {in_order}, {behind} behind others, {excused} \
+                 excused, {overdue} overdue"
             ));
         }
         told.join("; ")

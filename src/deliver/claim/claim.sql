@@ -33,10 +33,9 @@ digest as (
 barred as (
     select delayed.id from delayed
     where delayed.attempts = 0 and exists (
-        select from rowcall.delivery as s
-        where s.event_id = delayed.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-            and (s.state = 'sending' or s.state = 'pending' and (s.due_at <= $1
-                or s.due_at < 'infinity' and delayed.created_at > $1 - ($5 - $1))))
+        select from rowcall.untried as u
+        where u.event_id = delayed.event_id
+            and (u.starts_at <= $1 or delayed.created_at > $1 - ($5 - $1)))
 ),
 waiting as (
     update rowcall.delivery as d set due_at = $5 from barred where d.id = barred.id

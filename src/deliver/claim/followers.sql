@@ -20,10 +20,9 @@ run as (
             d.state in ('pending', 'held') and d.lane_previous is null
                 and (head.barrier is null or d.position < head.barrier)
                 and (d.urgency <> 1 or not exists (
-                    select from rowcall.delivery as s
-                    where s.event_id = d.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-                        and (s.state = 'sending' or s.state = 'pending' and (s.due_at <= $8
-                            or s.due_at < 'infinity' and d.created_at > $8 - ($9 - $8))))) as is_free
+                    select from rowcall.untried as u
+                    where u.event_id = d.event_id
+                        and (u.starts_at <= $8 or d.created_at > $8 - ($9 - $8)))) as is_free
         from rowcall.delivery as d
         where d.subscription_id = head.subscription_id and d.lane = head.lane
             and d.state in ('pending', 'held', 'sending') and d.position > head.position

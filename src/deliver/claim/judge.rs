@@ -1,10 +1,13 @@
 //! Judges what was claimed, before it is sent: by the constraints that are judged at send, and by
 //! those at the event for what they held. Pure, apart from the counters of the rates.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::store::ClaimedRow;
 use crate::{
+    catalog::model::DIGEST_EVENT_TYPE,
     constraint::{
         compile::Compiled,
         counters::{Counted, RateKey, SubscriptionRates},
@@ -17,15 +20,14 @@ use crate::{
     subscription::model::Mode,
 };
 
-/// The event type of digests.
-const DIGEST_EVENT_TYPE: &str = "rowcall.digest";
-
 /// What is owed, as it was stored.
 #[derive(Clone, Debug)]
 pub(super) struct Body {
-    pub(super) text: std::sync::Arc<str>,
-    /// It is an event of an object type.
-    pub(super) is_of_object: bool,
+    pub(super) text: Arc<str>,
+    /// The event's type; of a part of a digest, that of digests.
+    pub(super) event_type: String,
+    /// The type of the event's object.
+    pub(super) object_type: Option<String>,
 }
 
 /// What claiming decides of a delivery.
@@ -93,18 +95,14 @@ pub(super) struct Case<'a> {
 impl<'a> Case<'a> {
     /// The counters that judging it may look at.
     pub(super) fn rate_keys(&self, now: DateTime<Utc>) -> Vec<RateKey> {
-        let mut keys = Vec::new();
-        self.with_facts(now, |case, facts| {
-            for (constraints, moment) in case.sittings(facts) {
-                keys.extend(rate_keys(
-                    &constraints,
-                    moment,
-                    case.row.subscription_id,
-                    now,
-                ));
-            }
-        });
-        keys
+        if !self.registered.is_constrained() {
+            return Vec::new();
+        }
+        let subscription = self.row.subscription_id;
+        self.sittings()
+            .iter()
+            .flat_map(|(constraints, moment)| rate_keys(constraints, *moment, subscription, now))
+            .collect()
     }
 
     /// Decides. `last` is why it was held before, which is needed only of one that was held for
@@ -119,7 +117,7 @@ impl<'a> Case<'a> {
         let mut kept = None;
         let mut is_counted = false;
         self.with_facts(now, |case, facts| {
-            for (constraints, moment) in case.sittings(facts) {
+            for (constraints, moment) in case.sittings() {
                 let mut counted = Counted;
                 // What is withdrawn must use up nothing, and what was counted is counted once.
                 let is_spent = is_late || (moment == Moment::Send && case.row.is_rate_spent);
@@ -157,13 +155,13 @@ impl<'a> Case<'a> {
     }
 
     /// Which constraints are judged, and as of which moment.
-    fn sittings(&self, facts: &Facts<'_>) -> Vec<(Vec<&'a Compiled>, Moment)> {
+    fn sittings(&self) -> Vec<(Vec<&'a Compiled>, Moment)> {
         let registered = self.registered;
         if self.row.event_id.is_none() {
             return vec![(registered.constraints_on_digests().collect(), Moment::Send)];
         }
-        let event = &facts.event;
-        let constraints = registered.constraints_on(event.event_type, event.object_type);
+        let object_type = self.body.object_type.as_deref();
+        let constraints = registered.constraints_on(&self.body.event_type, object_type);
         let at_send = if self.is_gathered() {
             at_gathering(Mode::Batch, &constraints)
         } else {
@@ -186,7 +184,7 @@ impl<'a> Case<'a> {
             return act(self, &self.registered.facts(&facts));
         }
         // A body of our own is readable; if it ever is not, nothing can be said against it.
-        if let Ok(recalled) = Recalled::parse(&self.body.text, self.body.is_of_object) {
+        if let Ok(recalled) = Recalled::parse(&self.body.text, self.body.object_type.is_some()) {
             let changed = recalled.changed();
             act(self, &self.registered.facts(&recalled.facts(&changed, now)));
         }

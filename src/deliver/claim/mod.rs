@@ -22,6 +22,7 @@ use super::{
     store::{delivery_next_at, event_bodies, lease_rescue, part_bodies},
 };
 use crate::{
+    catalog::model::DIGEST_EVENT_TYPE,
     constraint::store::{judgement_last, rates_load, rates_save},
     db::{Connection, DbError},
     publish::store::sequence_take,
@@ -121,15 +122,23 @@ fn bodies(
         }
     }
     let events: Vec<Uuid> = events.into_iter().collect();
-    let body = |text: String, is_of_object| Body {
-        text: text.into(),
-        is_of_object,
-    };
-    let events = event_bodies(connection, &events)?.into_iter();
-    let events = events.map(|(id, text, is_of_object)| (Owed::Event(id), body(text, is_of_object)));
+    let events = event_bodies(connection, &events)?.into_iter().map(|event| {
+        let body = Body {
+            text: event.body.into(),
+            event_type: event.event_type,
+            object_type: event.object_type,
+        };
+        (Owed::Event(event.id), body)
+    });
     let parts = part_bodies(connection, &parts)?.into_iter();
-    let parts =
-        parts.map(|((digest, part), text)| (Owed::Part { digest, part }, body(text, false)));
+    let parts = parts.map(|((digest, part), text)| {
+        let body = Body {
+            text: text.into(),
+            event_type: DIGEST_EVENT_TYPE.to_owned(),
+            object_type: None,
+        };
+        (Owed::Part { digest, part }, body)
+    });
     Ok(events.chain(parts).collect())
 }
 

@@ -22,10 +22,9 @@ head as (
 )
 update rowcall.delivery as d
 set due_at = case when d.urgency = 1 and d.attempts = 0 and exists (
-        select from rowcall.delivery as s
-        where s.event_id = d.event_id and s.urgency = 0 and s.attempts = 0 and s.lost_leases < 2
-            and (s.state = 'sending' or s.state = 'pending' and (s.due_at <= $3
-                or s.due_at < 'infinity' and d.created_at > $3 - ($4 - $3)))) then $4 else $3 end
+        select from rowcall.untried as u
+        where u.event_id = d.event_id
+            and (u.starts_at <= $3 or d.created_at > $3 - ($4 - $3))) then $4 else $3 end
 from head
 where d.id = head.id and d.state in ('pending', 'held') and d.due_at is null
     and not exists (

@@ -31,8 +31,10 @@ pub(super) fn each_body(
         });
         let end = begin + run.count().max(1);
         let read = event_bodies(connection, &ids[begin..end])?;
-        let bodies: HashMap<Uuid, String> =
-            read.into_iter().map(|(id, body, _)| (id, body)).collect();
+        let bodies: HashMap<Uuid, String> = read
+            .into_iter()
+            .map(|event| (event.id, event.body))
+            .collect();
         for (place, id) in ids.iter().enumerate().take(end).skip(begin) {
             each(connection, place, bodies.get(id).map(String::as_str))?;
         }

@@ -35,6 +35,7 @@ use self::{
     },
 };
 use crate::{
+    catalog::model::DIGEST_EVENT_TYPE,
     config::Limits,
     db::{Connection, DbError, QueryError},
     publish::{
@@ -214,7 +215,7 @@ fn deliveries(
     let subscription_id = digest.subscription_id;
     let spec = &registered.subscription.spec;
     let lane = (spec.ordering == Ordering::Key)
-        .then(|| lane("rowcall.digest", &subscription_id.to_string()));
+        .then(|| lane(DIGEST_EVENT_TYPE, &subscription_id.to_string()));
     let lanes: HashSet<(Uuid, i64)> = lane
         .map(|lane| (subscription_id, lane))
         .into_iter()

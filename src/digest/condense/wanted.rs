@@ -5,13 +5,11 @@ use serde_json::value::RawValue;
 
 use super::effect::Fold;
 use crate::{
+    catalog::model::DIGEST_EVENT_TYPE,
     expr::{EventFacts, Facts},
     publish::facts::{Rows, holds},
     registry::registered::Registered,
 };
-
-/// The event type that filters see of a folded object.
-const EVENT_TYPE: &str = "rowcall.digest";
 
 /// Whether the subscriber wants to be told of it: the filter, if there is one, is true of the row
 /// before the first change and the row after the last. An object of which nothing is known, because
@@ -36,7 +34,7 @@ pub fn is_wanted(registered: &Registered, fold: &Fold<'_>, now: DateTime<Utc>) -
         op: fold.op,
         event: EventFacts {
             id: "",
-            event_type: EVENT_TYPE,
+            event_type: DIGEST_EVENT_TYPE,
             object_type: Some(fold.object_type),
             source: "",
             subject: Some(fold.key),

@@ -147,11 +147,10 @@ pub(in crate::explain) fn delivery_ahead(
     .optional()
 }
 
-/// The subscriptions whose synchronous deliveries of an event could start and were not tried.
+/// The subscriptions whose synchronous deliveries of an event the delayed ones wait for.
 pub(in crate::explain) fn delivery_untried(
     connection: &mut PgConnection,
     event: Uuid,
-    now: DateTime<Utc>,
 ) -> QueryResult<Vec<String>> {
     #[derive(QueryableByName)]
     struct Row {
@@ -159,14 +158,11 @@ pub(in crate::explain) fn delivery_untried(
         name: String,
     }
     let rows: Vec<Row> = sql_query(
-        "select s.name from rowcall.delivery d \
-         join rowcall.subscription s on s.id = d.subscription_id \
-         where d.event_id = $1 and d.urgency = 0 and d.attempts = 0 and d.lost_leases < 2 \
-             and (d.state = 'sending' or d.state = 'pending' and d.due_at <= $2) \
-         order by s.name limit $3",
+        "select s.name from rowcall.untried u \
+         join rowcall.subscription s on s.id = u.subscription_id \
+         where u.event_id = $1 order by s.name limit $2",
     )
     .bind::<SqlUuid, _>(event)
-    .bind::<Timestamptz, _>(now)
     .bind::<BigInt, _>(UNTRIED_MAX)
     .load(connection)?;
     Ok(rows.into_iter().map(|row| row.name).collect())

@@ -5,6 +5,7 @@ use minijinja::Value;
 use serde_json::value::RawValue;
 
 use super::data::{Budget, DIGEST_VALUE_CHARS_MAX, Members, VALUE_CHARS_MAX, map};
+use crate::catalog::model::DIGEST_EVENT_TYPE;
 
 /// The most objects (of a digest by keys or by net effect) or events (of one that keeps all) that a
 /// mail lists; of the rest it gives the number.
@@ -15,8 +16,6 @@ pub const FIELDS_MAX: usize = 100;
 pub const DIGEST_ROW_FIELDS_MAX: usize = 20;
 /// The most columns that it shows of all objects in a digest.
 pub const DIGEST_FIELDS_MAX: usize = 1_000;
-/// The type of a digest's CloudEvent (design section 8).
-const DIGEST_TYPE: &str = "rowcall.digest";
 
 /// What of a message a mail is made of.
 pub(super) struct Content {
@@ -41,7 +40,7 @@ impl Content {
     pub(super) fn read(body: &[u8], subscription: &Value) -> Option<Self> {
         let envelope: Members<'_> = serde_json::from_slice(body).ok()?;
         let time = envelope.text("time").and_then(|time| moment(&time));
-        let is_digest = envelope.text("type").as_deref() == Some(DIGEST_TYPE);
+        let is_digest = envelope.text("type").as_deref() == Some(DIGEST_EVENT_TYPE);
         let (kind, part, mut variables) = if is_digest {
             let data = envelope.get("data").map(Members::of).unwrap_or_default();
             let part = (

@@ -1,0 +1,70 @@
+//! Releasing for digests: events that were held for a batch subscription become members of its open
+//! digest, in the transaction that ends their deliveries.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{chain::Owed, send::Done, store::event_members};
+use crate::{
+    db::{Connection, DbError},
+    digest::{
+        gather::{Gathering, digest_gather},
+        schedule::Schedule,
+    },
+};
+
+/// The deliveries whose events are moved into digests.
+pub(super) fn gathered(results: &[&Done]) -> Vec<Uuid> {
+    results
+        .iter()
+        .filter(|done| done.is_gathered())
+        .map(|done| done.delivery().id)
+        .collect()
+}
+
+/// Moves events into the digests of their subscriptions. One that is full by it is found by the
+/// digest stage at its next look.
+pub(super) fn gather(
+    connection: &mut Connection,
+    results: &[&Done],
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    let mut wanted: HashMap<Uuid, (&Schedule, HashSet<Uuid>)> = HashMap::new();
+    for done in results.iter().filter(|done| done.is_gathered()) {
+        if let Done::Decided {
+            registered,
+            delivery,
+            ..
+        } = done
+            && let (Some(schedule), Owed::Event(event)) = (&registered.schedule, delivery.owed)
+        {
+            let events = wanted
+                .entry(registered.subscription.id)
+                .or_insert_with(|| (schedule, HashSet::new()));
+            events.1.insert(event);
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let events: HashSet<Uuid> = wanted.values().flat_map(|(_, ids)| ids).copied().collect();
+    let events: Vec<Uuid> = events.into_iter().collect();
+    let mut members = event_members(connection, &events)?;
+    members.sort_by_key(|member| member.position);
+    let gatherings: Vec<Gathering<'_>> = wanted
+        .into_iter()
+        .map(|(subscription_id, (schedule, events))| Gathering {
+            subscription_id,
+            schedule,
+            members: members
+                .iter()
+                .filter(|member| events.contains(&member.event_id))
+                .cloned()
+                .collect(),
+        })
+        .collect();
+    digest_gather(connection, &gatherings, now)?;
+    Ok(())
+}
