@@ -9,6 +9,9 @@ use crate::constraint::model::ConstraintSpec;
 /// The event type under which a row change is published that could not be captured whole.
 pub const GAP_EVENT_TYPE: &str = "rowcall.capture.gap";
 
+/// The event type of digests.
+pub const DIGEST_EVENT_TYPE: &str = "rowcall.digest";
+
 /// One version of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
@@ -93,6 +96,62 @@ pub struct ObjectType {
     /// Columns whose values are carried as `***`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mask: Vec<String>,
+    /// The database where the table is.
+    #[serde(default, skip_serializing_if = "SourceName::is_default")]
+    pub source: SourceName,
+    /// Which changes are written down.
+    #[serde(default, skip_serializing_if = "CaptureMode::is_all")]
+    pub capture: CaptureMode,
+    /// Whether conditions are judged in the trigger's WHEN, which is cheaper and makes the table's
+    /// owner drop the trigger before a column of a condition can be dropped or retyped. Only with
+    /// `capture = "defined"`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub when_clause: bool,
+}
+
+/// Which changes of an object type's table are written down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaptureMode {
+    /// Every one.
+    #[default]
+    All,
+    /// Those that an event type of the catalogue may match.
+    Defined,
+}
+
+impl CaptureMode {
+    fn is_all(&self) -> bool {
+        *self == Self::All
+    }
+}
+
+/// The name of a database whose rows are captured.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceName(pub String);
+
+/// The source that is Rowcall's own database.
+pub const DEFAULT_SOURCE: &str = "default";
+
+impl SourceName {
+    /// Whether it is Rowcall's own database.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == DEFAULT_SOURCE
+    }
+}
+
+impl Default for SourceName {
+    fn default() -> Self {
+        Self(DEFAULT_SOURCE.to_owned())
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// A table's name, written `schema.table`; neither part may hold a dot.

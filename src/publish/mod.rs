@@ -39,6 +39,7 @@ use crate::{
         doorbell::{Doorbell, Duty},
         store::cursor_advance,
     },
+    catalog::model::DEFAULT_SOURCE,
     config::{Limits, PublicUrl},
     constraint::store::judgement_insert,
     db::{Connection, Database, DbError, QueryError},
@@ -51,9 +52,6 @@ use crate::{
     },
     stage::{Nudge, Progress, Stage},
 };
-
-/// The source that is Rowcall's own database.
-pub const DEFAULT_SOURCE: &str = "default";
 
 /// Why a batch was not published. Its transaction was rolled back, and it will be read again.
 #[derive(Debug, thiserror::Error)]

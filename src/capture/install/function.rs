@@ -289,6 +289,7 @@ fn array(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::model::{CaptureMode, SourceName};
 
     fn object_type() -> ObjectType {
         ObjectType {
@@ -297,6 +298,9 @@ mod tests {
             key: vec!["id".to_owned()],
             exclude: Vec::new(),
             mask: Vec::new(),
+            source: SourceName::default(),
+            capture: CaptureMode::All,
+            when_clause: false,
         }
     }
 

@@ -6,7 +6,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use crate::{publish::DEFAULT_SOURCE, subscription::model::Condense};
+use crate::{catalog::model::DEFAULT_SOURCE, subscription::model::Condense};
 
 /// The most digits of a part's number.
 const PART_DIGITS_MAX: usize = 10;
