@@ -5,6 +5,7 @@
 //! change table and a new partition all end in the same [`reconcile`].
 
 pub mod function;
+pub mod rendering;
 pub mod store;
 
 use chrono::{DateTime, Utc};

@@ -5,10 +5,10 @@ use diesel::{
     OptionalExtension, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     sql_query,
-    sql_types::{BigInt, Bool, Integer, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz},
 };
 
-use super::function::{Column, Rendering, identifier};
+use super::{function::identifier, rendering::Column};
 use crate::{catalog::model::TableName, db::DDL_LOCK};
 
 /// What a trigger is installed for.
@@ -210,8 +210,7 @@ pub fn relations_of(
     .load(connection)
 }
 
-/// The columns of the table and its children with what their types ask of the function. Domains are
-/// looked through to their base type.
+/// The columns of the table and its children with the kinds of their values.
 pub fn columns_read(
     connection: &mut PgConnection,
     relation: i64,
@@ -220,32 +219,20 @@ pub fn columns_read(
     struct Row {
         #[diesel(sql_type = Text)]
         name: String,
-        #[diesel(sql_type = Text)]
-        base: String,
+        #[diesel(sql_type = Array<Text>)]
+        kinds: Vec<String>,
         #[diesel(sql_type = Bool)]
         has_json_cast: bool,
     }
     let rows: Vec<Row> = sql_query(include_str!("columns.sql"))
         .bind::<BigInt, _>(relation)
         .load(connection)?;
-    let rendering = |row: &Row| match row.base.as_str() {
-        _ if row.has_json_cast => Rendering::UserCast,
-        "float4" | "float8" => Rendering::Float,
-        "timestamptz" => Rendering::Timestamp,
-        "interval" => Rendering::Interval,
-        "bytea" => Rendering::Bytea,
-        "json" => Rendering::Json,
-        "bool" | "int2" | "int4" | "int8" | "numeric" | "text" | "varchar" | "bpchar" | "char"
-        | "name" | "uuid" | "jsonb" | "date" | "time" | "timestamp" => Rendering::Fixed,
-        _ => Rendering::Any,
+    let column = |row: Row| Column {
+        name: row.name,
+        kinds: row.kinds,
+        has_user_cast: row.has_json_cast,
     };
-    Ok(rows
-        .into_iter()
-        .map(|row| Column {
-            rendering: rendering(&row),
-            name: row.name,
-        })
-        .collect())
+    Ok(rows.into_iter().map(column).collect())
 }
 
 /// Whether the function is there.
@@ -285,13 +272,21 @@ pub fn function_retire(
     unused: bool,
 ) -> Result<(), diesel::result::Error> {
     if unused {
-        return connection.batch_execute(&format!("drop function if exists rowcall.{name}()"));
+        connection.batch_execute(&format!("drop function if exists rowcall.{name}()"))?;
+        return careful_drop(connection, name);
     }
+    careful_drop(connection, name)?;
     let empty = format!(
         "create or replace function rowcall.{name}() returns trigger language plpgsql \
          as 'begin return null; end'"
     );
     function_write(connection, name, &empty)
+}
+
+fn careful_drop(connection: &mut PgConnection, name: &str) -> Result<(), diesel::result::Error> {
+    connection.batch_execute(&format!(
+        "drop function if exists rowcall.{name}_careful(text, oid, record, record)"
+    ))
 }
 
 /// The triggers that call the function, with the tables they are on; clones on partitions are left
