@@ -1,9 +1,9 @@
 # `make` lists what there is. Every target first sees to what it needs (scripts/setup.sh).
 
-.PHONY: help demo test bench check fmt
+.PHONY: help demo test bench bench-capture check fmt
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## run the demo; flags go in ARGS, as in: make demo ARGS="--for 20s"
 	@scripts/setup.sh
@@ -16,6 +16,10 @@ test: ## run all tests
 bench: ## run the benchmarks
 	@scripts/setup.sh
 	cargo bench --locked
+
+bench-capture: ## measure what capture costs the writers
+	@scripts/setup.sh
+	cargo bench --locked --bench capture
 
 check: ## check format, lints and, if cargo-deny is installed, licences and advisories
 	@scripts/setup.sh

@@ -10,8 +10,8 @@ const TEMPLATE: &str = include_str!("function.sql");
 /// A gap's key is kept up to this many bytes.
 const KEY_BYTES_MAX: u32 = 2_000;
 
-/// Rows of up to this many bytes, before and after together, are captured without a look at the size
-/// of their images.
+/// Rows of up to this many bytes, before and after together, are captured without a look at how large
+/// their images are.
 const PLAIN_BYTES_MAX: u32 = 2_000;
 
 /// How many bytes of an image one byte of a row can become at most: a compressed value is up to 255
