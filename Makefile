@@ -13,9 +13,9 @@ test: ## run all tests
 	@scripts/setup.sh test
 	cargo test --locked
 
-bench: ## run the benchmarks
+bench: ## measure how fast a backlog drains
 	@scripts/setup.sh
-	cargo bench --locked
+	cargo bench --locked --bench pipeline
 
 bench-capture: ## measure what capture costs the writers
 	@scripts/setup.sh

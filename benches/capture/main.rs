@@ -46,6 +46,10 @@ struct Settings {
 }
 
 impl Settings {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a benchmark has no configuration"
+    )]
     fn read() -> Self {
         let number = |name: &str, default: u32| match std::env::var(name) {
             Ok(text) => text

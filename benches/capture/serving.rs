@@ -1,5 +1,10 @@
 //! With Rowcall at work on the same machine: an instance in this process, and a receiver beside it.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "it looks at the repository from outside, now and then"
+)]
+
 use std::{
     sync::{
         Arc,
