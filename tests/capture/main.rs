@@ -7,6 +7,7 @@ mod cursor;
 mod doorbell;
 mod images;
 mod load;
+mod model;
 mod partitions;
 mod reading;
 mod rotation;
