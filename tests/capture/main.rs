@@ -3,8 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod columns;
 mod cursor;
+mod ddl;
 mod doorbell;
+mod holes;
+mod horizon;
 mod images;
 mod load;
 mod model;
