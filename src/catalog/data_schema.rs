@@ -83,6 +83,27 @@ pub fn gap_schema() -> Value {
     })
 }
 
+/// The schema of the event type `name`: a TRUNCATE of the table of `object_type`.
+#[must_use]
+pub fn truncate_schema(name: &str, object_type: &str) -> Value {
+    json!({
+        "$schema": DIALECT,
+        "title": name,
+        "type": "object",
+        "required": ["object_type", "key", "op", "before", "after", "changed", "actor", "xid"],
+        "properties": {
+            "object_type": {"const": object_type},
+            "key": {"type": "null"},
+            "op": {"const": "truncate"},
+            "before": {"type": "null"},
+            "after": {"type": "null"},
+            "changed": {"type": "array", "maxItems": 0},
+            "actor": {"type": ["string", "null"]},
+            "xid": {"type": "string"},
+        },
+    })
+}
+
 fn key_schema(spec: &ObjectType, columns: &[Column]) -> Value {
     let found = |name: &String| columns.iter().find(|column| column.name == *name);
     let columns = spec.key.iter();

@@ -67,8 +67,8 @@ pub struct Circumstances<'a> {
 /// The events of `rows`, in the order in which each object changed; of one change the standard
 /// event first, then those that are written down, by name.
 ///
-/// A change of an object type that the catalogue no longer has yields no event, and a TRUNCATE
-/// yields none yet: it is no object's.
+/// A change of an object type that the catalogue no longer has yields no event. A TRUNCATE yields
+/// its standard event only: it has no row that a condition could be about.
 #[must_use]
 pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
     let ids = Ids::new();
@@ -84,7 +84,8 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
         .collect();
     let mut position = around.position;
     let mut events = Vec::new();
-    for change in relink(changes) {
+    let table = |id| around.targets.get(&id).map(|target| target.table());
+    for change in relink(changes, table) {
         if change.op == Op::Event {
             let number = Numbering {
                 source: around.source,
@@ -138,8 +139,9 @@ fn event_types<'a>(
         Op::Update => (Verb::Updated, Operation::Update),
         Op::Delete => (Verb::Deleted, Operation::Delete),
         Op::Gap => return vec![target.gap()],
+        Op::Truncate => return vec![target.standard(Verb::Truncated)],
         // What the API accepted has no object type, and is made ready elsewhere.
-        Op::Truncate | Op::Event => return Vec::new(),
+        Op::Event => return Vec::new(),
     };
     let mut found = vec![target.standard(verb)];
     let mut candidates = target

@@ -268,17 +268,18 @@ fn targets(
     scopes: &Scopes,
 ) -> Result<HashMap<i32, Arc<Target>>, DbError> {
     let mut targets = HashMap::new();
-    for (id, name) in targets_load(connection)? {
+    for found in targets_load(connection)? {
+        let name = found.object_type.as_str();
         // Changes that were captured before their object type was taken out yield no events.
-        let Some(object_type) = catalog.object_types.get(&name) else {
+        let Some(object_type) = catalog.object_types.get(name) else {
             continue;
         };
         // Of a table that is gone there may be changes still: they are published, though nothing
         // can be said of its columns any more.
         let no_columns = Scope::rows(Vec::new());
-        let scope = scopes.get(name.as_str()).unwrap_or(&no_columns);
-        let target = Target::new(&name, object_type, catalog, scope);
-        targets.insert(id, Arc::new(target));
+        let scope = scopes.get(name).unwrap_or(&no_columns);
+        let target = Target::new(name, object_type, catalog, scope, found.partitioned_by);
+        targets.insert(found.id, Arc::new(target));
     }
     Ok(targets)
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    catalog::model::{Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
+    capture::relink::Table,
+    catalog::model::{CaptureMode, Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
     expr::{Expression, Scope},
 };
 
@@ -15,10 +16,12 @@ pub struct Target {
     /// The metadata.
     pub object_type: ObjectType,
     /// The standard event types, in the order of [`Verb::ALL`].
-    standard: [Arc<str>; 3],
+    standard: [Arc<str>; 4],
     gap: Arc<str>,
     /// Those that are written down, by name.
     pub defined: Vec<Defined>,
+    /// The columns that say in which partition a row is.
+    partitioned_by: Vec<String>,
 }
 
 /// An event type that is written down.
@@ -39,6 +42,7 @@ impl Target {
         object_type: &ObjectType,
         catalog: &Catalog,
         scope: &Scope,
+        partitioned_by: Vec<String>,
     ) -> Self {
         let scope = scope.clone().without_subscription();
         let defined = catalog
@@ -75,6 +79,17 @@ impl Target {
             standard: Verb::ALL.map(|verb| verb.event_type(name).into()),
             gap: GAP_EVENT_TYPE.into(),
             defined,
+            partitioned_by,
+        }
+    }
+
+    /// What relinking must know of the table.
+    #[must_use]
+    pub fn table(&self) -> Table<'_> {
+        Table {
+            key: &self.object_type.key,
+            partitioned_by: &self.partitioned_by,
+            is_whole: self.object_type.capture == CaptureMode::All,
         }
     }
 

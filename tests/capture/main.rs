@@ -3,10 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod columns;
 mod cursor;
+mod ddl;
 mod doorbell;
+mod holes;
+mod horizon;
 mod images;
 mod load;
+mod model;
 mod partitions;
 mod reading;
 mod rotation;

@@ -138,7 +138,13 @@ fn install(
         target_function_set(connection, target.id, &sql)?;
     }
     let present = triggers_read(connection, &name)?;
-    for relation in relations_of(connection, target.relation)? {
+    let relations = relations_of(connection, target.relation)?;
+    for (left, trigger) in &present {
+        if !relations.iter().any(|relation| relation.oid == left.oid) {
+            leave(connection, left, *trigger)?;
+        }
+    }
+    for relation in relations {
         for trigger in relation.triggers() {
             let is_present = |(table, kind): &(store::Relation, Trigger)| {
                 table.oid == relation.oid && *kind == trigger
@@ -149,6 +155,33 @@ fn install(
         }
     }
     Ok(())
+}
+
+/// Takes a trigger off a table that was detached, or inherits no more: its rows are no objects of
+/// this type any longer.
+fn leave(
+    connection: &mut Connection,
+    left: &store::Relation,
+    trigger: Trigger,
+) -> Result<(), QueryError> {
+    if !trigger_drop(connection, left, trigger)? {
+        warn_of_trigger(
+            left,
+            trigger,
+            "so what happens to the table is captured still",
+        );
+    }
+    Ok(())
+}
+
+/// Tells the owner what Rowcall may not do.
+fn warn_of_trigger(relation: &store::Relation, trigger: Trigger, consequence: &str) {
+    tracing::warn!(
+        table = relation.name,
+        "not the owner, {consequence}; the owner may run: DROP TRIGGER {} ON {};",
+        identifier(trigger.name()),
+        relation.name
+    );
 }
 
 /// Takes the triggers off a table. Who does not own it can't drop them; then their function does
@@ -163,13 +196,7 @@ fn uninstall(
     for (relation, trigger) in triggers_read(connection, &name)? {
         if !trigger_drop(connection, &relation, trigger)? {
             all_dropped = false;
-            tracing::warn!(
-                table = relation.name,
-                "not the owner, so the trigger stays and does nothing; the owner may run: \
-                 DROP TRIGGER {} ON {};",
-                identifier(trigger.name()),
-                relation.name
-            );
+            warn_of_trigger(&relation, trigger, "so the trigger stays and does nothing");
         }
     }
     store::function_retire(connection, &name, all_dropped)?;
