@@ -1,4 +1,5 @@
 drop table rowcall.source_gap;
+drop view rowcall.backlog_change;
 drop table rowcall.source_backlog;
 alter table rowcall.source
     drop column system_identifier,

@@ -41,6 +41,18 @@ create table rowcall.source_backlog (
     check ((batch_snapshot is null) = (batch_seq is null))
 );
 
+-- What is in the backlogs, and how far they were published: the one place that says it. Only numbers and snapshots are
+-- compared, so it does not matter that the transaction ids of some changes are another database's: what was published
+-- was visible in the cursor's snapshot and has no number above seq_seen.
+create view rowcall.backlog_change as
+select b.source, b.seq_to, b.seq as seq_published,
+    c.seq, c.xid, c.target, c.relation, c.op, c.before, c.after, c.at, c.role, c.actor, c.traceparent
+from rowcall.source_backlog as b
+join rowcall.change as c on c.seq > b.seq_from and c.seq <= b.seq_to
+where (c.seq > b.seq_seen or not pg_catalog.pg_visible_in_snapshot(c.xid, b.snapshot))
+    and (b.batch_snapshot is null or c.seq > b.batch_seq
+        or not pg_catalog.pg_visible_in_snapshot(c.xid, b.batch_snapshot));
+
 -- What somebody may miss.
 create table rowcall.source_gap (
     id          bigint primary key generated always as identity,

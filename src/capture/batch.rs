@@ -136,7 +136,9 @@ impl Reader {
             let part = Part::Batch(snapshot.clone());
             let (changes, is_last) = self.next_of_large(&from, part, seq)?;
             self.check_numbers(&changes, sighting.seq_last)?;
-            return Ok(Some(Self::batch(changes, is_last, from, snapshot, &sighting)));
+            return Ok(Some(Self::batch(
+                changes, is_last, from, snapshot, &sighting,
+            )));
         }
         self.large = None;
         let limit = self.changes_now as i64;
@@ -151,7 +153,9 @@ impl Reader {
         if !is_last {
             changes.truncate(whole_moves(&changes));
         }
-        Ok(Some(Self::batch(changes, is_last, from, snapshot, &sighting)))
+        Ok(Some(Self::batch(
+            changes, is_last, from, snapshot, &sighting,
+        )))
     }
 
     fn batch(
@@ -231,12 +235,10 @@ impl Reader {
     }
 
     /// Looks at the source, and stops the reading if it is not the one that was read before.
-    fn sight(
-        &mut self,
-        connection: &mut Connection,
-        from: &Cursor,
-    ) -> Result<Sighting, ReadError> {
+    fn sight(&mut self, connection: &mut Connection, from: &Cursor) -> Result<Sighting, ReadError> {
         if let Some((_, reason)) = from.stop() {
+            // What is read after the rebase is another history.
+            self.revision_seen = None;
             return Err(self.stopped(reason.to_owned()));
         }
         let sighting = sighting_take(connection)?;

@@ -301,6 +301,15 @@ pub fn changes_unread_count(
     connection: &mut PgConnection,
     source: &str,
 ) -> Result<i64, diesel::result::Error> {
+    changes_unread_bounded(connection, source, i64::MAX)
+}
+
+/// The same, counted up to `limit`; for people.
+pub fn changes_unread_bounded(
+    connection: &mut PgConnection,
+    source: &str,
+    limit: i64,
+) -> Result<i64, diesel::result::Error> {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = BigInt)]
@@ -309,6 +318,7 @@ pub fn changes_unread_count(
     connection.batch_execute("set local enable_seqscan = off")?;
     let row: Count = sql_query(include_str!("unread_count.sql"))
         .bind::<Text, _>(source)
+        .bind::<BigInt, _>(limit)
         .get_result(connection)?;
     Ok(row.count)
 }

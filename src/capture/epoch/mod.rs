@@ -193,10 +193,7 @@ fn judge_epoch(read: Epoch, now: Epoch) -> Result<(), Deviation> {
 /// # Errors
 ///
 /// [`Deviation::Sequence`], [`Deviation::Number`].
-pub fn judge_numbers(
-    seqs: impl Iterator<Item = i64>,
-    seq_last: i64,
-) -> Result<(), Deviation> {
+pub fn judge_numbers(seqs: impl Iterator<Item = i64>, seq_last: i64) -> Result<(), Deviation> {
     let mut previous = None;
     for seq in seqs {
         if previous == Some(seq) {
@@ -258,9 +255,33 @@ mod tests {
         assert_eq!(judged(EPOCH, 100, 50), Ok(()));
         assert_eq!(judged(EPOCH, 101, 51), Ok(()));
         let kinds = [
-            (Epoch { system_identifier: 8, ..EPOCH }, 100, 50, StopKind::Restored),
-            (Epoch { database_oid: 6, ..EPOCH }, 100, 50, StopKind::Restored),
-            (Epoch { timeline: 2, ..EPOCH }, 100, 50, StopKind::Failover),
+            (
+                Epoch {
+                    system_identifier: 8,
+                    ..EPOCH
+                },
+                100,
+                50,
+                StopKind::Restored,
+            ),
+            (
+                Epoch {
+                    database_oid: 6,
+                    ..EPOCH
+                },
+                100,
+                50,
+                StopKind::Restored,
+            ),
+            (
+                Epoch {
+                    timeline: 2,
+                    ..EPOCH
+                },
+                100,
+                50,
+                StopKind::Failover,
+            ),
             (EPOCH, 99, 50, StopKind::Restored),
             (EPOCH, 100, 49, StopKind::Sequence),
         ];
@@ -277,7 +298,10 @@ mod tests {
     fn before_the_first_read_there_is_nothing_to_compare_with() {
         let mut cursor = cursor();
         cursor.system_identifier = None;
-        let other = Epoch { timeline: 9, ..EPOCH };
+        let other = Epoch {
+            timeline: 9,
+            ..EPOCH
+        };
         assert_eq!(judge(&cursor, &sighting(other, 100, 50), None), Ok(()));
         // A standby has no timeline of its own yet.
         let mut standby = sighting(other, 100, 50);

@@ -120,4 +120,3 @@ impl Cursor {
         Some((self.stopped_at?, self.stop_reason.as_deref()?))
     }
 }
-
