@@ -122,6 +122,21 @@ impl Reader {
         let from = cursor_get(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
         let sighting = self.sight(connection, &from)?;
+        let first_of = sighting.epoch().filter(|_| from.epoch().is_none());
+        let batch = self.next(connection, from, &sighting)?;
+        // Last: a stop is recorded in another session, which would wait for this one's lock.
+        if let Some(epoch) = first_of {
+            epoch_adopt(connection, &self.source, epoch)?;
+        }
+        Ok(batch)
+    }
+
+    fn next(
+        &mut self,
+        connection: &mut Connection,
+        from: Cursor,
+        sighting: &Sighting,
+    ) -> Result<Option<Batch>, ReadError> {
         if let Some(seq) = from.backlog_seq {
             let (changes, is_last) = self.next_of_large(&from, Part::Backlog, seq)?;
             let mut to = from.clone();
@@ -244,11 +259,6 @@ impl Reader {
         let sighting = sighting_take(connection)?;
         judge(from, &sighting, self.revision_seen).map_err(|deviation| self.stop(&deviation))?;
         self.revision_seen = self.revision_seen.max(Some(from.revision));
-        if from.epoch().is_none()
-            && let Some(epoch) = sighting.epoch()
-        {
-            epoch_adopt(connection, &self.source, epoch)?;
-        }
         Ok(sighting)
     }
 

@@ -5,10 +5,13 @@
 
 mod cursor;
 mod doorbell;
+mod epoch;
+mod epoch_copies;
 mod images;
 mod load;
 mod partitions;
 mod reading;
+mod rights;
 mod rotation;
 #[path = "../support/mod.rs"]
 mod support;
