@@ -26,7 +26,8 @@ pub(crate) const SUBSCRIBED: &str = "\n[subscription.mirror]\nobject_types = [\"
 
 async fn app() -> TestApp {
     let app = rows_app("", Options::default()).await;
-    app.apply(&format!("{}{SUBSCRIBED}", rows_metadata(""))).await;
+    app.apply(&format!("{}{SUBSCRIBED}", rows_metadata("")))
+        .await;
     app
 }
 
@@ -108,7 +109,13 @@ async fn a_sequence_that_is_set_back_is_noticed_and_the_order_kept() {
     // THEN each change is published once, in the order in which it was made
     assert_eq!(
         published(&app)[20..],
-        ["updated 1", "updated 1", "deleted 1", "created 21", "created 22"]
+        [
+            "updated 1",
+            "updated 1",
+            "deleted 1",
+            "created 21",
+            "created 22"
+        ]
     );
     assert_eq!(
         app.texts("select body::json->'data'->'after'->>'v' from rowcall.event where position in (21, 22) order by position"),
@@ -117,7 +124,10 @@ async fn a_sequence_that_is_set_back_is_noticed_and_the_order_kept() {
     assert_eq!(default_source(&app).await.state, State::Reading);
     assert_eq!(rebased(&app, Unread::Publish).await, Rebased::NotStopped);
     // AND no number is there twice
-    assert_eq!(app.count("select count(*) - count(distinct seq) from rowcall.change"), 0);
+    assert_eq!(
+        app.count("select count(*) - count(distinct seq) from rowcall.change"),
+        0
+    );
 }
 
 #[tokio::test]
@@ -132,7 +142,10 @@ async fn numbers_that_are_given_twice_are_noticed_though_nobody_looked_meanwhile
     done(12, 12, &rebased(&app, Unread::Publish).await);
     publish(&mut app).await;
     assert_eq!(published(&app).len(), 12);
-    assert_eq!(app.count("select count(distinct object_key) from rowcall.event"), 12);
+    assert_eq!(
+        app.count("select count(distinct object_key) from rowcall.event"),
+        12
+    );
 }
 
 #[tokio::test]
@@ -148,7 +161,11 @@ async fn an_older_copy_that_is_put_back_is_noticed_by_who_saw_the_later_state() 
     app.sql("delete from rowcall.event where object_key = '2'");
     app.sql(&format!("update rowcall.source set revision = {before}"));
     // THEN
-    assert!(refusal(&mut app).await.contains("a copy of it was put back"));
+    assert!(
+        refusal(&mut app)
+            .await
+            .contains("a copy of it was put back")
+    );
     assert_eq!(default_source(&app).await.state, State::Stopped);
     // AND after the rebase it is read on, by this instance and by others
     done(0, 0, &rebased(&app, Unread::Publish).await);
@@ -180,7 +197,10 @@ async fn a_copy_of_the_database_in_the_same_cluster_is_noticed() {
         ),
     );
     execute(&admin, &format!("create database {copy} template {name}"));
-    execute(&admin, &format!("alter database {name} allow_connections true"));
+    execute(
+        &admin,
+        &format!("alter database {name} allow_connections true"),
+    );
     let database = TestDatabase::at(&copy, &url.replace(&name, &copy));
     let mut app = TestApp::on_database(database, Options::default()).await;
     // THEN the copy is not read until it is said that it shall be
@@ -196,8 +216,14 @@ async fn a_copy_of_the_database_in_the_same_cluster_is_noticed() {
     let now = original.clock.now();
     let _its_sessions_were_ended = original.instance.publish.run_once(now).await;
     publish(&mut original).await;
-    assert_eq!(published(&original), ["created 1", "created 2", "created 3"]);
-    assert_eq!(original.texts("select id from rowcall.event order by position limit 2"), first_ids);
+    assert_eq!(
+        published(&original),
+        ["created 1", "created 2", "created 3"]
+    );
+    assert_eq!(
+        original.texts("select id from rowcall.event order by position limit 2"),
+        first_ids
+    );
 }
 
 #[tokio::test]
