@@ -42,8 +42,9 @@
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
-//! nobody; [`account`] tells what became of every change, and [`explain`] what of one event for one
-//! subscription. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! nobody; [`source`] is what operators do to what is captured; [`account`] tells what became of
+//! every change, and [`explain`] what of one event for one subscription. Around them: [`api`] and
+//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -72,6 +73,8 @@ pub mod registry;
 pub mod expr;
 
 pub mod upkeep;
+
+pub mod source;
 
 pub mod account;
 

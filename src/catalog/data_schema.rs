@@ -77,6 +77,8 @@ pub fn gap_schema() -> Value {
             "captured_op": {"type": ["string", "null"]},
             "reason": {"type": ["string", "null"]},
             "size": {"type": ["integer", "null"]},
+            "from": {"type": ["string", "null"], "format": "date-time"},
+            "to": {"type": "string", "format": "date-time"},
             "actor": {"type": ["string", "null"]},
             "xid": {"type": "string"},
         },

@@ -7,6 +7,7 @@ pub mod key;
 pub mod metadata;
 pub mod migrate;
 pub mod serve;
+pub mod source;
 
 use clap::{Parser, Subcommand};
 
@@ -36,6 +37,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Creates, lists or revokes API keys
     Key(key::KeyArgs),
+    /// Shows the captured databases, detaches, rebases and uninstalls them
+    Source(source::SourceArgs),
 }
 
 impl Cli {
@@ -67,6 +70,10 @@ impl Cli {
             Command::Key(args) => {
                 let (config, _running) = database::resolve(config).await?;
                 key::run(args, &config).await
+            }
+            Command::Source(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                source::run(args, &config).await
             }
         }
     }

@@ -260,6 +260,13 @@ fn gap_data(out: &mut String, change: &Change, target: &Target) {
         field("reason"),
         field("size")
     );
+    // A gap of a time, not of one change (source/gap).
+    if known
+        .as_ref()
+        .is_some_and(|known| known.get("to").is_some())
+    {
+        let _ = write!(out, r#","from":{},"to":{}"#, field("from"), field("to"));
+    }
 }
 
 /// Appends the key columns of an image as an object.

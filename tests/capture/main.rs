@@ -7,6 +7,8 @@ mod columns;
 mod cursor;
 mod ddl;
 mod doorbell;
+mod epoch;
+mod epoch_copies;
 mod holes;
 mod horizon;
 mod images;
@@ -14,6 +16,7 @@ mod load;
 mod model;
 mod partitions;
 mod reading;
+mod rights;
 mod rotation;
 #[path = "../support/mod.rs"]
 mod support;

@@ -22,6 +22,7 @@ use super::rotation;
 use crate::{
     catalog::model::{Catalog, ObjectType},
     db::{Connection, QueryError},
+    source::detach::store::detached_read,
 };
 
 /// How long a trigger's creation may wait for a table's lock, and make the writers behind it wait.
@@ -73,7 +74,13 @@ pub fn reconcile(
     let bell = bell_lock(connection)?;
     let mut targets = targets_current(connection)?;
 
+    let detached = detached_read(connection)?;
+
     for (name, object_type) in &catalog.object_types {
+        // What is installed for it is left in `targets`, so it is taken off.
+        if detached.covers(&object_type.source, name) {
+            continue;
+        }
         let known = targets
             .iter()
             .position(|target| target.object_type == *name);
@@ -186,7 +193,7 @@ fn warn_of_trigger(relation: &store::Relation, trigger: Trigger, consequence: &s
 
 /// Takes the triggers off a table. Who does not own it can't drop them; then their function does
 /// nothing any more, and the owner is told what to run.
-fn uninstall(
+pub(crate) fn uninstall(
     connection: &mut Connection,
     target: &Target,
     now: DateTime<Utc>,
