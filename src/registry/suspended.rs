@@ -71,11 +71,17 @@ impl fmt::Display for Suspended {
                 write!(f, " is published: {reason}")
             }
             SuspendedKind::Filter => {
-                write!(f, "the filter of the subscription `{name}` is suspended{on},")?;
+                write!(
+                    f,
+                    "the filter of the subscription `{name}` is suspended{on},"
+                )?;
                 write!(f, " so it matches none of these events: {reason}")
             }
             SuspendedKind::Constraint => {
-                write!(f, "the constraint `{name}` can't be judged{on}, so nothing that")?;
+                write!(
+                    f,
+                    "the constraint `{name}` can't be judged{on}, so nothing that"
+                )?;
                 write!(f, " it is for passes: {reason}")
             }
         }
@@ -138,7 +144,12 @@ pub(super) fn constraints_suspended(
         if let Some(fault) = constraint.fault() {
             add(None, fault.to_owned());
         }
-        for on in catalog.object_types.keys().map(|on| Some(on.as_str())).chain([None]) {
+        for on in catalog
+            .object_types
+            .keys()
+            .map(|on| Some(on.as_str()))
+            .chain([None])
+        {
             if is_judged(constraint, catalog, on) {
                 continue;
             }

@@ -5,21 +5,23 @@
 //! change table and a new partition all end in the same [`reconcile`].
 
 pub mod function;
+pub mod step;
 pub mod store;
 
 use chrono::{DateTime, Utc};
 
 use self::{
-    function::{Function, identifier},
+    function::Function,
+    step::Step,
     store::{
-        Target, Trigger, bell_lock, columns_read, ddl_lock, function_exists, function_write,
-        relation_find, relations_of, target_forget, target_function_set, target_insert,
-        targets_current, trigger_create, trigger_drop, triggers_read,
+        Target, Trigger, bell_lock, columns_read, ddl_lock, function_exists, function_retire,
+        function_write, relation_find, relations_of, target_forget, target_function_set,
+        target_insert, targets_current, targets_left, triggers_read,
     },
 };
 use super::rotation;
 use crate::{
-    catalog::model::{Catalog, ObjectType},
+    catalog::model::{Catalog, ObjectType, TableName},
     db::{Connection, QueryError},
 };
 
@@ -30,9 +32,7 @@ pub const LOCK_TIMEOUT_MS: u32 = 2_000;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum InstallError {
     /// The table's lock was not to be had.
-    #[error(
-        "object type `{object_type}`: the lock of {table} was not free within {LOCK_TIMEOUT_MS} ms"
-    )]
+    #[error("object type `{object_type}`: the lock of {table} was not free in time")]
     #[diagnostic(help("a long transaction uses the table; try again when it has ended"))]
     Busy {
         /// The object type's name.
@@ -61,16 +61,42 @@ pub enum InstallError {
 /// Makes the triggers and their functions what the catalogue asks for, in the caller's transaction.
 ///
 /// `value_bytes_max` is the limit of that name: a larger image becomes a gap.
+///
+/// # Errors
+///
+/// See [`InstallError`].
 pub fn reconcile(
     connection: &mut Connection,
     catalog: &Catalog,
     value_bytes_max: u32,
     now: DateTime<Utc>,
 ) -> Result<(), InstallError> {
+    for step in functions_reconcile(connection, catalog, value_bytes_max, now)? {
+        step.take(connection)?;
+    }
+    Ok(())
+}
+
+/// The part that takes no table's lock: all functions, in one transaction, because with a new leaf
+/// none may go on writing into the old one. Returns what is left to be done, table by table.
+///
+/// # Errors
+///
+/// See [`InstallError`].
+pub fn functions_reconcile(
+    connection: &mut Connection,
+    catalog: &Catalog,
+    value_bytes_max: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<Step>, InstallError> {
     ddl_lock(connection, LOCK_TIMEOUT_MS)?;
     let rotation = rotation::current_or_first(connection, now)?;
     let bell = bell_lock(connection)?;
     let mut targets = targets_current(connection)?;
+    let mut steps = targets_left(connection)?
+        .into_iter()
+        .map(Step::Remove)
+        .collect::<Vec<_>>();
 
     for (name, object_type) in &catalog.object_types {
         let known = targets
@@ -92,27 +118,28 @@ pub fn reconcile(
             other => {
                 // The object type moved to another table: its old one is no longer captured.
                 if let Some(old) = other {
-                    uninstall(connection, &old, now)?;
+                    steps.push(retire(connection, old, now)?);
                 }
                 target_insert(connection, name, relation, &object_type.table, now)?
             }
         };
-        install(
+        let missing = install(
             connection,
             &target,
             object_type,
             rotation,
             bell,
             value_bytes_max,
-        )
-        .map_err(|error| explain(error, name, object_type))?;
+        );
+        steps.extend(missing.map_err(|error| explain(error, name, &object_type.table))?);
     }
-    for removed in &targets {
-        uninstall(connection, removed, now)?;
+    for removed in targets {
+        steps.push(retire(connection, removed, now)?);
     }
-    Ok(())
+    Ok(steps)
 }
 
+/// Writes the function if it is another, and tells which triggers are missing.
 fn install(
     connection: &mut Connection,
     target: &Target,
@@ -120,7 +147,7 @@ fn install(
     rotation: i32,
     bell: Option<(i32, i32)>,
     value_bytes_max: u32,
-) -> Result<(), QueryError> {
+) -> Result<Vec<Step>, QueryError> {
     let columns = columns_read(connection, target.relation)?;
     let function = Function {
         target: target.id,
@@ -137,49 +164,45 @@ fn install(
         target_function_set(connection, target.id, &sql)?;
     }
     let present = triggers_read(connection, &name)?;
+    let mut steps = Vec::new();
     for relation in relations_of(connection, target.relation)? {
-        for trigger in relation.triggers() {
-            let is_present = |(table, kind): &(store::Relation, Trigger)| {
-                table.oid == relation.oid && *kind == trigger
+        let is_missing = |trigger: &Trigger| {
+            let is_it = |(table, kind): &(store::Relation, Trigger)| {
+                table.oid == relation.oid && kind == trigger
             };
-            if !present.iter().any(is_present) {
-                trigger_create(connection, &relation.name, trigger, &name)?;
-            }
+            !present.iter().any(is_it)
+        };
+        let triggers: Vec<Trigger> = relation.triggers().filter(is_missing).collect();
+        if !triggers.is_empty() {
+            steps.push(Step::Create {
+                target: target.clone(),
+                table: object_type.table.clone(),
+                relation,
+                triggers,
+            });
         }
     }
-    Ok(())
+    Ok(steps)
 }
 
-/// Takes the triggers off a table. Who does not own it can't drop them; then their function does
-/// nothing any more, and the owner is told what to run.
-fn uninstall(
+/// Nothing is captured for the target from now on. Its triggers still have to go.
+fn retire(
     connection: &mut Connection,
-    target: &Target,
+    target: Target,
     now: DateTime<Utc>,
-) -> Result<(), InstallError> {
+) -> Result<Step, QueryError> {
     let name = Function::name(target.id);
-    let mut all_dropped = true;
-    for (relation, trigger) in triggers_read(connection, &name)? {
-        if !trigger_drop(connection, &relation, trigger)? {
-            all_dropped = false;
-            tracing::warn!(
-                table = relation.name,
-                "not the owner, so the trigger stays and does nothing; the owner may run: \
-                 DROP TRIGGER {} ON {};",
-                identifier(trigger.name()),
-                relation.name
-            );
-        }
+    if function_exists(connection, &name)? {
+        function_retire(connection, &name, false)?;
     }
-    store::function_retire(connection, &name, all_dropped)?;
     target_forget(connection, target.id, now)?;
-    Ok(())
+    Ok(Step::Remove(target))
 }
 
-fn explain(error: QueryError, object_type: &str, definition: &ObjectType) -> InstallError {
-    let (object_type, table) = (object_type.to_owned(), definition.table.to_string());
+fn explain(error: QueryError, object_type: &str, table: &TableName) -> InstallError {
+    let (object_type, table) = (object_type.to_owned(), table.to_string());
     let text = error.to_string();
-    if text.contains("lock timeout") {
+    if text.contains("lock timeout") || text.contains("statement timeout") {
         InstallError::Busy { object_type, table }
     } else if text.contains("permission denied") {
         InstallError::Privilege {

@@ -23,6 +23,9 @@ pub struct Target {
     /// The table's oid.
     #[diesel(sql_type = BigInt)]
     pub relation: i64,
+    /// `schema.table`, as it was when the target was made.
+    #[diesel(sql_type = Text)]
+    pub table_name: String,
     /// The function as it was last written.
     #[diesel(sql_type = Text)]
     pub function_sql: String,
@@ -115,10 +118,47 @@ pub fn targets_current(
     connection: &mut PgConnection,
 ) -> Result<Vec<Target>, diesel::result::Error> {
     sql_query(
-        "select id, object_type, relation::bigint as relation, function_sql \
+        "select id, object_type, relation::bigint as relation, table_name, function_sql \
          from rowcall.capture_target where removed_at is null order by object_type",
     )
     .load(connection)
+}
+
+/// Removed targets whose function is still there and can go: those whose triggers are not ours to
+/// drop wait for their owner.
+pub fn targets_left(connection: &mut PgConnection) -> Result<Vec<Target>, diesel::result::Error> {
+    sql_query(
+        "select t.id, t.object_type, t.relation::bigint as relation, t.table_name, t.function_sql \
+         from rowcall.capture_target t \
+         join pg_catalog.pg_namespace n on n.nspname = 'rowcall' \
+         join pg_catalog.pg_proc p on p.pronamespace = n.oid and p.proname = 'capture_' || t.id \
+         where t.removed_at is not null and not exists ( \
+             select from pg_catalog.pg_trigger g \
+             join pg_catalog.pg_class c on c.oid = g.tgrelid \
+             where g.tgfoid = p.oid and not pg_catalog.pg_has_role(c.relowner, 'USAGE')) \
+         order by t.id",
+    )
+    .load(connection)
+}
+
+/// Whether something is captured for the target.
+pub fn target_is_current(
+    connection: &mut PgConnection,
+    id: i32,
+) -> Result<bool, diesel::result::Error> {
+    exists(
+        connection,
+        "select removed_at is null as yes from rowcall.capture_target where id = $1::integer",
+        &id.to_string(),
+    )
+}
+
+/// Bounds each statement of the transaction.
+pub fn statement_timeout_set(
+    connection: &mut PgConnection,
+    timeout_ms: u32,
+) -> Result<(), diesel::result::Error> {
+    connection.batch_execute(&format!("set local statement_timeout = '{timeout_ms}ms'"))
 }
 
 /// Records a table to be captured.
@@ -132,7 +172,7 @@ pub fn target_insert(
     sql_query(
         "insert into rowcall.capture_target (object_type, relation, table_name, installed_at) \
          values ($1, $2::oid, $3, $4) \
-         returning id, object_type, relation::bigint as relation, function_sql",
+         returning id, object_type, relation::bigint as relation, table_name, function_sql",
     )
     .bind::<Text, _>(object_type)
     .bind::<BigInt, _>(relation)
