@@ -42,8 +42,8 @@
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
-//! nobody; [`account`] tells what became of every change, and [`explain`] what of one event for one
-//! subscription. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! nobody; [`account`] tells what became of every change, [`explain`] what of one event for one
+//! subscription, and [`doctor`] where changes may not be captured. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -76,6 +76,8 @@ pub mod upkeep;
 pub mod account;
 
 pub mod explain;
+
+pub mod doctor;
 
 pub mod api;
 

@@ -2,16 +2,18 @@
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, the
 //! deliveries of deleted subscriptions, old idempotency keys and ids of submitted events, and
-//! counters of rates whose windows are long over. Each is a transaction of its own; one that fails
+//! counters of rates whose windows are long over; and it notices captured tables that have other
+//! columns, and shows holes in capture in /readyz. Each is a transaction of its own; one that fails
 //! does not stop the others and is tried again.
 
+mod findings;
 mod store;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::store::delivery_cancel_deleted;
+use self::{findings::Watch, store::delivery_cancel_deleted};
 use crate::{
     capture::{
         install::{self, InstallError, step::Step},
@@ -21,7 +23,8 @@ use crate::{
     config::Limits,
     constraint::{rate::RATE_KEPT, store::rate_forget},
     db::{Connection, Database, DbError, QueryError},
-    registry::registry_raise,
+    observe::readiness::Readiness,
+    registry::{live::LiveRegistry, registry_raise},
     stage::{Nudge, Progress, Stage, chain},
 };
 
@@ -64,6 +67,8 @@ pub struct Upkeep {
     nudge: Nudge,
     /// How often in a row the lock of some table was not free.
     busy_runs: u32,
+    /// Where findings are shown, if anywhere.
+    watch: Option<Watch>,
 }
 
 impl Upkeep {
@@ -75,7 +80,15 @@ impl Upkeep {
             limits,
             nudge,
             busy_runs: 0,
+            watch: None,
         }
+    }
+
+    /// The same, and it shows holes in capture, and conditions that can't be judged, in /readyz.
+    #[must_use]
+    pub fn watching(mut self, registry: LiveRegistry, readiness: Readiness) -> Self {
+        self.watch = Some(Watch::new(registry, readiness));
+        self
     }
 
     /// The functions at once, then table by table. A table whose lock is not free is left for the
@@ -122,6 +135,14 @@ impl Upkeep {
                 Ok(changed.len())
             })
             .await
+    }
+
+    /// After the others, so that what they mended is not told.
+    async fn findings(&mut self) -> Result<usize, UpkeepError> {
+        if let Some(watch) = &mut self.watch {
+            watch.look(&self.database).await?;
+        }
+        Ok(0)
     }
 
     async fn retention(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
@@ -185,6 +206,7 @@ impl Stage for Upkeep {
             self.forgetting(now).await,
             self.rates(now).await,
             self.submitted(now).await,
+            self.findings().await,
         ];
         let (mut worked, mut failure) = (0, None);
         for result in done {

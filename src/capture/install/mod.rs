@@ -12,11 +12,11 @@ use chrono::{DateTime, Utc};
 
 use self::{
     function::Function,
-    step::Step,
+    step::{Step, store::targets_left},
     store::{
         Target, Trigger, bell_lock, columns_read, ddl_lock, function_exists, function_retire,
         function_write, relation_find, relations_of, target_forget, target_function_set,
-        target_insert, targets_current, targets_left, triggers_read,
+        target_insert, targets_current, triggers_read,
     },
 };
 use super::rotation;

@@ -124,43 +124,6 @@ pub fn targets_current(
     .load(connection)
 }
 
-/// Removed targets whose function is still there and can go: those whose triggers are not ours to
-/// drop wait for their owner.
-pub fn targets_left(connection: &mut PgConnection) -> Result<Vec<Target>, diesel::result::Error> {
-    sql_query(
-        "select t.id, t.object_type, t.relation::bigint as relation, t.table_name, t.function_sql \
-         from rowcall.capture_target t \
-         join pg_catalog.pg_namespace n on n.nspname = 'rowcall' \
-         join pg_catalog.pg_proc p on p.pronamespace = n.oid and p.proname = 'capture_' || t.id \
-         where t.removed_at is not null and not exists ( \
-             select from pg_catalog.pg_trigger g \
-             join pg_catalog.pg_class c on c.oid = g.tgrelid \
-             where g.tgfoid = p.oid and not pg_catalog.pg_has_role(c.relowner, 'USAGE')) \
-         order by t.id",
-    )
-    .load(connection)
-}
-
-/// Whether something is captured for the target.
-pub fn target_is_current(
-    connection: &mut PgConnection,
-    id: i32,
-) -> Result<bool, diesel::result::Error> {
-    exists(
-        connection,
-        "select removed_at is null as yes from rowcall.capture_target where id = $1::integer",
-        &id.to_string(),
-    )
-}
-
-/// Bounds each statement of the transaction.
-pub fn statement_timeout_set(
-    connection: &mut PgConnection,
-    timeout_ms: u32,
-) -> Result<(), diesel::result::Error> {
-    connection.batch_execute(&format!("set local statement_timeout = '{timeout_ms}ms'"))
-}
-
 /// Records a table to be captured.
 pub fn target_insert(
     connection: &mut PgConnection,
@@ -231,7 +194,8 @@ pub fn relation_find(
     Ok(row.map(|row| row.oid))
 }
 
-/// The table with everything that inherits from it: partitions and children.
+/// The table with everything that inherits from it: partitions and children. A temporary child is
+/// its session's own.
 pub fn relations_of(
     connection: &mut PgConnection,
     relation: i64,
@@ -244,7 +208,7 @@ pub fn relations_of(
              c.relispartition as is_partition \
          from tree join pg_catalog.pg_class c on c.oid = tree.oid \
          join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-         where c.relkind in ('r', 'p') order by c.oid",
+         where c.relkind in ('r', 'p') and c.relpersistence <> 't' order by c.oid",
     )
     .bind::<BigInt, _>(relation)
     .load(connection)

@@ -2,11 +2,14 @@
 //! own: no table's lock is held while another's is waited for, and a busy table keeps no other
 //! from being captured.
 
+pub(super) mod store;
+
+use self::store::{statement_timeout_set, target_is_current};
 use super::{
     InstallError, explain,
     store::{
-        Relation, Target, Trigger, ddl_lock, function_retire, statement_timeout_set,
-        target_is_current, trigger_create, trigger_drop, triggers_read,
+        Relation, Target, Trigger, ddl_lock, function_retire, trigger_create, trigger_drop,
+        triggers_read,
     },
 };
 use crate::{
