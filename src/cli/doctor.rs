@@ -1,6 +1,6 @@
 //! `rowcall doctor`: names every hole in capture, and what mends it.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use clap::Args;
 use miette::{IntoDiagnostic as _, WrapErr as _, miette};
@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     config::{Config, ConfigError},
     db::DbError,
-    doctor::examine,
+    doctor::{Question, examine},
 };
 
 /// Names every hole in capture, and what mends it
@@ -19,6 +19,9 @@ pub struct DoctorArgs {
     /// Prints JSON
     #[arg(long)]
     json: bool,
+    /// From which age on open transactions are told of, such as 30s, 10m or 2h
+    #[arg(long, value_name = "AGE", default_value = "10m", value_parser = humantime::parse_duration)]
+    long_transaction: Duration,
 }
 
 /// Runs the sub-command. It writes nothing into the database.
@@ -29,9 +32,12 @@ pub struct DoctorArgs {
 /// that scripts see it.
 pub async fn run(args: DoctorArgs, config: &Config) -> miette::Result<()> {
     let url = config.database_url.clone().ok_or(ConfigError::NoDatabase)?;
-    let limits = config.limits.clone();
-    let now = Clock::System.now();
-    let task = tokio::task::spawn_blocking(move || examine(url.expose_secret(), &limits, now));
+    let question = Question {
+        limits: config.limits.clone(),
+        long_transaction: args.long_transaction,
+        now: Clock::System.now(),
+    };
+    let task = tokio::task::spawn_blocking(move || examine(url.expose_secret(), &question));
     let report = task.await.map_err(|_| DbError::Panicked)??;
     let text = match args.json {
         true => serde_json::to_string_pretty(&report).into_diagnostic()? + "\n",

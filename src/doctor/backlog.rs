@@ -1,6 +1,8 @@
 //! What waits: changes that nobody has published yet, and sessions that keep old rows from being
 //! cleaned away.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
@@ -15,10 +17,8 @@ use crate::db::Connection;
 const COUNTED_MAX: i64 = 10_000;
 /// From this age on, in seconds, an unread change says that the reader is behind or not there.
 const BEHIND_SECONDS: i64 = 60;
-/// From this age on, in seconds, a transaction is told of.
-const LONG_SECONDS: i64 = 600;
-/// From this age on, in seconds, it is a warning.
-const VERY_LONG_SECONDS: i64 = 3_600;
+/// How many times the age that is told of is a warning.
+const WARNED_TIMES: i64 = 6;
 
 #[derive(Clone, Debug, Deserialize)]
 struct Unread {
@@ -65,13 +65,14 @@ fn behind(unread: &Unread, now: DateTime<Utc>) -> Option<Finding> {
 }
 
 /// Transactions and slots that hold things back.
-pub(super) fn holders(connection: &mut Connection) -> Looked {
+pub(super) fn holders(connection: &mut Connection, long: Duration) -> Looked {
     let sql = include_str!("sql/holders.sql");
-    let rows: Vec<Holder> = store::rows_within(connection, sql, LONG_SECONDS)?;
-    Ok(rows.iter().map(holding).collect())
+    let long = i64::try_from(long.as_secs()).unwrap_or(i64::MAX / WARNED_TIMES);
+    let rows: Vec<Holder> = store::rows_within(connection, sql, long)?;
+    Ok(rows.iter().map(|holder| holding(holder, long)).collect())
 }
 
-fn holding(holder: &Holder) -> Finding {
+fn holding(holder: &Holder, long_seconds: i64) -> Finding {
     let Holder {
         id, role, seconds, ..
     } = holder;
@@ -111,7 +112,7 @@ fn holding(holder: &Holder) -> Finding {
             format!("end it, or SELECT pg_terminate_backend({id});"),
         )
     };
-    let finding = match *seconds >= VERY_LONG_SECONDS {
+    let finding = match *seconds >= long_seconds.saturating_mul(WARNED_TIMES) {
         true => Finding::warning(code, subject, text),
         false => Finding::note(code, subject, text),
     };
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_for_an_hour_is_a_warning() {
+    fn what_is_held_for_six_times_as_long_is_a_warning() {
         use super::super::finding::Severity;
         let holder = |kind: &str, seconds| Holder {
             kind: kind.to_owned(),
@@ -154,13 +155,16 @@ mod tests {
             role: "app".to_owned(),
             seconds,
         };
-        assert_eq!(holding(&holder("session", 700)).severity, Severity::Note);
-        let long = holding(&holder("prepared", 3_600));
+        assert_eq!(
+            holding(&holder("session", 700), 600).severity,
+            Severity::Note
+        );
+        let long = holding(&holder("prepared", 3_600), 600);
         assert_eq!(long.severity, Severity::Warning);
         assert_eq!(
             long.remedy,
             "COMMIT PREPARED 'it''s'; or ROLLBACK PREPARED 'it''s';"
         );
-        assert_eq!(holding(&holder("slot", 0)).severity, Severity::Warning);
+        assert_eq!(holding(&holder("slot", 0), 600).severity, Severity::Warning);
     }
 }

@@ -22,6 +22,8 @@ mod store;
 mod suspended;
 mod weight;
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use self::{
@@ -38,20 +40,32 @@ use crate::{
 /// What a group of checks found, or why it could not look.
 type Looked = Result<Vec<Finding>, DbError>;
 
+/// What the answer depends on, beside the database.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What Rowcall serves with.
+    pub limits: Limits,
+    /// From which age on an open transaction is told of; from six times that on, as a warning.
+    pub long_transaction: Duration,
+    /// What ages are told by.
+    pub now: DateTime<Utc>,
+}
+
 /// Everything, from a session of its own that can change nothing. The repository may be missing or
-/// of another version, which is said. `now` is what ages are told by.
+/// of another version, which is said.
 ///
 /// Blocks; each statement takes 10 seconds at most.
 ///
 /// # Errors
 ///
 /// If no session could be opened.
-pub fn examine(url: &str, limits: &Limits, now: DateTime<Utc>) -> Result<Report, DbError> {
+pub fn examine(url: &str, question: &Question) -> Result<Report, DbError> {
     let mut connection = store::session_open(url)?;
-    Ok(Report::new(look(&mut connection, limits, now)))
+    Ok(Report::new(look(&mut connection, question)))
 }
 
-fn look(connection: &mut Connection, limits: &Limits, now: DateTime<Utc>) -> Vec<Finding> {
+fn look(connection: &mut Connection, question: &Question) -> Vec<Finding> {
+    let now = question.now;
     let mut findings = Vec::new();
     let server = match server::read(connection) {
         Ok(server) => server,
@@ -66,12 +80,13 @@ fn look(connection: &mut Connection, limits: &Limits, now: DateTime<Utc>) -> Vec
         return findings;
     }
     collect(&mut findings, "roles", roles::capture_role(connection));
-    let retention = weight::Retention::of(limits);
+    let retention = weight::Retention::of(&question.limits);
     let weight = weight::check(connection, retention, now);
     collect(&mut findings, "the change table", weight);
     let unread = backlog::unread(connection, now);
     collect(&mut findings, "the reader", unread);
-    collect(&mut findings, "sessions", backlog::holders(connection));
+    let holders = backlog::holders(connection, question.long_transaction);
+    collect(&mut findings, "sessions", holders);
     let catalog = match Catalog::load(connection) {
         Ok(catalog) => catalog,
         Err(error) => {

