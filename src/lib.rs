@@ -43,7 +43,8 @@
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
 //! nobody; [`account`] tells what became of every change, [`explain`] what of one event for one
-//! subscription, and [`doctor`] where changes may not be captured. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! subscription, and [`doctor`] where changes may not be captured. Around them: [`api`] and
+//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 

@@ -1,5 +1,5 @@
--- The captured tables whose columns are others than when they were last looked at. The id of the transaction that wrote a
--- column's row tells every change of it, also one that was taken back; a table that is gone has a fingerprint, too.
+-- The captured tables whose columns are others than when they were last looked at. The id of the transaction that wrote
+-- a column's row tells every change of it, also one that was taken back; a table that is gone has a fingerprint, too.
 select t.id, coalesce(found.shape, 'gone') as shape
 from rowcall.capture_target as t
 left join lateral (

@@ -25,6 +25,7 @@ from tree
 join pg_catalog.pg_class as c on c.oid = tree.oid
 join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
 left join rowcall.capture_target as t on t.object_type = tree.object_type and t.removed_at is null
-left join (pg_catalog.pg_proc as p join pg_catalog.pg_namespace as o on o.oid = p.pronamespace and o.nspname = 'rowcall')
+left join (pg_catalog.pg_proc as p
+    join pg_catalog.pg_namespace as o on o.oid = p.pronamespace and o.nspname = 'rowcall')
     on p.proname = 'capture_' || t.id
 order by tree.object_type, tree.is_root desc, 3

@@ -9,4 +9,5 @@ select
     to_regclass('rowcall.registry') is not null as has_repository,
     to_regclass('rowcall.__diesel_schema_migrations') is not null as has_versions,
     (select count(*) from pg_catalog.pg_stat_activity as a
-        where a.datname = current_database() and a.application_name = 'rowcall' and a.pid <> pg_backend_pid()) as sessions
+        where a.datname = current_database() and a.application_name = 'rowcall'
+            and a.pid <> pg_backend_pid()) as sessions

@@ -14,6 +14,7 @@ from unnest($1, $2, $3) as a (object_type, schema, name)
 left join pg_catalog.pg_namespace as n on n.nspname = a.schema
 left join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = a.name and c.relkind in ('r', 'p')
 left join rowcall.capture_target as t on t.object_type = a.object_type and t.removed_at is null
-left join (pg_catalog.pg_proc as p join pg_catalog.pg_namespace as o on o.oid = p.pronamespace and o.nspname = 'rowcall')
+left join (pg_catalog.pg_proc as p
+    join pg_catalog.pg_namespace as o on o.oid = p.pronamespace and o.nspname = 'rowcall')
     on p.proname = 'capture_' || t.id
 order by a.object_type
