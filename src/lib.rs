@@ -43,8 +43,9 @@
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
 //! nobody; [`source`] is what operators do to what is captured; [`account`] tells what became of
-//! every change, and [`explain`] what of one event for one subscription. Around them: [`api`] and
-//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! every change, [`explain`] what of one event for one subscription, and [`doctor`] where changes
+//! may not be captured. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`],
+//! [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -79,6 +80,8 @@ pub mod source;
 pub mod account;
 
 pub mod explain;
+
+pub mod doctor;
 
 pub mod api;
 

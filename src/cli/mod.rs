@@ -2,6 +2,7 @@
 
 pub mod database;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod key;
 pub mod metadata;
@@ -33,6 +34,8 @@ enum Command {
     Migrate,
     /// Shows or applies a folder of metadata
     Metadata(metadata::MetadataArgs),
+    /// Names every hole in capture, and what mends it
+    Doctor(doctor::DoctorArgs),
     /// Tells why an event was, or was not, sent to a subscription
     Explain(explain::ExplainArgs),
     /// Creates, lists or revokes API keys
@@ -62,6 +65,10 @@ impl Cli {
             Command::Metadata(args) => {
                 let (config, _running) = database::resolve(config).await?;
                 metadata::run(args, &config).await
+            }
+            Command::Doctor(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                doctor::run(args, &config).await
             }
             Command::Explain(args) => {
                 let (config, _running) = database::resolve(config).await?;

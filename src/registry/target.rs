@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::suspended::when_compile;
 use crate::{
     capture::relink::Table,
     catalog::model::{CaptureMode, Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
@@ -35,41 +36,25 @@ pub struct Defined {
 }
 
 impl Target {
-    /// The target of an object type. An event type whose condition does not fit the columns any
-    /// more is left out, and reported.
+    /// The target of an object type, whose table may be gone (no `scope`). An event type whose
+    /// condition does not fit the columns is left out: it is suspended.
     pub(super) fn new(
         name: &str,
         object_type: &ObjectType,
         catalog: &Catalog,
-        scope: &Scope,
+        scope: Option<&Scope>,
         partitioned_by: Vec<String>,
     ) -> Self {
-        let scope = scope.clone().without_subscription();
-        let defined = catalog
+        let of_it = catalog
             .event_types
             .iter()
-            .filter(|(_, event_type)| event_type.object_type.as_deref() == Some(name))
+            .filter(|(_, event_type)| event_type.object_type.as_deref() == Some(name));
+        let defined = of_it
             .filter_map(|(event_name, event_type)| {
-                let when = match &event_type.when {
-                    None => None,
-                    Some(source) => match Expression::compile(source, &scope) {
-                        Ok(when) => Some(when),
-                        Err(problems) => {
-                            let problem = problems.first().map(ToString::to_string);
-                            tracing::error!(
-                                event_type = event_name,
-                                problem,
-                                "the condition does not fit the table any more; no such event is \
-                                 published until one of the two is mended"
-                            );
-                            return None;
-                        }
-                    },
-                };
                 Some(Defined {
                     name: event_name.as_str().into(),
                     on: event_type.on.clone(),
-                    when,
+                    when: when_compile(event_type, catalog, scope).ok()?,
                 })
             })
             .collect();

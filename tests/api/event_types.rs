@@ -52,7 +52,8 @@ async fn an_event_type_is_made_shown_replaced_and_removed_and_each_is_a_version(
     assert_eq!(
         made.json,
         json!({
-            "name": "sales.order.released", "standard": false, "origin": "api", "version": 2,
+            "name": "sales.order.released", "standard": false, "state": "active",
+            "origin": "api", "version": 2,
             "changed_at": "2026-01-31T08:00:00Z", "author": "bootstrap",
             "reason": "for the warehouse", "description": "It may be shipped",
             "object_type": "sales.order", "on": ["update"],
@@ -142,8 +143,8 @@ async fn the_list_has_the_standard_ones_too_and_pages() {
     let shown = api.get("/v1/event-types/sales.order.created").await.json;
     assert_eq!(
         shown,
-        json!({"name": "sales.order.created", "standard": true, "object_type": "sales.order",
-               "on": ["create"]})
+        json!({"name": "sales.order.created", "standard": true, "state": "active",
+               "object_type": "sales.order", "on": ["create"]})
     );
     let shown = api.get("/v1/event-types/sales.order.truncated").await.json;
     assert_eq!(shown["on"], json!(["truncate"]));

@@ -6,21 +6,23 @@
 
 pub mod function;
 pub mod rendering;
+pub mod step;
 pub mod store;
 
 use chrono::{DateTime, Utc};
 
 use self::{
-    function::{Function, identifier},
+    function::Function,
+    step::{Step, store::targets_left},
     store::{
-        Target, Trigger, bell_lock, columns_read, ddl_lock, function_exists, function_write,
-        relation_find, relations_of, target_forget, target_function_set, target_insert,
-        targets_current, trigger_create, trigger_drop, triggers_read,
+        Target, Trigger, bell_lock, columns_read, ddl_lock, function_exists, function_retire,
+        function_write, relation_find, relations_of, target_forget, target_function_set,
+        target_insert, targets_current, triggers_read,
     },
 };
 use super::rotation;
 use crate::{
-    catalog::model::{Catalog, ObjectType},
+    catalog::model::{Catalog, ObjectType, TableName},
     db::{Connection, QueryError},
     source::detach::store::detached_read,
 };
@@ -32,9 +34,7 @@ pub const LOCK_TIMEOUT_MS: u32 = 2_000;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum InstallError {
     /// The table's lock was not to be had.
-    #[error(
-        "object type `{object_type}`: the lock of {table} was not free within {LOCK_TIMEOUT_MS} ms"
-    )]
+    #[error("object type `{object_type}`: the lock of {table} was not free in time")]
     #[diagnostic(help("a long transaction uses the table; try again when it has ended"))]
     Busy {
         /// The object type's name.
@@ -63,16 +63,42 @@ pub enum InstallError {
 /// Makes the triggers and their functions what the catalogue asks for, in the caller's transaction.
 ///
 /// `value_bytes_max` is the limit of that name: a larger image becomes a gap.
+///
+/// # Errors
+///
+/// See [`InstallError`].
 pub fn reconcile(
     connection: &mut Connection,
     catalog: &Catalog,
     value_bytes_max: u32,
     now: DateTime<Utc>,
 ) -> Result<(), InstallError> {
+    for step in functions_reconcile(connection, catalog, value_bytes_max, now)? {
+        step.take(connection)?;
+    }
+    Ok(())
+}
+
+/// The part that takes no table's lock: all functions, in one transaction, because with a new leaf
+/// none may go on writing into the old one. Returns what is left to be done, table by table.
+///
+/// # Errors
+///
+/// See [`InstallError`].
+pub fn functions_reconcile(
+    connection: &mut Connection,
+    catalog: &Catalog,
+    value_bytes_max: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<Step>, InstallError> {
     ddl_lock(connection, LOCK_TIMEOUT_MS)?;
     let rotation = rotation::current_or_first(connection, now)?;
     let bell = bell_lock(connection)?;
     let mut targets = targets_current(connection)?;
+    let mut steps = targets_left(connection)?
+        .into_iter()
+        .map(Step::Remove)
+        .collect::<Vec<_>>();
 
     let detached = detached_read(connection)?;
 
@@ -100,27 +126,28 @@ pub fn reconcile(
             other => {
                 // The object type moved to another table: its old one is no longer captured.
                 if let Some(old) = other {
-                    uninstall(connection, &old, now)?;
+                    steps.push(retire(connection, old, now)?);
                 }
                 target_insert(connection, name, relation, &object_type.table, now)?
             }
         };
-        install(
+        let missing = install(
             connection,
             &target,
             object_type,
             rotation,
             bell,
             value_bytes_max,
-        )
-        .map_err(|error| explain(error, name, object_type))?;
+        );
+        steps.extend(missing.map_err(|error| explain(error, name, &object_type.table))?);
     }
-    for removed in &targets {
-        uninstall(connection, removed, now)?;
+    for removed in targets {
+        steps.push(retire(connection, removed, now)?);
     }
-    Ok(())
+    Ok(steps)
 }
 
+/// Writes the function if it is another, and tells which triggers are missing.
 fn install(
     connection: &mut Connection,
     target: &Target,
@@ -128,7 +155,7 @@ fn install(
     rotation: i32,
     bell: Option<(i32, i32)>,
     value_bytes_max: u32,
-) -> Result<(), QueryError> {
+) -> Result<Vec<Step>, QueryError> {
     let columns = columns_read(connection, target.relation)?;
     let function = Function {
         target: target.id,
@@ -145,50 +172,35 @@ fn install(
         target_function_set(connection, target.id, &sql)?;
     }
     let present = triggers_read(connection, &name)?;
+    let mut steps = Vec::new();
     let relations = relations_of(connection, target.relation)?;
     for (left, trigger) in &present {
         if !relations.iter().any(|relation| relation.oid == left.oid) {
-            leave(connection, left, *trigger)?;
+            steps.push(Step::Leave {
+                target: target.clone(),
+                relation: left.clone(),
+                trigger: *trigger,
+            });
         }
     }
     for relation in relations {
-        for trigger in relation.triggers() {
-            let is_present = |(table, kind): &(store::Relation, Trigger)| {
-                table.oid == relation.oid && *kind == trigger
+        let is_missing = |trigger: &Trigger| {
+            let is_it = |(table, kind): &(store::Relation, Trigger)| {
+                table.oid == relation.oid && kind == trigger
             };
-            if !present.iter().any(is_present) {
-                trigger_create(connection, &relation.name, trigger, &name)?;
-            }
+            !present.iter().any(is_it)
+        };
+        let triggers: Vec<Trigger> = relation.triggers().filter(is_missing).collect();
+        if !triggers.is_empty() {
+            steps.push(Step::Create {
+                target: target.clone(),
+                table: object_type.table.clone(),
+                relation,
+                triggers,
+            });
         }
     }
-    Ok(())
-}
-
-/// Takes a trigger off a table that was detached, or inherits no more: its rows are no objects of
-/// this type any longer.
-fn leave(
-    connection: &mut Connection,
-    left: &store::Relation,
-    trigger: Trigger,
-) -> Result<(), QueryError> {
-    if !trigger_drop(connection, left, trigger)? {
-        warn_of_trigger(
-            left,
-            trigger,
-            "so what happens to the table is captured still",
-        );
-    }
-    Ok(())
-}
-
-/// Tells the owner what Rowcall may not do.
-fn warn_of_trigger(relation: &store::Relation, trigger: Trigger, consequence: &str) {
-    tracing::warn!(
-        table = relation.name,
-        "not the owner, {consequence}; the owner may run: DROP TRIGGER {} ON {};",
-        identifier(trigger.name()),
-        relation.name
-    );
+    Ok(steps)
 }
 
 /// Takes the triggers off a table. Who does not own it can't drop them; then their function does
@@ -198,23 +210,27 @@ pub(crate) fn uninstall(
     target: &Target,
     now: DateTime<Utc>,
 ) -> Result<(), InstallError> {
-    let name = Function::name(target.id);
-    let mut all_dropped = true;
-    for (relation, trigger) in triggers_read(connection, &name)? {
-        if !trigger_drop(connection, &relation, trigger)? {
-            all_dropped = false;
-            warn_of_trigger(&relation, trigger, "so the trigger stays and does nothing");
-        }
-    }
-    store::function_retire(connection, &name, all_dropped)?;
-    target_forget(connection, target.id, now)?;
-    Ok(())
+    retire(connection, target.clone(), now)?.take(connection)
 }
 
-fn explain(error: QueryError, object_type: &str, definition: &ObjectType) -> InstallError {
-    let (object_type, table) = (object_type.to_owned(), definition.table.to_string());
+/// Nothing is captured for the target from now on. Its triggers still have to go.
+fn retire(
+    connection: &mut Connection,
+    target: Target,
+    now: DateTime<Utc>,
+) -> Result<Step, QueryError> {
+    let name = Function::name(target.id);
+    if function_exists(connection, &name)? {
+        function_retire(connection, &name, false)?;
+    }
+    target_forget(connection, target.id, now)?;
+    Ok(Step::Remove(target))
+}
+
+fn explain(error: QueryError, object_type: &str, table: &TableName) -> InstallError {
+    let (object_type, table) = (object_type.to_owned(), table.to_string());
     let text = error.to_string();
-    if text.contains("lock timeout") {
+    if text.contains("lock timeout") || text.contains("statement timeout") {
         InstallError::Busy { object_type, table }
     } else if text.contains("permission denied") {
         InstallError::Privilege {

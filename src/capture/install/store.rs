@@ -23,6 +23,9 @@ pub struct Target {
     /// The table's oid.
     #[diesel(sql_type = BigInt)]
     pub relation: i64,
+    /// `schema.table`, as it was when the target was made.
+    #[diesel(sql_type = Text)]
+    pub table_name: String,
     /// The function as it was last written.
     #[diesel(sql_type = Text)]
     pub function_sql: String,
@@ -115,7 +118,7 @@ pub fn targets_current(
     connection: &mut PgConnection,
 ) -> Result<Vec<Target>, diesel::result::Error> {
     sql_query(
-        "select id, object_type, relation::bigint as relation, function_sql \
+        "select id, object_type, relation::bigint as relation, table_name, function_sql \
          from rowcall.capture_target where removed_at is null order by object_type",
     )
     .load(connection)
@@ -132,7 +135,7 @@ pub fn target_insert(
     sql_query(
         "insert into rowcall.capture_target (object_type, relation, table_name, installed_at) \
          values ($1, $2::oid, $3, $4) \
-         returning id, object_type, relation::bigint as relation, function_sql",
+         returning id, object_type, relation::bigint as relation, table_name, function_sql",
     )
     .bind::<Text, _>(object_type)
     .bind::<BigInt, _>(relation)
@@ -191,7 +194,8 @@ pub fn relation_find(
     Ok(row.map(|row| row.oid))
 }
 
-/// The table with everything that inherits from it: partitions and children.
+/// The table with everything that inherits from it: partitions and children. A temporary child is
+/// its session's own.
 pub fn relations_of(
     connection: &mut PgConnection,
     relation: i64,
@@ -204,7 +208,7 @@ pub fn relations_of(
              c.relispartition as is_partition \
          from tree join pg_catalog.pg_class c on c.oid = tree.oid \
          join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-         where c.relkind in ('r', 'p') order by c.oid",
+         where c.relkind in ('r', 'p') and c.relpersistence <> 't' order by c.oid",
     )
     .bind::<BigInt, _>(relation)
     .load(connection)
