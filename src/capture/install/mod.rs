@@ -6,6 +6,7 @@
 
 pub mod function;
 pub mod store;
+pub mod verdict;
 
 use chrono::{DateTime, Utc};
 
