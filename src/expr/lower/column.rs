@@ -61,8 +61,32 @@ pub enum SqlType {
 }
 
 impl Lowering<'_> {
+    /// Whether a column of any type is null.
+    pub(super) fn column_is_null(&self, column: &Column) -> Option<Cond> {
+        let place = self.reference(column)?;
+        let known = self.columns.iter().find(|c| c.name == *column.name)?;
+        let type_of = |function| {
+            // JSON's null is null.
+            format!(
+                "coalesce(pg_catalog.{function}({place}) operator(pg_catalog.=) \
+                 'null'::pg_catalog.text, true)"
+            )
+        };
+        let test = Cond::Sql(match known.r#type {
+            SqlType::Json => type_of("json_typeof"),
+            SqlType::Jsonb => type_of("jsonb_typeof"),
+            // This form needs no operator, and takes a row of nulls for a value.
+            _ => format!("({place} is not distinct from null)"),
+        });
+        // What can't be read fails here, too.
+        Some(match self.column(column) {
+            Some(operand) => test.given(operand.needed()),
+            None => test,
+        })
+    }
+
     /// `new."name"`, of a column that this operation has; it is noted as named.
-    pub(super) fn reference(&self, column: &Column) -> Option<String> {
+    fn reference(&self, column: &Column) -> Option<String> {
         let root = self.present(column.root)?;
         self.columns.iter().find(|c| c.name == *column.name)?;
         Some(self.named(root, &column.name))
@@ -93,9 +117,10 @@ impl Lowering<'_> {
                 (Class::Text, "::pg_catalog.text")
             }
             (Kind::Text, SqlType::Uuid | SqlType::Enum) => (Class::Text, ""),
-            (Kind::Time, SqlType::Timestamptz) => {
-                (Class::Time(TimeForm::Timestamptz), "::pg_catalog.timestamptz")
-            }
+            (Kind::Time, SqlType::Timestamptz) => (
+                Class::Time(TimeForm::Timestamptz),
+                "::pg_catalog.timestamptz",
+            ),
             (Kind::Time, SqlType::Timestamp) => {
                 (Class::Time(TimeForm::Timestamp), "::pg_catalog.timestamp")
             }
@@ -160,12 +185,14 @@ fn spelled(sql_type: SqlType, place: &str) -> Option<String> {
         SqlType::Timestamptz => format!("{place}::pg_catalog.timestamptz"),
         SqlType::Timestamp => format!("{place}::pg_catalog.timestamp"),
         SqlType::Date => format!("{place}::pg_catalog.date"),
-        SqlType::Json => out("json_out"),
-        SqlType::Jsonb => out("jsonb_out"),
-        SqlType::Padded
-        | SqlType::Real
-        | SqlType::Double
-        | SqlType::Interval
-        | SqlType::Other => return None,
+        // JSON's null is spelled as a null is, and what is around a document is no part of it.
+        SqlType::Json => format!(
+            "coalesce(pg_catalog.btrim({}, E' \\t\\n\\r'::pg_catalog.text), 'null'::pg_catalog.text)",
+            out("json_out")
+        ),
+        SqlType::Jsonb => format!("coalesce({}, 'null'::pg_catalog.text)", out("jsonb_out")),
+        SqlType::Padded | SqlType::Real | SqlType::Double | SqlType::Interval | SqlType::Other => {
+            return None;
+        }
     })
 }

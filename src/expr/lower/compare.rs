@@ -51,7 +51,8 @@ fn equal(a: &Operand, b: &Operand, compared: String) -> Cond {
 pub(super) fn in_set(item: Operand, set: &Set) -> Option<Cond> {
     let (place, items, of) = match set {
         Set::Texts(texts) => {
-            let items: Option<Vec<String>> = texts.iter().map(|text| text::constant(text)).collect();
+            let items: Option<Vec<String>> =
+                texts.iter().map(|text| text::constant(text)).collect();
             (text::by_bytes(&item)?, items?, "text")
         }
         Set::Numbers(numbers) => number::list(&item, numbers)?,
@@ -134,7 +135,8 @@ fn times(a: &Operand, b: &Operand) -> Option<(String, String)> {
     let (a_form, b_form) = (form(a), form(b));
     let is_zoned = |form| form == Some(TimeForm::Timestamptz);
     // Literals take the other side's type.
-    let all_zoned = (is_zoned(a_form) || a_form.is_none()) && (is_zoned(b_form) || b_form.is_none());
+    let all_zoned =
+        (is_zoned(a_form) || a_form.is_none()) && (is_zoned(b_form) || b_form.is_none());
     let side = |operand: &Operand, form: Option<TimeForm>| match operand {
         Operand::Constant(Constant::Time(time)) => time_literal(*time, all_zoned),
         Operand::Sql(sql) if is_zoned(form) && !all_zoned => Some(format!(
@@ -171,9 +173,9 @@ fn time_literal(time: i64, is_zoned: bool) -> Option<String> {
 
 fn duration(operand: &Operand) -> Option<String> {
     match operand {
-        Operand::Constant(Constant::Duration(micros)) => Some(format!(
-            "'{micros} microseconds'::pg_catalog.interval"
-        )),
+        Operand::Constant(Constant::Duration(micros)) => {
+            Some(format!("'{micros} microseconds'::pg_catalog.interval"))
+        }
         Operand::Sql(sql) => Some(sql.text.clone()),
         Operand::Constant(_) => None,
     }

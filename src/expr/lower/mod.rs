@@ -31,11 +31,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use self::{cond::Cond, operand::Operand};
 pub use self::{
     column::{SqlColumn, SqlType},
     quote::{identifier, literal},
 };
+use self::{cond::Cond, operand::Operand};
 use super::{
     Expression,
     evaluate::Env,
@@ -170,11 +170,7 @@ impl Lowering<'_> {
 
     fn is_null(&self, part: &Node) -> Option<Cond> {
         match part {
-            // Of every type: this form needs no operator, and takes a row of nulls for a value.
-            Node::Column(column) => {
-                let column = self.reference(column)?;
-                Some(Cond::Sql(format!("({column} is not distinct from null)")))
-            }
+            Node::Column(column) => self.column_is_null(column),
             _ => match self.operand(part)? {
                 Operand::Constant(constant) => Some(Cond::Known(Some(constant == Constant::Null))),
                 Operand::Sql(_) => None,

@@ -60,7 +60,13 @@ pub(super) fn list(
     item: &Operand,
     among: &[Number],
 ) -> Option<(String, Vec<String>, &'static str)> {
-    let among = || among.iter().cloned().map(Constant::Number).map(Operand::Constant);
+    let among = || {
+        among
+            .iter()
+            .cloned()
+            .map(Constant::Number)
+            .map(Operand::Constant)
+    };
     let ints: Option<Vec<String>> = among().map(|number| int(&number)).collect();
     if let (Some(item), Some(ints)) = (int(item), ints) {
         return Some((item, ints, "int8"));
