@@ -9,7 +9,7 @@ language plpgsql
 security definer
 {{settings}}
 as $rowcall$
-declare
+{{verdict}}declare
     before_image pg_catalog.json;
     after_image pg_catalog.json;
     image_bytes pg_catalog.int8;
@@ -50,5 +50,5 @@ begin
          pg_catalog.left(pg_catalog.current_setting('rowcall.traceparent', true), {{setting_chars_max}}));
 {{bell}}
     return null;
-end
+end{{verdict_end}}
 $rowcall$

@@ -7,16 +7,18 @@
 pub mod function;
 pub mod store;
 pub mod verdict;
+mod wanted;
 
 use chrono::{DateTime, Utc};
 
 use self::{
     function::{Function, identifier},
     store::{
-        Target, Trigger, bell_lock, columns_read, ddl_lock, function_exists, function_write,
-        relation_find, relations_of, target_forget, target_function_set, target_insert,
-        targets_current, trigger_create, trigger_drop, triggers_read,
+        Target, bell_lock, columns_read, ddl_lock, function_exists, function_write, relation_find,
+        relations_of, target_forget, target_function_set, target_insert, targets_current,
+        trigger_drop, triggers_read,
     },
+    wanted::{judged, triggers_put},
 };
 use super::rotation;
 use crate::{
@@ -101,6 +103,7 @@ pub fn reconcile(
         install(
             connection,
             &target,
+            catalog,
             object_type,
             rotation,
             bell,
@@ -117,12 +120,14 @@ pub fn reconcile(
 fn install(
     connection: &mut Connection,
     target: &Target,
+    catalog: &Catalog,
     object_type: &ObjectType,
     rotation: i32,
     bell: Option<(i32, i32)>,
     value_bytes_max: u32,
 ) -> Result<(), QueryError> {
     let columns = columns_read(connection, target.relation)?;
+    let judged = judged(connection, target, catalog, object_type)?;
     let function = Function {
         target: target.id,
         rotation,
@@ -130,6 +135,7 @@ fn install(
         columns: &columns,
         value_bytes_max,
         bell,
+        verdict: judged.body.as_deref(),
     };
     let sql = function.sql();
     let name = Function::name(target.id);
@@ -137,16 +143,9 @@ fn install(
         function_write(connection, &name, &sql)?;
         target_function_set(connection, target.id, &sql)?;
     }
-    let present = triggers_read(connection, &name)?;
     for relation in relations_of(connection, target.relation)? {
-        for trigger in relation.triggers() {
-            let is_present = |(table, kind): &(store::Relation, Trigger)| {
-                table.oid == relation.oid && *kind == trigger
-            };
-            if !present.iter().any(is_present) {
-                trigger_create(connection, &relation.name, trigger, &name)?;
-            }
-        }
+        let wanted = judged.triggers_on(&relation);
+        triggers_put(connection, &relation, &name, &wanted)?;
     }
     Ok(())
 }
@@ -190,14 +189,5 @@ fn explain(error: QueryError, object_type: &str, definition: &ObjectType) -> Ins
         }
     } else {
         InstallError::Database(error)
-    }
-}
-
-impl store::Relation {
-    /// Row triggers on a table of its own and on every inheritance child; a partition has a clone
-    /// of its root's. TRUNCATE triggers are not cloned, so everything has its own.
-    fn triggers(&self) -> impl Iterator<Item = Trigger> + use<> {
-        let row = (!self.is_partition).then_some(Trigger::Row);
-        row.into_iter().chain([Trigger::Truncate])
     }
 }

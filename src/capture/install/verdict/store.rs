@@ -1,12 +1,14 @@
 //! The SQL of a table's columns, as conditions are lowered for them.
 
 use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl, sql_query,
+    PgConnection, QueryableByName, RunQueryDsl,
+    connection::SimpleConnection as _,
+    sql_query,
     sql_types::{BigInt, Bool, Integer, Text},
 };
 
-use super::TableColumn;
-use crate::expr::{SqlColumn, SqlType};
+use super::{super::store::Trigger, TableColumn};
+use crate::expr::{SqlColumn, SqlType, identifier, literal};
 
 #[derive(QueryableByName)]
 struct Row {
@@ -77,6 +79,84 @@ pub fn table_is_partitioned(
             .bind::<BigInt, _>(relation)
             .load(connection)?;
     Ok(answers.iter().any(|answer| answer.yes))
+}
+
+/// A trigger that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// Which one.
+    pub trigger: Trigger,
+    /// Its argument, or nothing.
+    pub mark: String,
+}
+
+impl Present {
+    /// A trigger with this mark.
+    #[must_use]
+    pub fn new(trigger: Trigger, mark: &str) -> Self {
+        let mark = mark.to_owned();
+        Self { trigger, mark }
+    }
+}
+
+/// The triggers of a table that call the function; clones of a root's triggers are left out.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn triggers_present(
+    connection: &mut PgConnection,
+    relation: i64,
+    function: &str,
+) -> Result<Vec<Present>, diesel::result::Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Text)]
+        mark: String,
+    }
+    let rows: Vec<Row> = sql_query(
+        "select tgname::text as name, \
+             split_part(encode(tgargs, 'escape'), '\\000', 1) as mark \
+         from pg_catalog.pg_trigger \
+         where tgrelid = $1::oid and tgparentid = 0 \
+             and tgfoid = to_regprocedure('rowcall.' || $2 || '()') \
+         order by tgname",
+    )
+    .bind::<BigInt, _>(relation)
+    .bind::<Text, _>(function)
+    .load(connection)?;
+    let rows = rows.into_iter();
+    Ok(rows
+        .map(|row| Present {
+            trigger: Trigger::parse(&row.name),
+            mark: row.mark,
+        })
+        .collect())
+}
+
+/// Creates or replaces a trigger with a WHEN and a mark; waits for the table's lock as long as
+/// `lock_timeout` says.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn trigger_with_when(
+    connection: &mut PgConnection,
+    table: &str,
+    trigger: Trigger,
+    function: &str,
+    when: Option<&str>,
+    mark: &str,
+) -> Result<(), diesel::result::Error> {
+    let when = when.map_or(String::new(), |when| format!(" when ({when})"));
+    connection.batch_execute(&format!(
+        "create or replace trigger {} {}{when} execute function rowcall.{function}({})",
+        identifier(trigger.name()),
+        trigger.events().replace("{table}", table),
+        literal(mark)
+    ))
 }
 
 fn column(row: Row) -> TableColumn {
