@@ -12,7 +12,7 @@ use super::{
 use crate::{
     capture::{
         change::{Change, Op},
-        relink::relink,
+        relink::relink_where,
         store::{ChangeRow, SUBMITTED_TARGET},
     },
     catalog::model::{Operation, Verb},
@@ -65,7 +65,7 @@ pub struct Circumstances<'a> {
 }
 
 /// The events of `rows`, in the order in which each object changed; of one change the standard
-/// event first, then those that are written down, by name.
+/// event first, if the object type has any, then those that are written down, by name.
 ///
 /// A change of an object type that the catalogue no longer has yields no event, and a TRUNCATE
 /// yields none yet: it is no object's.
@@ -84,7 +84,11 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
         .collect();
     let mut position = around.position;
     let mut events = Vec::new();
-    for change in relink(changes) {
+    let is_whole = |change: &Change| {
+        let target = around.targets.get(&change.row.target);
+        target.is_none_or(|target| target.is_captured_whole())
+    };
+    for change in relink_where(changes, is_whole) {
         if change.op == Op::Event {
             let number = Numbering {
                 source: around.source,
@@ -141,7 +145,7 @@ fn event_types<'a>(
         // What the API accepted has no object type, and is made ready elsewhere.
         Op::Truncate | Op::Event => return Vec::new(),
     };
-    let mut found = vec![target.standard(verb)];
+    let mut found: Vec<_> = target.standard(verb).into_iter().collect();
     let mut candidates = target
         .defined
         .iter()

@@ -174,8 +174,9 @@ fn reconcile(
     value_bytes_max: u32,
     now: DateTime<Utc>,
 ) -> Result<usize, UpkeepError> {
-    let catalog = Catalog::load(connection)?;
     install::store::ddl_lock(connection, install::LOCK_TIMEOUT_MS)?;
+    // Behind the lock: with an older catalogue the triggers would lose what an edit has just made.
+    let catalog = Catalog::load(connection)?;
     let rotated = rotation::open_next_if_due(connection, rotation_age, now)?;
     install::reconcile(connection, &catalog, value_bytes_max, now)?;
     Ok(usize::from(rotated.is_some()))
