@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod cursor;
+mod defined;
+mod defined_when;
 mod doorbell;
 mod images;
 mod load;
