@@ -246,3 +246,6 @@ fn scope_columns(object_type: &ObjectType, table: &Table) -> Vec<ScopeColumn> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

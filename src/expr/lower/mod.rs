@@ -276,3 +276,6 @@ impl Lowering<'_> {
 fn is_changed(node: &Node) -> bool {
     matches!(node, Node::Fact(Fact::Changed))
 }
+
+#[cfg(test)]
+mod tests;
