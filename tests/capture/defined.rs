@@ -374,3 +374,30 @@ async fn prepared_statements_and_the_other_isolation_levels_judge_alike() {
     assert!(ids(&app) - before <= 4);
     forget(&app);
 }
+
+#[tokio::test]
+async fn changes_that_were_not_captured_do_not_turn_the_order_around() {
+    // GIVEN an object that goes round in one transaction, with a step that nobody wants
+    let mut app = app(&[
+        RELEASED,
+        (
+            "reopened",
+            "[\"update\"]",
+            "old.status == 'held' && new.status == 'open'",
+        ),
+    ])
+    .await;
+    // WHEN
+    app.sql(
+        "begin; update orders set status = 'released' where id = 1;
+         update orders set status = 'held' where id = 1;
+         update orders set status = 'open' where id = 1; commit",
+    );
+    app.run_until_idle().await;
+    // THEN it is told as it happened: what was captured would be a chain the other way round
+    assert_eq!(captured(&app), ["u 1", "u 1"]);
+    assert_eq!(
+        app.texts("select type from rowcall.event order by position"),
+        ["sales.order.released", "sales.order.reopened"]
+    );
+}
