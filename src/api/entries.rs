@@ -36,6 +36,7 @@ use crate::{
         edit::{By, Definition, EditError, Edited, entry_create, entry_remove, entry_replace},
         plan::Kind,
     },
+    config::Limits,
     db::Connection,
     subscription::register::SpecProblem,
 };
@@ -54,6 +55,14 @@ pub(super) trait Resource: 'static {
     /// What serde can't tell apart.
     fn fields_check(_fields: &Fields) -> Option<SpecProblem> {
         None
+    }
+    /// Makes what depends on the entries what they now ask for, in the edit's transaction.
+    fn settle(
+        _connection: &mut Connection,
+        _limits: &Limits,
+        _now: DateTime<Utc>,
+    ) -> Result<(), Problem> {
+        Ok(())
     }
     /// Why the name can be neither made, changed nor removed, if so.
     fn name_check(_connection: &mut Connection, _name: &str) -> Result<(), Problem> {
@@ -185,6 +194,7 @@ pub(super) async fn create<R: Resource>(
             return Err(Problem::of_body(problems.collect()));
         }
     };
+    let limits = state.limits.clone();
     let made = state.database.transaction(move |connection| {
         if let Some(memory) = &memory {
             // Before the lock this would be a race; the lock is taken again, which is free.
@@ -195,6 +205,7 @@ pub(super) async fn create<R: Resource>(
         }
         R::name_check(connection, &name)?;
         let edited = entry_create(connection, &name, &definition, &by)?;
+        R::settle(connection, &limits, by.now)?;
         if let Some(memory) = &memory {
             memory.remember(connection, memory_id(R::KIND, &name), by.now)?;
         }
@@ -222,9 +233,11 @@ pub(super) async fn replace<R: Resource>(
     }
     let definition =
         definition_read::<R>(&fields).map_err(|problem| Problem::of_body(vec![problem]))?;
+    let limits = state.limits.clone();
     let replaced = state.database.transaction(move |connection| {
         R::name_check(connection, &name)?;
         let edited = entry_replace(connection, &name, &definition, &by)?;
+        R::settle(connection, &limits, by.now)?;
         let is_new = edited.is_new;
         Ok::<_, Problem>((entry(connection, R::KIND, &name)?.warned(edited), is_new))
     });
@@ -249,9 +262,11 @@ pub(super) async fn remove<R: Resource>(
     drop(body);
     caller.may(Action::WriteCatalogue)?;
     let by = by(&caller, &state, query.as_deref())?;
+    let limits = state.limits.clone();
     let removed = state.database.transaction(move |connection| {
         R::name_check(connection, &name)?;
-        Ok::<_, Problem>(entry_remove(connection, R::KIND, &name, &by)?)
+        entry_remove(connection, R::KIND, &name, &by)?;
+        R::settle(connection, &limits, by.now)
     });
     removed.await?;
     Ok(StatusCode::NO_CONTENT)

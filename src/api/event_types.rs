@@ -7,6 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
@@ -20,13 +21,15 @@ use super::{
 };
 use crate::{
     auth::Action,
+    capture::install::reconcile,
     catalog::{
         data_schema::{data_schema, gap_schema, truncate_schema},
         edit::{Definition, EditError},
-        model::{Catalog, EventType, GAP_EVENT_TYPE, Operation, Verb},
+        model::{Catalog, EventType, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
         plan::Kind,
         shape::shape_read,
     },
+    config::Limits,
     db::Connection,
     subscription::register::SpecProblem,
 };
@@ -49,6 +52,26 @@ impl Resource for EventTypes {
                         for all three";
             SpecProblem::new("/on", text)
         })
+    }
+
+    /// What is captured of an object type may depend on its event types; a change that is made
+    /// after the answer must be captured by those that were answered for.
+    fn settle(
+        connection: &mut Connection,
+        limits: &Limits,
+        now: DateTime<Utc>,
+    ) -> Result<(), Problem> {
+        let catalog = Catalog::load(connection)?;
+        let mut object_types = catalog.object_types.values();
+        if object_types.all(ObjectType::has_standard_events) {
+            return Ok(());
+        }
+        Ok(reconcile(
+            connection,
+            &catalog,
+            limits.value_bytes_max,
+            now,
+        )?)
     }
 
     fn name_check(connection: &mut Connection, name: &str) -> Result<(), Problem> {

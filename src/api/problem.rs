@@ -8,6 +8,7 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
+    capture::install::InstallError,
     catalog::edit::EditError,
     db::{DbError, QueryError},
     stage::chain,
@@ -215,6 +216,22 @@ impl From<DbError> for Problem {
 impl From<QueryError> for Problem {
     fn from(error: QueryError) -> Self {
         DbError::from(error).into()
+    }
+}
+
+impl From<InstallError> for Problem {
+    fn from(error: InstallError) -> Self {
+        match error {
+            InstallError::Database(error) => error.into(),
+            InstallError::Busy { .. } => Self::new(
+                Kind::Unavailable,
+                format!("{error}; a long transaction uses it: ask again when it has ended"),
+            ),
+            InstallError::Privilege { .. } => {
+                tracing::error!(error = %chain(&error), "the triggers could not be changed");
+                Self::internal()
+            }
+        }
     }
 }
 

@@ -55,7 +55,8 @@ fn check_types(spec: &ConstraintSpec, catalog: &Catalog, review: &mut Review) {
     for (kind, patterns, known) in lists {
         // Too many and empty ones are told by the constraint's own check.
         if patterns.len() <= PATTERNS_MAX && !patterns.iter().any(String::is_empty) {
-            check_known("/applies_to", kind, patterns, known, &mut review.problems);
+            let problems = &mut review.problems;
+            check_known("/applies_to", kind, patterns, known, catalog, problems);
         }
     }
 }

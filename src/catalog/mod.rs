@@ -39,6 +39,7 @@ mod redaction;
 mod relations;
 pub mod schema;
 pub mod shape;
+mod standard;
 pub mod store;
 mod suggestion;
 mod table_check;

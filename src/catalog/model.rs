@@ -201,7 +201,8 @@ impl fmt::Display for TableName {
     }
 }
 
-/// The standard events, which every object type has without being written down.
+/// The standard events, which an object type of which every change is captured has without their
+/// being written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
     /// A row was inserted.
@@ -277,8 +278,8 @@ impl Catalog {
     /// and those that are written down.
     pub fn event_types(&self) -> impl Iterator<Item = String> {
         self.object_types
-            .keys()
-            .flat_map(|name| Verb::ALL.map(|verb| verb.event_type(name)))
+            .iter()
+            .flat_map(|(name, object_type)| object_type.standard_events(name))
             .chain([GAP_EVENT_TYPE.to_owned()])
             .chain(self.event_types.keys().cloned())
     }
@@ -289,9 +290,9 @@ impl Catalog {
             move |event_type: &EventType| event_type.object_type.as_deref() == Some(object_type);
         let written = self.event_types.iter();
         let written = written.filter(move |(_, event_type)| is_of(event_type));
-        Verb::ALL
-            .map(|verb| verb.event_type(object_type))
-            .into_iter()
+        let spec = self.object_types.get(object_type);
+        spec.into_iter()
+            .flat_map(move |spec| spec.standard_events(object_type))
             .chain(written.map(|(name, _)| name.clone()))
     }
 
@@ -302,15 +303,6 @@ impl Catalog {
             .iter()
             .filter(move |(_, event_type)| of_api(event_type))
             .map(|(name, _)| name)
-    }
-
-    /// The object type and the verb, if `name` is a standard event of this catalogue.
-    #[must_use]
-    pub fn standard_event<'a>(&self, name: &'a str) -> Option<(&'a str, Verb)> {
-        let (object_type, last) = name.rsplit_once('.')?;
-        let verb = Verb::ALL.into_iter().find(|verb| verb.as_str() == last)?;
-        let is_known = self.object_types.contains_key(object_type);
-        is_known.then_some((object_type, verb))
     }
 
     /// Whether events of the type `name` come through the API and not from rows.

@@ -2,7 +2,7 @@
 
 use super::{
     load::Item,
-    model::{ObjectType, TableName},
+    model::{CaptureMode, ObjectType, TableName},
     problem::{Problem, Warning},
     shape::{Cover, OWN_SCHEMA, SYSTEM_SCHEMAS, Shapes, TableShape},
     suggestion::suggestion,
@@ -20,6 +20,14 @@ pub(super) fn check(
     warnings: &mut Vec<Warning>,
 ) {
     let table = &item.spec.table;
+    if item.spec.when_clause && item.spec.capture == CaptureMode::All {
+        let message = "`when_clause` judges what is captured, and `capture = \"all\"` captures \
+                       every change";
+        problems.push(
+            at(item, "/when_clause", message)
+                .help("write capture = \"defined\" as well, or leave `when_clause` out"),
+        );
+    }
     if let Some(problem) = forbidden_schema(item) {
         problems.push(problem);
         return;

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{
     columns::{Columns, columns},
     load::{Folder, Item},
-    model::{Catalog, Constraint, ObjectType, TableName},
+    model::{CaptureMode, Catalog, Constraint, ObjectType, TableName},
     names::parent,
     problem::{Problem, Warning},
     relations,
@@ -75,6 +75,7 @@ pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
         }
     }
     check_tables_apart(folder, around.elsewhere, &mut findings.problems);
+    check_captured(folder, &mut findings);
     for item in &folder.subscriptions {
         check_secret(item, around.environment, &mut findings.problems);
     }
@@ -183,6 +184,25 @@ fn check_tables_apart(folder: &Folder, elsewhere: &Catalog, problems: &mut Vec<P
         } else {
             let place = item.places.at("/table").to_string();
             owners.insert(table, (&item.name, place));
+        }
+    }
+}
+
+/// Of an object type that is captured where an event type says so, and has none, nothing is.
+fn check_captured(folder: &Folder, findings: &mut Findings) {
+    for item in &folder.object_types {
+        let mut written = findings.catalog.event_types.values();
+        let is_of = |name: &Option<String>| name.as_ref() == Some(&item.name);
+        if item.spec.capture == CaptureMode::Defined
+            && !written.any(|event_type| is_of(&event_type.object_type))
+        {
+            findings.warnings.push(Warning {
+                place: Some(item.places.at("/capture")),
+                message: format!(
+                    "nothing of `{}` is captured until an event type of it is written down",
+                    item.name
+                ),
+            });
         }
     }
 }

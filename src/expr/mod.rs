@@ -34,6 +34,7 @@ mod fold;
 mod instant;
 mod json;
 mod kinds;
+mod lower;
 mod number;
 mod parse;
 mod part;
@@ -52,6 +53,7 @@ pub use self::{
     conjunct::Equality,
     facts::{EventFacts, Facts, Row, SubscriptionFacts},
     failure::{Failure, Verdict},
+    lower::{LOWERED_BYTES_MAX, Lowered, SqlColumn, SqlType, identifier, literal},
     probe::probe,
     problem::Problem,
     program::Root,

@@ -65,7 +65,7 @@ pub struct Circumstances<'a> {
 }
 
 /// The events of `rows`, in the order in which each object changed; of one change the standard
-/// event first, then those that are written down, by name.
+/// event first, if the object type has any, then those that are written down, by name.
 ///
 /// A change of an object type that the catalogue no longer has yields no event. A TRUNCATE yields
 /// its standard event only: it has no row that a condition could be about.
@@ -139,11 +139,11 @@ fn event_types<'a>(
         Op::Update => (Verb::Updated, Operation::Update),
         Op::Delete => (Verb::Deleted, Operation::Delete),
         Op::Gap => return vec![target.gap()],
-        Op::Truncate => return vec![target.standard(Verb::Truncated)],
+        Op::Truncate => return target.standard(Verb::Truncated).into_iter().collect(),
         // What the API accepted has no object type, and is made ready elsewhere.
         Op::Event => return Vec::new(),
     };
-    let mut found = vec![target.standard(verb)];
+    let mut found: Vec<_> = target.standard(verb).into_iter().collect();
     let mut candidates = target
         .defined
         .iter()

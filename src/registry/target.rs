@@ -16,8 +16,9 @@ pub struct Target {
     pub name: Arc<str>,
     /// The metadata.
     pub object_type: ObjectType,
-    /// The standard event types, in the order of [`Verb::ALL`].
-    standard: [Arc<str>; 4],
+    /// The standard event types, in the order of [`Verb::ALL`]; none, if only what is written down
+    /// is captured.
+    standard: Option<[Arc<str>; 4]>,
     gap: Arc<str>,
     /// Those that are written down, by name.
     pub defined: Vec<Defined>,
@@ -61,7 +62,9 @@ impl Target {
         Self {
             name: name.into(),
             object_type: object_type.clone(),
-            standard: Verb::ALL.map(|verb| verb.event_type(name).into()),
+            standard: object_type
+                .has_standard_events()
+                .then(|| Verb::ALL.map(|verb| verb.event_type(name).into())),
             gap: GAP_EVENT_TYPE.into(),
             defined,
             partitioned_by,
@@ -74,14 +77,26 @@ impl Target {
         Table {
             key: &self.object_type.key,
             partitioned_by: &self.partitioned_by,
-            is_whole: self.object_type.capture == CaptureMode::All,
+            is_whole: self.is_captured_whole(),
         }
     }
 
-    /// The name of a standard event type.
+    /// The name of a standard event type, if there are any.
     #[must_use]
-    pub fn standard(&self, verb: Verb) -> &Arc<str> {
-        &self.standard[verb as usize]
+    pub fn standard(&self, verb: Verb) -> Option<&Arc<str>> {
+        let standard = self.standard.as_ref()?;
+        Some(&standard[verb as usize])
+    }
+
+    /// Whether every change of an object is captured, so that each of them begins with the row that
+    /// the one before it left.
+    fn is_captured_whole(&self) -> bool {
+        let is_unconditional = |operation| {
+            let mut on = self.defined.iter().filter(|known| known.is_on(operation));
+            on.any(|defined| defined.when.is_none())
+        };
+        self.object_type.capture == CaptureMode::All
+            || Operation::ALL.into_iter().all(is_unconditional)
     }
 
     /// The name of the event type of changes that could not be captured whole.
@@ -93,7 +108,8 @@ impl Target {
     /// Every event type of the object type.
     pub fn event_types(&self) -> impl Iterator<Item = &Arc<str>> {
         let defined = self.defined.iter().map(|defined| &defined.name);
-        self.standard.iter().chain([&self.gap]).chain(defined)
+        let standard = self.standard.iter().flatten();
+        standard.chain([&self.gap]).chain(defined)
     }
 }
 

@@ -161,22 +161,36 @@ fn check_patterns(spec: &SubscriptionSpec, catalog: &Catalog, problems: &mut Vec
                 ),
             ));
         } else {
-            check_known("", kind, patterns, known, problems);
+            check_known("", kind, patterns, known, catalog, problems);
         }
     }
 }
 
-/// Refuses patterns that match none of the `known` types; `around` is the pointer of what the list
-/// `event_types` or `object_types` is in.
+/// Refuses patterns that match none of the `known` types of the catalogue; `around` is the pointer
+/// of what the list `event_types` or `object_types` is in.
 pub(crate) fn check_known(
     around: &str,
     kind: &str,
     patterns: &[String],
     known: &[&str],
+    catalog: &Catalog,
     problems: &mut Vec<SpecProblem>,
 ) {
     for (index, pattern) in patterns.iter().enumerate() {
         if known.iter().any(|name| name_matches(pattern, name)) {
+            continue;
+        }
+        let defined_only = catalog.without_standard_event(pattern);
+        if let (Some(object_type), "event") = (defined_only, kind) {
+            let text = format!(
+                "`{object_type}` has no standard events, for only what its written-down event types \
+                 can match is captured (capture = \"defined\"); write an event type down and name \
+                 that, or set capture = \"all\""
+            );
+            problems.push(SpecProblem::new(
+                format!("{around}/event_types/{index}"),
+                text,
+            ));
             continue;
         }
         let what = if pattern.contains('*') {

@@ -245,8 +245,9 @@ fn prepare(
     value_bytes_max: u32,
     now: DateTime<Utc>,
 ) -> Result<(bool, Vec<Step>), UpkeepError> {
-    let catalog = Catalog::load(connection)?;
     install::store::ddl_lock(connection, install::LOCK_TIMEOUT_MS)?;
+    // Behind the lock: with an older catalogue the triggers would lose what an edit has just made.
+    let catalog = Catalog::load(connection)?;
     let rotated = rotation::open_next_if_due(connection, rotation_age, now)?;
     let steps = install::functions_reconcile(connection, &catalog, value_bytes_max, now)?;
     Ok((rotated.is_some(), steps))

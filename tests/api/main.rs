@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod constraints;
+mod defined;
 mod digests;
 mod event_types;
 mod events;

@@ -6,6 +6,8 @@
 mod columns;
 mod cursor;
 mod ddl;
+mod defined;
+mod defined_when;
 mod doorbell;
 mod epoch;
 mod epoch_copies;

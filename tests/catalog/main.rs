@@ -4,6 +4,7 @@
 
 mod applied;
 mod conflicts;
+mod defined;
 mod events;
 mod mutated;
 mod refused;

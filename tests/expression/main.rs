@@ -6,6 +6,7 @@
 mod agreement;
 mod document;
 mod hints;
+mod lowered;
 mod meaning;
 mod postgres;
 mod refused;

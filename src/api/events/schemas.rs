@@ -77,7 +77,9 @@ impl Types {
             };
             submitted.insert(name.clone(), schema);
         }
-        for object_type in catalog.object_types.keys() {
+        let with_standard = catalog.object_types.iter();
+        let with_standard = with_standard.filter(|(_, spec)| spec.has_standard_events());
+        for (object_type, _) in with_standard {
             for verb in crate::catalog::model::Verb::ALL {
                 found_in_rows.insert(verb.event_type(object_type), object_type.clone());
             }

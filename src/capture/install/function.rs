@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use super::rendering::{Column, Setting, settings};
-use crate::catalog::model::ObjectType;
+pub use crate::expr::identifier;
+use crate::{catalog::model::ObjectType, expr::literal};
 
 const TEMPLATE: &str = include_str!("function.sql");
 
@@ -46,6 +47,9 @@ pub struct Function<'a> {
     pub value_bytes_max: u32,
     /// The doorbell's lock; none where the bell is off.
     pub bell: Option<(i32, i32)>,
+    /// The block that judges whether the change is worth writing down; see
+    /// [`Verdicts::body`](super::verdict::Verdicts::body).
+    pub verdict: Option<&'a str>,
 }
 
 impl Function<'_> {
@@ -84,6 +88,7 @@ impl Function<'_> {
             ("{{images}}", self.images()),
             ("{{key}}", key),
             ("{{bell}}", bell),
+            ("{{verdict}}", self.verdict.unwrap_or_default().to_owned()),
             ("{{value_bytes_max}}", self.value_bytes_max.to_string()),
             ("{{key_bytes_max}}", KEY_BYTES_MAX.to_string()),
             ("{{setting_chars_max}}", SETTING_CHARS_MAX.to_string()),
@@ -246,22 +251,6 @@ fn pins(settings: impl IntoIterator<Item = Setting>) -> String {
     clauses
 }
 
-/// A string as an SQL literal. Valid whatever `standard_conforming_strings` is.
-fn literal(text: &str) -> String {
-    let escaped = text.replace('\'', "''");
-    if escaped.contains('\\') {
-        format!("E'{}'", escaped.replace('\\', "\\\\"))
-    } else {
-        format!("'{escaped}'")
-    }
-}
-
-/// A name as an SQL identifier.
-#[must_use]
-pub fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
 fn array(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| literal(name)).collect();
     format!("array[{}]::pg_catalog.text[]", names.join(", "))
@@ -304,6 +293,7 @@ mod tests {
             columns,
             value_bytes_max: 4_000_000,
             bell,
+            verdict: None,
         }
     }
 
@@ -371,6 +361,29 @@ mod tests {
         let sql = sql(&object_type(), &[], Some((-5, 1)));
         assert!(sql.contains("pg_try_advisory_lock_shared(-5, 1)"), "{sql}");
         assert_eq!(sql.matches("pg_notify").count(), 1);
+    }
+
+    #[test]
+    fn the_verdict_comes_before_everything_else() {
+        let object_type = object_type();
+        let function = Function {
+            target: 7,
+            rotation: 3,
+            object_type: &object_type,
+            columns: &[],
+            value_bytes_max: 1000,
+            bell: None,
+            verdict: Some("begin\n    judge;\n"),
+        };
+        let sql = function.sql();
+        assert!(
+            sql.contains("$rowcall$\nbegin\n    judge;\ndeclare"),
+            "{sql}"
+        );
+        assert!(
+            sql.ends_with("    return null;\nend;\nend\n$rowcall$\n"),
+            "{sql}"
+        );
     }
 
     #[test]

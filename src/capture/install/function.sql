@@ -14,7 +14,7 @@ security definer
 {{settings}}
 as $rowcall$
 begin
-    if {{is_plain}} then
+{{verdict}}    if {{is_plain}} then
         -- Straight into the leaf: through the parent it costs more, and a missing leaf would fail the writer.
         insert into rowcall.change_{{rotation}}
             (seq, xid, rotation, target, relation, op, before, after, at, role, actor, traceparent)

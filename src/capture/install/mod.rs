@@ -8,6 +8,8 @@ pub mod function;
 pub mod rendering;
 pub mod step;
 pub mod store;
+pub mod verdict;
+mod wanted;
 
 use chrono::{DateTime, Utc};
 
@@ -15,10 +17,11 @@ use self::{
     function::Function,
     step::{Step, store::targets_left},
     store::{
-        Target, Trigger, bell_lock, columns_read, ddl_lock, function_exists, function_retire,
+        Target, bell_lock, columns_read, ddl_lock, function_exists, function_retire,
         function_write, relation_find, relations_of, target_forget, target_function_set,
         target_insert, targets_current, triggers_read,
     },
+    wanted::{judged, triggers_are},
 };
 use super::rotation;
 use crate::{
@@ -134,6 +137,7 @@ pub fn functions_reconcile(
         let missing = install(
             connection,
             &target,
+            catalog,
             object_type,
             rotation,
             bell,
@@ -151,12 +155,14 @@ pub fn functions_reconcile(
 fn install(
     connection: &mut Connection,
     target: &Target,
+    catalog: &Catalog,
     object_type: &ObjectType,
     rotation: i32,
     bell: Option<(i32, i32)>,
     value_bytes_max: u32,
 ) -> Result<Vec<Step>, QueryError> {
     let columns = columns_read(connection, target.relation)?;
+    let judged = judged(connection, target, catalog, object_type)?;
     let function = Function {
         target: target.id,
         rotation,
@@ -164,6 +170,7 @@ fn install(
         columns: &columns,
         value_bytes_max,
         bell,
+        verdict: judged.body.as_deref(),
     };
     let sql = function.sql();
     let name = Function::name(target.id);
@@ -171,32 +178,25 @@ fn install(
         function_write(connection, &name, &sql)?;
         target_function_set(connection, target.id, &sql)?;
     }
-    let present = triggers_read(connection, &name)?;
     let mut steps = Vec::new();
     let relations = relations_of(connection, target.relation)?;
-    for (left, trigger) in &present {
+    for (left, trigger) in triggers_read(connection, &name)? {
         if !relations.iter().any(|relation| relation.oid == left.oid) {
             steps.push(Step::Leave {
                 target: target.clone(),
-                relation: left.clone(),
-                trigger: *trigger,
+                relation: left,
+                trigger,
             });
         }
     }
     for relation in relations {
-        let is_missing = |trigger: &Trigger| {
-            let is_it = |(table, kind): &(store::Relation, Trigger)| {
-                table.oid == relation.oid && kind == trigger
-            };
-            !present.iter().any(is_it)
-        };
-        let triggers: Vec<Trigger> = relation.triggers().filter(is_missing).collect();
-        if !triggers.is_empty() {
-            steps.push(Step::Create {
+        let wanted = judged.triggers_on(&relation);
+        if !triggers_are(connection, &relation, &name, &wanted)? {
+            steps.push(Step::Put {
                 target: target.clone(),
                 table: object_type.table.clone(),
                 relation,
-                triggers,
+                wanted,
             });
         }
     }
@@ -240,14 +240,5 @@ fn explain(error: QueryError, object_type: &str, table: &TableName) -> InstallEr
         }
     } else {
         InstallError::Database(error)
-    }
-}
-
-impl store::Relation {
-    /// Row triggers on a table of its own and on every inheritance child; a partition has a clone
-    /// of its root's. TRUNCATE triggers are not cloned, so everything has its own.
-    fn triggers(&self) -> impl Iterator<Item = Trigger> + use<> {
-        let row = (!self.is_partition).then_some(Trigger::Row);
-        row.into_iter().chain([Trigger::Truncate])
     }
 }

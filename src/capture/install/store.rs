@@ -9,7 +9,10 @@ use diesel::{
 };
 
 use super::{function::identifier, rendering::Column};
-use crate::{catalog::model::TableName, db::DDL_LOCK};
+use crate::{
+    catalog::model::{Operation, TableName},
+    db::DDL_LOCK,
+};
 
 /// What a trigger is installed for.
 #[derive(Clone, Debug, QueryableByName)]
@@ -45,12 +48,14 @@ pub struct Relation {
     pub is_partition: bool,
 }
 
-/// One of the two triggers. A space sorts before every letter, so they fire before the
-/// application's.
+/// One of the triggers. A space sorts before every letter, so they fire before the application's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trigger {
     /// After each row.
     Row,
+    /// After each row of one operation, in the place of `Row`: where a WHEN judges the rows, for
+    /// only an UPDATE has both.
+    On(Operation),
     /// After a TRUNCATE.
     Truncate,
 }
@@ -61,23 +66,30 @@ impl Trigger {
     pub fn name(self) -> &'static str {
         match self {
             Self::Row => " rowcall",
+            Self::On(Operation::Create) => " rowcall insert",
+            Self::On(Operation::Update) => " rowcall update",
+            Self::On(Operation::Delete) => " rowcall delete",
             Self::Truncate => " rowcall truncate",
         }
     }
 
-    fn events(self) -> &'static str {
+    pub(super) fn events(self) -> &'static str {
         match self {
             Self::Row => "after insert or update or delete on {table} for each row",
+            Self::On(Operation::Create) => "after insert on {table} for each row",
+            Self::On(Operation::Update) => "after update on {table} for each row",
+            Self::On(Operation::Delete) => "after delete on {table} for each row",
             Self::Truncate => "after truncate on {table} for each statement",
         }
     }
 
-    fn parse(name: &str) -> Self {
-        if name == Self::Row.name() {
-            Self::Row
-        } else {
-            Self::Truncate
-        }
+    pub(super) fn parse(name: &str) -> Self {
+        let of_rows = Operation::ALL.map(Self::On);
+        let known = of_rows.into_iter().chain([Self::Row]);
+        known
+            .into_iter()
+            .find(|trigger| trigger.name() == name)
+            .unwrap_or(Self::Truncate)
     }
 }
 

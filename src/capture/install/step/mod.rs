@@ -7,10 +7,8 @@ pub(super) mod store;
 use self::store::{statement_timeout_set, target_is_current};
 use super::{
     InstallError, explain,
-    store::{
-        Relation, Target, Trigger, ddl_lock, function_retire, trigger_create, trigger_drop,
-        triggers_read,
-    },
+    store::{Relation, Target, Trigger, ddl_lock, function_retire, trigger_drop, triggers_read},
+    wanted::{Wanted, triggers_put},
 };
 use crate::{
     capture::install::function::{Function, identifier},
@@ -29,16 +27,16 @@ pub const TABLE_STATEMENT_TIMEOUT_MS: u32 = 2_000;
 /// Something to be done that takes one table's lock; a root's includes its partitions.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Triggers are missing.
-    Create {
+    /// Triggers are missing, have another condition, or are too many.
+    Put {
         /// What they are for.
         target: Target,
         /// The object type's table, for messages.
         table: TableName,
-        /// Where they are missing.
+        /// Where.
         relation: Relation,
-        /// Which.
-        triggers: Vec<Trigger>,
+        /// All that it is to have.
+        wanted: Vec<Wanted>,
     },
     /// A trigger is on a table that was detached, or inherits no more: its rows are no objects of
     /// this type any longer.
@@ -62,19 +60,13 @@ impl Step {
     /// See [`InstallError`]; the transaction is to be rolled back.
     pub fn take(&self, connection: &mut Connection) -> Result<(), InstallError> {
         match self {
-            Self::Create {
+            Self::Put {
                 target,
                 table,
                 relation,
-                triggers,
-            } => {
-                let function = Function::name(target.id);
-                for trigger in triggers {
-                    trigger_create(connection, &relation.name, *trigger, &function)
-                        .map_err(|error| explain(error, &target.object_type, table))?;
-                }
-                Ok(())
-            }
+                wanted,
+            } => triggers_put(connection, relation, &Function::name(target.id), wanted)
+                .map_err(|error| explain(error, &target.object_type, table)),
             Self::Leave {
                 target,
                 relation,
@@ -105,7 +97,7 @@ impl Step {
     pub fn take_alone(&self, connection: &mut Connection) -> Result<(), InstallError> {
         ddl_lock(connection, TABLE_LOCK_TIMEOUT_MS)?;
         statement_timeout_set(connection, TABLE_STATEMENT_TIMEOUT_MS)?;
-        if let Self::Create { target, .. } | Self::Leave { target, .. } = self
+        if let Self::Put { target, .. } | Self::Leave { target, .. } = self
             && !target_is_current(connection, target.id)?
         {
             return Ok(());

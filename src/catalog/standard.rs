@@ -1,0 +1,47 @@
+//! Which object types have the standard events.
+//!
+//! Of an object type with `capture = "defined"`, `.created`, `.updated` and `.deleted` would tell of
+//! an arbitrary part of its changes: of those that some event type wanted. So they do not exist.
+
+use super::model::{CaptureMode, Catalog, ObjectType, Verb};
+
+impl ObjectType {
+    /// Whether the standard events exist.
+    #[must_use]
+    pub fn has_standard_events(&self) -> bool {
+        self.capture == CaptureMode::All
+    }
+
+    /// The names of the standard events of this object type, which is called `name`.
+    pub(super) fn standard_events(&self, name: &str) -> impl Iterator<Item = String> + use<> {
+        let verbs = if self.has_standard_events() {
+            Verb::ALL.as_slice()
+        } else {
+            &[]
+        };
+        let names: Vec<String> = verbs.iter().map(|verb| verb.event_type(name)).collect();
+        names.into_iter()
+    }
+}
+
+impl Catalog {
+    /// The object type and the verb, if `name` is a standard event of this catalogue.
+    #[must_use]
+    pub fn standard_event<'a>(&self, name: &'a str) -> Option<(&'a str, Verb)> {
+        let (object_type, verb, spec) = self.standard_name(name)?;
+        spec.has_standard_events().then_some((object_type, verb))
+    }
+
+    /// The object type that would have the standard event `name` if every change were captured.
+    #[must_use]
+    pub fn without_standard_event<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let (object_type, _, spec) = self.standard_name(name)?;
+        (!spec.has_standard_events()).then_some(object_type)
+    }
+
+    fn standard_name<'a>(&self, name: &'a str) -> Option<(&'a str, Verb, &ObjectType)> {
+        let (object_type, last) = name.rsplit_once('.')?;
+        let verb = Verb::ALL.into_iter().find(|verb| verb.as_str() == last)?;
+        Some((object_type, verb, self.object_types.get(object_type)?))
+    }
+}
