@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often all changes of a table are made.
-const CYCLES: usize = 3;
+const CYCLES: usize = 2;
 const WRITERS: usize = 3;
 
 /// Why a writer may fail: it names what is not there at the moment.
@@ -166,7 +166,7 @@ async fn columns_and_tables_change_under_load() {
         for ddl in [
             "alter table rows add column n integer default 5",
             "alter table rows drop column a",
-            "alter table rows alter column b type integer using b::integer",
+            "alter table rows alter column b drop default, alter column b type integer using b::integer",
             "alter table rows rename column b to c",
             "alter table rows add column at timestamptz default now(), add column j json",
             "alter table rows alter column id type integer",
@@ -289,11 +289,12 @@ async fn partitions_come_and_go_under_load() {
     committed.deleted =
         app.count("select count(*) from rowcall.event where type like '%.deleted'") as usize;
     assert_all_told(&app, &committed);
-    let halves = app.count(
-        "select count(*) from rowcall.event c join rowcall.event d on d.xid = c.xid \
-         where c.type like '%.created' and d.type like '%.deleted'",
+    let halves = app.texts(
+        "select d.object_key || ' ' || c.object_key from rowcall.event c \
+         join rowcall.event d on d.xid = c.xid and d.type like '%.deleted' \
+         where c.type like '%.created'",
     );
-    assert_eq!(halves, 0);
+    assert_eq!(halves, [""; 0]);
 }
 
 #[tokio::test]
