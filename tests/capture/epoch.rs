@@ -1,5 +1,5 @@
-//! A source that is not what it was: noticed, not read, and read on after a rebase, without a change
-//! that is lost or published twice. Whole clusters that are copied: see epoch_copies.rs.
+//! A source that is not what it was: noticed, not read, and read on after a rebase, without a
+//! change that is lost or published twice. Whole clusters that are copied: see epoch_copies.rs.
 
 use rowcall::{
     db::Database,
@@ -118,7 +118,8 @@ async fn a_sequence_that_is_set_back_is_noticed_and_the_order_kept() {
         ]
     );
     assert_eq!(
-        app.texts("select body::json->'data'->'after'->>'v' from rowcall.event where position in (21, 22) order by position"),
+        app.texts("select body::json->'data'->'after'->>'v' from rowcall.event \
+             where position in (21, 22) order by position"),
         ["b", "c"]
     );
     assert_eq!(default_source(&app).await.state, State::Reading);

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod cursor;
+mod detach;
 mod doorbell;
 mod epoch;
 mod epoch_copies;

@@ -251,11 +251,16 @@ impl Function<'_> {
             .iter()
             .map(|column| {
                 let name = identifier(&column.name);
-                let cast = match column.rendering {
-                    Rendering::UserCast => "::pg_catalog.text",
-                    _ => "",
-                };
-                format!("{row}.{name}{cast} as {name}")
+                let value = format!("{row}.{name}");
+                match column.rendering {
+                    // As the type writes itself: its owner may have defined a cast to text, too,
+                    // which would run with the rights of this function.
+                    Rendering::UserCast => format!(
+                        "case when pg_catalog.num_nulls({value}) = 0 \
+                         then pg_catalog.format('%s', {value}) end as {name}"
+                    ),
+                    _ => format!("{value} as {name}"),
+                }
             })
             .collect();
         format!(
@@ -367,7 +372,7 @@ mod tests {
             "{sql}"
         );
         assert!(
-            sql.contains("old.\"o\"\"x\"::pg_catalog.text as \"o\"\"x\""),
+            sql.contains("pg_catalog.format('%s', old.\"o\"\"x\") end as \"o\"\"x\""),
             "{sql}"
         );
         assert!(sql.contains("'{{bell}}'"), "{sql}");
