@@ -118,8 +118,10 @@ async fn a_sequence_that_is_set_back_is_noticed_and_the_order_kept() {
         ]
     );
     assert_eq!(
-        app.texts("select body::json->'data'->'after'->>'v' from rowcall.event \
-             where position in (21, 22) order by position"),
+        app.texts(
+            "select body::json->'data'->'after'->>'v' from rowcall.event \
+             where position in (21, 22) order by position"
+        ),
         ["b", "c"]
     );
     assert_eq!(default_source(&app).await.state, State::Reading);

@@ -270,7 +270,7 @@ fn uninstalling_leaves_no_trace() {
         "create view public.told as select id from rowcall.event",
     );
     let ended = shop.run("rowcall", &uninstall);
-    ended.assert_says(&["view told depends on table rowcall.event"]);
+    ended.assert_says(&["view public.told depends on table rowcall.event"]);
     execute(
         &shop.cluster.url("shop"),
         "insert into public.orders values (2)",
