@@ -6,7 +6,8 @@ alter table rowcall.source
     add column system_identifier bigint,
     add column database_oid      oid,
     add column timeline          integer,
-    -- The last number that the sequence of changes had given when a batch was read. What was published has none above it.
+    -- The last number that the sequence of changes had given when a batch was read. What was published has none
+    -- above it.
     add column seq_seen          bigint not null default 0,
     -- Changes up to this number were published, skipped, or are in the backlog: they are not looked at again, whatever
     -- their transaction ids, which may be those of another database.

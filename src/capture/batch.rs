@@ -152,7 +152,7 @@ impl Reader {
             let (changes, is_last) = self.next_of_large(&from, part, seq)?;
             self.check_numbers(&changes, sighting.seq_last)?;
             return Ok(Some(Self::batch(
-                changes, is_last, from, snapshot, &sighting,
+                changes, is_last, from, snapshot, sighting,
             )));
         }
         self.large = None;
@@ -169,7 +169,7 @@ impl Reader {
             changes.truncate(whole_moves(&changes));
         }
         Ok(Some(Self::batch(
-            changes, is_last, from, snapshot, &sighting,
+            changes, is_last, from, snapshot, sighting,
         )))
     }
 

@@ -82,7 +82,8 @@ pub enum SourceError {
     /// Other objects of the database use Rowcall's.
     #[error("something outside the schema rowcall depends on what is in it: {detail}")]
     #[diagnostic(help(
-        "nothing in the schema was removed; drop what depends on it first, then run the command again"
+        "nothing is captured any more, but the schema stays; drop what depends on it, then run the \
+         command again"
     ))]
     Depended {
         /// In Postgres' words.

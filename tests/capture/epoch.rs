@@ -1,6 +1,7 @@
-//! A source that is not what it was: noticed, not read, and read on after a rebase, without a change
-//! that is lost or published twice. Whole clusters that are copied: see epoch_copies.rs.
+//! A source that is not what it was: noticed, not read, and read on after a rebase, without a
+//! change that is lost or published twice. Whole clusters that are copied: see epoch_copies.rs.
 
+use chrono::TimeDelta;
 use rowcall::{
     db::Database,
     source::{
@@ -118,7 +119,10 @@ async fn a_sequence_that_is_set_back_is_noticed_and_the_order_kept() {
         ]
     );
     assert_eq!(
-        app.texts("select body::json->'data'->'after'->>'v' from rowcall.event where position in (21, 22) order by position"),
+        app.texts(
+            "select body::json->'data'->'after'->>'v' from rowcall.event \
+             where position in (21, 22) order by position"
+        ),
         ["b", "c"]
     );
     assert_eq!(default_source(&app).await.state, State::Reading);
@@ -276,6 +280,34 @@ async fn what_is_skipped_is_told_and_counted() {
     assert_eq!(source.gaps[0].changes, Some(7));
     assert!(source.gaps[0].ended_at.is_some());
     account_adds_up(&app).await;
+}
+
+#[tokio::test]
+async fn a_leaf_stays_while_its_source_is_stopped_or_has_a_backlog() {
+    // GIVEN a restored database: what is captured in it has ids that the old cursor has passed
+    let mut app = app().await;
+    app.sql("insert into rows select i, 'a' from generate_series(1, 3) i");
+    publish(&mut app).await;
+    app.sql("update rowcall.source set snapshot = '9000000:9000000:'");
+    app.sql("insert into rows values (4, 'a')");
+    assert!(refusal(&mut app).await.contains("went backwards"));
+    // WHEN retention passes before somebody rebases it, and before the backlog is read
+    app.clock.advance(TimeDelta::hours(25));
+    upkeep(&mut app).await;
+    app.clock.advance(TimeDelta::days(9));
+    upkeep(&mut app).await;
+    done(1, 0, &rebased(&app, Unread::Publish).await);
+    upkeep(&mut app).await;
+    // THEN nothing is lost, and then the leaf goes
+    publish(&mut app).await;
+    assert_eq!(published(&app)[3..], ["created 4", "gap restored"]);
+    upkeep(&mut app).await;
+    assert_eq!(app.count("select min(number) from rowcall.rotation"), 2);
+}
+
+async fn upkeep(app: &mut TestApp) {
+    let now = app.clock.now();
+    app.instance.upkeep.run_once(now).await.unwrap();
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod cursor;
 mod ddl;
 mod defined;
 mod defined_when;
+mod detach;
 mod doorbell;
 mod epoch;
 mod epoch_copies;

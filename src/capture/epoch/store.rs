@@ -52,7 +52,8 @@ impl Sighting {
 }
 
 /// Looks at the database of `connection`. To be asked for before the transaction writes: a snapshot
-/// does not list the transaction id of whoever asks, and would take what that one captures for seen.
+/// does not list the transaction id of whoever asks, and would take what that one captures for
+/// seen.
 ///
 /// The timeline is taken from the name of the current file of the write-ahead log, because the
 /// control file learns of a promotion only with the next checkpoint.

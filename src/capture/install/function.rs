@@ -226,12 +226,17 @@ impl Function<'_> {
             .iter()
             .map(|column| {
                 let name = identifier(&column.name);
-                let cast = if column.has_user_cast {
-                    "::pg_catalog.text"
+                let value = format!("{row}.{name}");
+                if column.has_user_cast {
+                    // As the type writes itself: its owner may have defined a cast to text, too,
+                    // which would run with the rights of this function.
+                    format!(
+                        "case when pg_catalog.num_nulls({value}) = 0 \
+                         then pg_catalog.format('%s', {value}) end as {name}"
+                    )
                 } else {
-                    ""
-                };
-                format!("{row}.{name}{cast} as {name}")
+                    format!("{value} as {name}")
+                }
             })
             .collect();
         format!(
@@ -399,7 +404,7 @@ mod tests {
             "{sql}"
         );
         assert!(
-            sql.contains("before_row.\"o\"\"x\"::pg_catalog.text as \"o\"\"x\""),
+            sql.contains("pg_catalog.format('%s', before_row.\"o\"\"x\") end as \"o\"\"x\""),
             "{sql}"
         );
         assert!(sql.contains("'{{bell}}'"), "{sql}");

@@ -96,8 +96,8 @@ pub fn leaf_attach(
     ))
 }
 
-/// Whether some source's cursor has not passed all of the leaf. Of a source that is not read, or that
-/// has a backlog, the leaf may hold something whatever its cursor says.
+/// Whether some source's cursor has not passed all of the leaf. Of a source that is not read, or
+/// that has a backlog, the leaf may hold something whatever its cursor says.
 pub fn leaf_has_unread(
     connection: &mut PgConnection,
     number: i32,

@@ -165,7 +165,7 @@ pub async fn attach(
                     chosen(connection, &name, None)?;
                 }
             }
-            // Every object type has a gap of its own, which holds while the triggers come one by one.
+            // Each object type has its own gap, which holds while the triggers come one by one.
             if only.is_none() || !open.is_empty() {
                 source_detached_set(connection, &name, false)?;
             }

@@ -81,7 +81,7 @@ pub fn triggers_left(connection: &mut PgConnection) -> QueryResult<Vec<TriggerLe
          where p.pronamespace = to_regnamespace('rowcall') and t.tgparentid = 0 \
              and not exists (select from rowcall.capture_target k \
                  where k.removed_at is null and p.proname = 'capture_' || k.id) \
-         order by 1, 2",
+         order by 1, t.tgname",
     )
     .load(connection)?;
     Ok(rows

@@ -16,7 +16,7 @@ use self::store::{
     unsettled_count,
 };
 use super::{
-    LOCK_TIMEOUT_MS, SourceError,
+    ATTEMPT_PAUSE, LOCK_TIMEOUT_MS, SourceError,
     detach::{TriggerLeft, detach, source_known, store::triggers_left},
     patiently,
 };
@@ -31,6 +31,9 @@ use crate::{
     catalog::model::DEFAULT_SOURCE,
     db::{Connection, Database, QueryError},
 };
+
+/// How often sessions of Rowcall are looked for before they count as those of one that serves.
+const SESSIONS_GONE_ATTEMPTS: usize = 4;
 
 /// What is going to be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,17 @@ pub enum RoleLeft {
 ///
 /// If there is no such source, or it is another database; if instances are connected.
 pub async fn inventory(database: &Database, source: &str) -> Result<Inventory, SourceError> {
+    // The sessions of an instance that was just stopped are there for a moment longer.
+    for _ in 0..SESSIONS_GONE_ATTEMPTS {
+        match inventory_once(database, source).await {
+            Err(SourceError::Serving { .. }) => tokio::time::sleep(ATTEMPT_PAUSE).await,
+            counted => return counted,
+        }
+    }
+    inventory_once(database, source).await
+}
+
+async fn inventory_once(database: &Database, source: &str) -> Result<Inventory, SourceError> {
     let name = source.to_owned();
     database
         .transaction(move |connection| {
@@ -144,7 +158,7 @@ fn schema_remove(connection: &mut Connection) -> Result<(), SourceError> {
     ddl_lock(connection, LOCK_TIMEOUT_MS)?;
     schema_drop(connection).map_err(|error| match error {
         QueryError::DatabaseError(_, information)
-            if information.message().contains("depend on it") =>
+            if information.message().contains("other objects depend on") =>
         {
             let detail = information.details().unwrap_or(information.message());
             let detail = detail.replace('\n', "; ");
