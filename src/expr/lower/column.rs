@@ -72,7 +72,7 @@ impl Lowering<'_> {
                  'null'::pg_catalog.text, true)"
             )
         };
-        let test = Cond::Sql(match known.r#type {
+        let test = Cond::of(match known.r#type {
             SqlType::Json => type_of("json_typeof"),
             SqlType::Jsonb => type_of("jsonb_typeof"),
             // This form needs no operator, and takes a row of nulls for a value.
@@ -161,7 +161,7 @@ impl Lowering<'_> {
         spelled(sql_type, "x")?;
         let side = |root| spelled(sql_type, &self.named(root, name));
         let (old, new) = (side(Root::Old)?, side(Root::New)?);
-        Some(Cond::Sql(format!(
+        Some(Cond::of(format!(
             "(not coalesce({old} operator(pg_catalog.=) {new}, {old} is null and {new} is null))"
         )))
     }

@@ -29,10 +29,10 @@ pub(super) fn compare(how: Comparison, a: Operand, b: Operand) -> Option<Cond> {
         match how {
             Comparison::Equal => equal(&a, &b, compared("=")),
             Comparison::NotEqual => equal(&a, &b, compared("=")).not(),
-            Comparison::Less => Cond::Sql(compared("<")),
-            Comparison::LessOrEqual => Cond::Sql(compared("<=")),
-            Comparison::Greater => Cond::Sql(compared(">")),
-            Comparison::GreaterOrEqual => Cond::Sql(compared(">=")),
+            Comparison::Less => Cond::of(compared("<")),
+            Comparison::LessOrEqual => Cond::of(compared("<=")),
+            Comparison::Greater => Cond::of(compared(">")),
+            Comparison::GreaterOrEqual => Cond::of(compared(">=")),
         }
     };
     Some(found.given(&needed))
@@ -41,10 +41,13 @@ pub(super) fn compare(how: Comparison, a: Operand, b: Operand) -> Option<Cond> {
 /// Equality takes null as a value.
 fn equal(a: &Operand, b: &Operand, compared: String) -> Cond {
     let both_null = Cond::and(vec![a.null_test(), b.null_test()]);
-    if a.is_nullable() || b.is_nullable() {
-        return Cond::Sql(format!("coalesce({compared}, {})", both_null.sql()));
+    if !a.is_nullable() && !b.is_nullable() {
+        return Cond::of(compared);
     }
-    Cond::Sql(compared)
+    match both_null {
+        Cond::Known(Some(false)) => Cond::null_is_false(compared),
+        both_null => Cond::of(format!("coalesce({compared}, {})", both_null.sql())),
+    }
 }
 
 /// Whether it is one of these. Null fails.
@@ -65,7 +68,7 @@ pub(super) fn in_set(item: Operand, set: &Set) -> Option<Cond> {
         "({place} operator(pg_catalog.=) any (array[{}]::pg_catalog.{of}[]))",
         items.join(", ")
     );
-    Some(Cond::Sql(found).given(item.needed()))
+    Some(Cond::of(found).given(item.needed()))
 }
 
 /// Both sides in types that an operator of pg_catalog compares without raising.

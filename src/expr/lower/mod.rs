@@ -73,7 +73,9 @@ impl Expression {
         let root = &self.0.root;
         let exact = lowering.exact(root);
         let is_exact = exact.is_some();
-        let sql = exact.unwrap_or_else(|| lowering.at_least(root, true)).sql();
+        let sql = exact
+            .unwrap_or_else(|| lowering.at_least(root, true))
+            .holds();
         // An attempt that came to nothing has named columns, too.
         let named = lowering.named.into_inner().into_iter();
         let columns = named

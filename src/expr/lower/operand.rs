@@ -72,7 +72,7 @@ impl Operand {
     pub(super) fn null_test(&self) -> Cond {
         match self {
             Self::Constant(constant) => Cond::Known(Some(*constant == Constant::Null)),
-            Self::Sql(sql) if sql.is_nullable => Cond::Sql(format!("({} is null)", sql.text)),
+            Self::Sql(sql) if sql.is_nullable => Cond::of(format!("({} is null)", sql.text)),
             Self::Sql(_) => Cond::FALSE,
         }
     }
@@ -83,7 +83,7 @@ impl Operand {
             Self::Constant(Constant::Bool(value)) => Some(Cond::Known(Some(value))),
             Self::Constant(Constant::Null) => Some(Cond::FAILS),
             Self::Sql(sql) if sql.class == Class::Bool => {
-                Some(Cond::Sql(format!("({})", sql.text)).given(&sql.needed))
+                Some(Cond::of(format!("({})", sql.text)).given(&sql.needed))
             }
             _ => None,
         }
@@ -140,12 +140,15 @@ impl Lowering<'_> {
             | Node::Loop(_) => Some(match self.exact(node)? {
                 Cond::Known(Some(value)) => Operand::Constant(Constant::Bool(value)),
                 Cond::Known(None) => return None,
-                Cond::Sql(text) => Operand::Sql(Sql {
-                    needed: vec![format!("{text} is not null")],
-                    text,
-                    class: Class::Bool,
-                    is_nullable: false,
-                }),
+                judged @ Cond::Sql(_) => {
+                    let text = judged.sql();
+                    Operand::Sql(Sql {
+                        needed: vec![format!("{text} is not null")],
+                        text,
+                        class: Class::Bool,
+                        is_nullable: false,
+                    })
+                }
             }),
             _ => None,
         }

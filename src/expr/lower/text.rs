@@ -42,7 +42,7 @@ pub(super) fn search(search: Search, a: Operand, b: Operand) -> Option<Cond> {
         ),
     };
     let needed: Vec<String> = [a.needed(), b.needed()].concat();
-    Some(Cond::Sql(format!("({found})")).given(&needed))
+    Some(Cond::of(format!("({found})")).given(&needed))
 }
 
 /// The characters of a text.
