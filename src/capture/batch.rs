@@ -102,6 +102,22 @@ impl Reader {
     pub fn read(&mut self, connection: &mut Connection) -> Result<Option<Batch>, ReadError> {
         let from = cursor_get(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
+        let snapshot = match &from.batch_snapshot {
+            Some(begun) => begun.clone(),
+            None => snapshot_now(connection)?,
+        };
+        self.read_up_to(connection, from, snapshot)
+    }
+
+    /// Reads the next changes after `from` that are visible in `snapshot`, from a connection to the
+    /// database that both are of. Where a larger batch was begun, its own snapshot counts. `None`:
+    /// there are none.
+    pub fn read_up_to(
+        &mut self,
+        connection: &mut Connection,
+        from: Cursor,
+        snapshot: String,
+    ) -> Result<Option<Batch>, ReadError> {
         match &from.batch_snapshot {
             Some(snapshot) => {
                 let (snapshot, seq) = (snapshot.clone(), from.batch_seq.unwrap_or(i64::MIN));
@@ -110,7 +126,6 @@ impl Reader {
             }
             None => {
                 self.large = None;
-                let snapshot = snapshot_now(connection)?;
                 self.check_epoch(&from.snapshot, &snapshot)?;
                 let limit = self.changes_now as i64;
                 let mut changes =
@@ -199,7 +214,8 @@ impl Reader {
 fn whole_moves(changes: &[ChangeRow]) -> usize {
     let mut last_of = std::collections::HashMap::new();
     for (index, change) in changes.iter().enumerate() {
-        last_of.insert(change.xid, index);
+        // By target as well: in between, a trigger may have changed another table.
+        last_of.insert((change.writer_xid(), change.target), index);
     }
     let cut = last_of
         .into_values()
@@ -227,6 +243,7 @@ mod tests {
         ChangeRow {
             seq: 0,
             xid,
+            source_xid: None,
             target: 1,
             relation: 1,
             op: op.to_owned(),

@@ -49,7 +49,7 @@ fn groups(changes: &[Change]) -> Vec<Vec<usize>> {
     for (place, change) in changes.iter().enumerate() {
         if let Some(key) = &change.key {
             first_of
-                .entry((change.row.xid, change.row.target, key))
+                .entry((change.row.writer_xid(), change.row.target, key))
                 .or_default()
                 .push(place);
         }
@@ -151,6 +151,26 @@ mod tests {
         other.row.xid = 9;
         let changes = vec![update(1, 3, 4), other, update(3, 2, 3)];
         assert_eq!(seqs(&relink(changes)), [3, 2, 1]);
+    }
+
+    #[test]
+    fn copied_changes_go_by_the_writers_transaction_and_not_by_the_copiers() {
+        // GIVEN two transactions of the source in one of the copier, and one that was split
+        let copied = |mut change: Change, copier: i64, writer: i64| {
+            (change.row.xid, change.row.source_xid) = (copier, Some(writer));
+            change
+        };
+        let together = vec![
+            copied(update(1, 3, 4), 50, 7),
+            copied(update(2, 2, 3), 50, 8),
+        ];
+        let split = vec![
+            copied(update(1, 3, 4), 50, 7),
+            copied(update(2, 2, 3), 51, 7),
+        ];
+        // THEN
+        assert_eq!(seqs(&relink(together)), [1, 2]);
+        assert_eq!(seqs(&relink(split)), [2, 1]);
     }
 
     #[test]

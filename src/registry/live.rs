@@ -268,7 +268,7 @@ fn targets(
     scopes: &Scopes,
 ) -> Result<HashMap<i32, Arc<Target>>, DbError> {
     let mut targets = HashMap::new();
-    for (id, name) in targets_load(connection)? {
+    for (id, source, name) in targets_load(connection)? {
         // Changes that were captured before their object type was taken out yield no events.
         let Some(object_type) = catalog.object_types.get(&name) else {
             continue;
@@ -277,7 +277,7 @@ fn targets(
         // can be said of its columns any more.
         let no_columns = Scope::rows(Vec::new());
         let scope = scopes.get(name.as_str()).unwrap_or(&no_columns);
-        let target = Target::new(&name, object_type, catalog, scope);
+        let target = Target::new(&source, &name, object_type, catalog, scope);
         targets.insert(id, Arc::new(target));
     }
     Ok(targets)

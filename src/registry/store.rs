@@ -105,17 +105,25 @@ struct TargetRow {
     #[diesel(sql_type = Integer)]
     id: i32,
     #[diesel(sql_type = Text)]
+    source: String,
+    #[diesel(sql_type = Text)]
     object_type: String,
 }
 
-/// The object types that changes name by number, those of removed triggers included.
-pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<(i32, String)>> {
+/// The object types that changes name by number, those of removed triggers included: number, source
+/// and object type.
+pub(super) fn targets_load(
+    connection: &mut PgConnection,
+) -> QueryResult<Vec<(i32, String, String)>> {
     let rows: Vec<TargetRow> =
-        sql_query("select id, object_type from rowcall.capture_target order by id")
-            .load(connection)?;
+        sql_query(
+            "select id, 'default' as source, object_type from rowcall.capture_target \
+             union all select id, source, object_type from rowcall.source_target order by id",
+        )
+        .load(connection)?;
     Ok(rows
         .into_iter()
-        .map(|row| (row.id, row.object_type))
+        .map(|row| (row.id, row.source, row.object_type))
         .collect())
 }
 

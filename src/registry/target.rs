@@ -10,6 +10,8 @@ use crate::{
 /// An object type whose table is captured.
 #[derive(Debug)]
 pub struct Target {
+    /// The source that the changes are of: that of the object type when they were captured.
+    pub source: Arc<str>,
     /// The object type's full name.
     pub name: Arc<str>,
     /// The metadata.
@@ -35,6 +37,7 @@ impl Target {
     /// The target of an object type. An event type whose condition does not fit the columns any
     /// more is left out, and reported.
     pub(super) fn new(
+        source: &str,
         name: &str,
         object_type: &ObjectType,
         catalog: &Catalog,
@@ -70,6 +73,7 @@ impl Target {
             })
             .collect();
         Self {
+            source: source.into(),
             name: name.into(),
             object_type: object_type.clone(),
             standard: Verb::ALL.map(|verb| verb.event_type(name).into()),
