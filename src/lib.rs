@@ -73,6 +73,8 @@ pub mod expr;
 
 pub mod upkeep;
 
+pub mod source;
+
 pub mod account;
 
 pub mod explain;

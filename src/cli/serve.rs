@@ -61,6 +61,7 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
         allow_nets: config.allow_nets.clone(),
         mail: config.mail.clone(),
         public_url: config.public_url.clone(),
+        sources: config.sources.clone(),
         limits: config.limits.clone(),
         safety_poll: true,
     };
@@ -131,6 +132,7 @@ async fn apply_folder(config: &Config) -> miette::Result<()> {
     let folder = folder.await.into_diagnostic()??;
     let mut order = Order::new(folder, guard, Some(Arc::new(secret_key(config)?)));
     order.mail = config.mail.clone();
+    order.sources = config.sources.clone();
     let value_bytes_max = config.limits.value_bytes_max;
     let install = move |connection: &mut Connection, catalog: &_, now| {
         reconcile(connection, catalog, value_bytes_max, now)

@@ -166,10 +166,7 @@ impl<'a> AcceptedEvent<'a> {
             .map(|(source, subject)| quoted(&format!("{source}/{subject}")));
         let attributes = [
             ("id", Some(format!("\"{}\"", number.id))),
-            (
-                "source",
-                Some(quoted(&event_source(number.source))),
-            ),
+            ("source", Some(quoted(&event_source(number.source)))),
             ("type", given("type")),
             ("subject", given("subject")),
             ("time", given("time").or_else(|| Some(quoted(&time)))),

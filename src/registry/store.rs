@@ -115,12 +115,11 @@ struct TargetRow {
 pub(super) fn targets_load(
     connection: &mut PgConnection,
 ) -> QueryResult<Vec<(i32, String, String)>> {
-    let rows: Vec<TargetRow> =
-        sql_query(
-            "select id, 'default' as source, object_type from rowcall.capture_target \
+    let rows: Vec<TargetRow> = sql_query(
+        "select id, 'default' as source, object_type from rowcall.capture_target \
              union all select id, source, object_type from rowcall.source_target order by id",
-        )
-        .load(connection)?;
+    )
+    .load(connection)?;
     Ok(rows
         .into_iter()
         .map(|row| (row.id, row.source, row.object_type))

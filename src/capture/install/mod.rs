@@ -58,7 +58,9 @@ pub enum InstallError {
     Database(#[from] QueryError),
 }
 
-/// Makes the triggers and their functions what the catalogue asks for, in the caller's transaction.
+/// Makes the triggers and their functions what the catalogue asks for of the database that
+/// `connection` is to, in the caller's transaction. For a source that is another database, that is
+/// [`Catalog::of_source`].
 ///
 /// `value_bytes_max` is the limit of that name: a larger image becomes a gap.
 pub fn reconcile(
@@ -72,7 +74,11 @@ pub fn reconcile(
     let bell = bell_lock(connection)?;
     let mut targets = targets_current(connection)?;
 
-    for (name, object_type) in &catalog.object_types {
+    let of_this_database = catalog
+        .object_types
+        .iter()
+        .filter(|(_, object_type)| object_type.source.is_default());
+    for (name, object_type) in of_this_database {
         let known = targets
             .iter()
             .position(|target| target.object_type == *name);

@@ -96,7 +96,8 @@ pub fn leaf_attach(
     ))
 }
 
-/// Whether some source's cursor has not passed all of the leaf.
+/// Whether the cursor of this database has not passed all of the leaf. In the repository there are
+/// cursors of other databases, too, whose transaction ids mean nothing here.
 pub fn leaf_has_unread(
     connection: &mut PgConnection,
     number: i32,
@@ -108,7 +109,7 @@ pub fn leaf_has_unread(
     }
     let row: Unread = sql_query(format!(
         "select exists (select from rowcall.change_{number} c, rowcall.source s \
-         where c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) \
+         where s.name = 'default' and c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) \
          and not pg_catalog.pg_visible_in_snapshot(c.xid, s.snapshot)) as unread"
     ))
     .get_result(connection)?;

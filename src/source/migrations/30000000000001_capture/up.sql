@@ -75,7 +75,7 @@ create unique index capture_target_current on rowcall.capture_target (object_typ
     where removed_at is null;
 
 -- How far the repository has read, as far as this database was told: leaves that hold more are kept. The cursor itself
--- is in the repository, in one transaction with the copies.
+-- is in the repository, in one transaction with the copies. The row is called `default` as in any database of itself.
 create table rowcall.source (
     name     text primary key check (name <> ''),
     snapshot pg_snapshot not null

@@ -1,0 +1,113 @@
+//! The copier's session with a source: which batch is next, and whether it is certain to stay.
+
+use std::collections::HashMap;
+
+use super::{
+    SourceError,
+    hold::connect_to_primary,
+    store::{batch_read, log_is_flushed, targets_read},
+};
+use crate::{
+    capture::{
+        batch::{Batch, Reader},
+        store::Cursor,
+    },
+    db::{Connection, QueryError},
+};
+
+/// What there is to copy.
+pub(super) enum Found {
+    /// Nothing was committed since.
+    Nothing,
+    /// So many changes, which a crash of the source could still undo.
+    Unflushed(usize),
+    /// A batch, with the object types that its changes' targets name.
+    Batch(Batch, HashMap<i32, String>),
+}
+
+/// A source as one copier reads it.
+pub(super) struct Session {
+    name: String,
+    url: String,
+    reader: Reader,
+    open: Option<Open>,
+}
+
+struct Open {
+    connection: Connection,
+    targets: HashMap<i32, String>,
+    /// Read, but not flushed when it was: how far the log must be. It goes with the connection: a
+    /// server that crashed in between may have lost it.
+    waiting: Option<(Batch, String)>,
+}
+
+impl Session {
+    pub(super) fn new(name: &str, url: &str, changes_max: usize) -> Self {
+        Self {
+            name: name.to_owned(),
+            url: url.to_owned(),
+            reader: Reader::new(name, url, changes_max),
+            open: None,
+        }
+    }
+
+    /// The batch after `from`. Blocks.
+    pub(super) fn next(&mut self, from: Cursor) -> Result<Found, SourceError> {
+        let found = self.try_next(from);
+        if found.is_err() {
+            self.open = None;
+        }
+        found
+    }
+
+    /// What became of the last batch: the next ones are larger or smaller for it.
+    pub(super) fn learn(&mut self, is_copied: bool) {
+        if is_copied {
+            self.reader.succeeded();
+        } else {
+            self.reader.failed();
+        }
+    }
+
+    fn try_next(&mut self, from: Cursor) -> Result<Found, SourceError> {
+        let name = &self.name;
+        let open = match &mut self.open {
+            Some(open) => open,
+            closed => {
+                let connection = connect_to_primary(&self.url)
+                    .map_err(|error| SourceError::there(name, error))?;
+                closed.insert(Open {
+                    connection,
+                    targets: HashMap::new(),
+                    waiting: None,
+                })
+            }
+        };
+        let is_next = |(batch, _): &(Batch, String)| batch.from.revision == from.revision;
+        let (batch, log_end) = match open.waiting.take().filter(is_next) {
+            Some((batch, log_end)) => (batch, Some(log_end)),
+            None => {
+                let read = batch_read(&mut open.connection, &mut self.reader, from)
+                    .map_err(|error| SourceError::there(name, error))?;
+                match read {
+                    Some(read) => read,
+                    None => return Ok(Found::Nothing),
+                }
+            }
+        };
+        let failed = |error: QueryError| SourceError::there(name, error);
+        if let Some(log_end) = log_end
+            && !log_is_flushed(&mut open.connection, &log_end).map_err(failed)?
+        {
+            let count = batch.changes.len();
+            open.waiting = Some((batch, log_end));
+            return Ok(Found::Unflushed(count));
+        }
+        let is_known =
+            |change: &crate::capture::store::ChangeRow| open.targets.contains_key(&change.target);
+        if !batch.changes.iter().all(is_known) {
+            open.targets = targets_read(&mut open.connection).map_err(failed)?;
+        }
+        Ok(Found::Batch(batch, open.targets.clone()))
+    }
+}
