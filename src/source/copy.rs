@@ -178,7 +178,7 @@ impl Stage for Copy {
                 self.rest = Rest::Flush;
                 return Ok(Progress::Idle);
             }
-            Found::Batch(batch, names) => (batch, names),
+            Found::Batch(batch, names) => (*batch, names),
         };
         let changes = batch.changes.len();
         self.doorbell.found(changes).await;

@@ -22,7 +22,7 @@ pub(super) enum Found {
     /// So many changes, which a crash of the source could still undo.
     Unflushed(usize),
     /// A batch, with the object types that its changes' targets name.
-    Batch(Batch, HashMap<i32, String>),
+    Batch(Box<Batch>, HashMap<i32, String>),
 }
 
 /// A source as one copier reads it.
@@ -108,6 +108,6 @@ impl Session {
         if !batch.changes.iter().all(is_known) {
             open.targets = targets_read(&mut open.connection).map_err(failed)?;
         }
-        Ok(Found::Batch(batch, open.targets.clone()))
+        Ok(Found::Batch(Box::new(batch), open.targets.clone()))
     }
 }
