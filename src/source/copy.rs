@@ -33,9 +33,9 @@ use crate::{
 /// How often a source is looked for that no object type has named yet.
 const REGISTRATION_POLL: Duration = Duration::from_secs(1);
 
-/// How often it is looked whether a source's log was flushed. Its writers wait for that themselves,
-/// unless they set synchronous_commit = off.
-const FLUSH_POLL: Duration = Duration::from_millis(10);
+/// How long a source is given to flush its log before it is made to. Writers wait for that
+/// themselves, unless they set synchronous_commit = off.
+const FLUSH_WAIT: Duration = Duration::from_millis(10);
 
 /// Copies one source's changes.
 pub struct Copy {
@@ -195,7 +195,7 @@ impl Stage for Copy {
     async fn rest(&mut self, _: DateTime<Utc>) {
         match self.rest {
             Rest::Registration => tokio::time::sleep(REGISTRATION_POLL).await,
-            Rest::Flush => tokio::time::sleep(FLUSH_POLL).await,
+            Rest::Flush => tokio::time::sleep(FLUSH_WAIT).await,
             Rest::Bell => self.doorbell.rest().await,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{
     SourceError,
     hold::connect_to_primary,
-    store::{batch_read, log_is_flushed, targets_read},
+    store::{batch_read, log_flush, log_is_flushed, targets_read},
 };
 use crate::{
     capture::{
@@ -83,9 +83,16 @@ impl Session {
                 })
             }
         };
+        let failed = |error: QueryError| SourceError::there(name, error);
         let is_next = |(batch, _): &(Batch, String)| batch.from.revision == from.revision;
         let (batch, log_end) = match open.waiting.take().filter(is_next) {
-            Some((batch, log_end)) => (batch, Some(log_end)),
+            Some((batch, log_end)) => {
+                // It has waited once. A server on which little happens takes its time.
+                if !log_is_flushed(&mut open.connection, &log_end).map_err(failed)? {
+                    log_flush(&mut open.connection).map_err(failed)?;
+                }
+                (batch, Some(log_end))
+            }
             None => {
                 let read = batch_read(&mut open.connection, &mut self.reader, from)
                     .map_err(|error| SourceError::there(name, error))?;
@@ -95,7 +102,6 @@ impl Session {
                 }
             }
         };
-        let failed = |error: QueryError| SourceError::there(name, error);
         if let Some(log_end) = log_end
             && !log_is_flushed(&mut open.connection, &log_end).map_err(failed)?
         {

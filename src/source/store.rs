@@ -172,6 +172,17 @@ pub(super) fn log_is_flushed(connection: &mut PgConnection, log_end: &str) -> Qu
     Ok(answer.yes)
 }
 
+/// In the source: flushes its log, by a commit that waits for that.
+pub(super) fn log_flush(connection: &mut PgConnection) -> QueryResult<()> {
+    connection.transaction(|connection| {
+        // A transaction that wrote nothing would not wait.
+        connection.batch_execute(
+            "set local synchronous_commit = local; \
+             select pg_catalog.pg_logical_emit_message(true, 'rowcall', '')",
+        )
+    })
+}
+
 /// In the source: whether it is a standby.
 pub(super) fn is_standby(connection: &mut PgConnection) -> QueryResult<bool> {
     let answer: Answer =

@@ -141,24 +141,25 @@ impl Stage for SourceUpkeep {
             return Ok(Progress::Idle);
         };
         let limits = self.limits.clone();
-        let (done, shapes) = match self
+        let tended = self
             .there(move |source, _| Ok(tend(source, hold, &wanted, &limits, now)))
-            .await?
-        {
-            Ok(tended) => tended,
+            .await?;
+        let done = match tended {
+            Ok((done, shapes)) => {
+                self.shapes_write(shapes).await?;
+                done
+            }
+            Err(fault) => Err(fault),
+        };
+        match done {
+            Ok(0) => Ok(Progress::Idle),
+            Ok(_) => Ok(Progress::Worked),
             Err(fault) => {
                 // Perhaps the schema is gone.
                 self.is_attached = false;
-                return Err(SourceError::there(&self.source, fault));
+                Err(SourceError::there(&self.source, fault))
             }
-        };
-        self.shapes_write(shapes).await?;
-        let worked = done.map_err(|fault| SourceError::there(&self.source, fault))?;
-        Ok(if worked > 0 {
-            Progress::Worked
-        } else {
-            Progress::Idle
-        })
+        }
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {

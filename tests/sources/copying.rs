@@ -9,7 +9,8 @@ async fn a_large_transaction_is_copied_in_pieces_that_stay_in_order() {
     // GIVEN batches of 100 changes
     let mut two = Two::start().await;
     two.there("insert into rows select n, '0' from generate_series(1, 250) as n");
-    two.there("update rows set v = '1'; update rows set v = '2'");
+    two.there("update rows set v = '1'");
+    two.there("update rows set v = '2'");
     // WHEN
     two.run().await;
     // THEN every object has its three changes, in order

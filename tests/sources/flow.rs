@@ -59,7 +59,7 @@ async fn changes_of_both_databases_arrive_and_say_where_they_are_from() {
         two.app.count(&format!(
             "select count(*) from rowcall.event where source = 'crm' and xid = '{xid}'"
         )),
-        1
+        4
     );
     // AND the account knows them all
     let account = two.app.instance_account().await;

@@ -122,12 +122,19 @@ impl Two {
     }
 }
 
-/// Runs the stage `copy crm` until it finds nothing.
+/// Runs the stage `copy crm` until it finds nothing: twice, for the first time it may only have
+/// waited for the source's log.
 pub(crate) async fn copy_all(
     instance: &mut Instance,
     now: chrono::DateTime<chrono::Utc>,
 ) -> Result<(), SourceError> {
-    while instance.sources[0].copy.run_once(now).await? == Progress::Worked {}
+    let mut idle = 0;
+    while idle < 2 {
+        match instance.sources[0].copy.run_once(now).await? {
+            Progress::Worked => idle = 0,
+            Progress::Idle => idle += 1,
+        }
+    }
     Ok(())
 }
 
