@@ -23,7 +23,7 @@ use crate::{
     publish::Publish,
     registry::{SecretKeyError, live::LiveRegistry, secret_key_check},
     sink::{AddressGuard, ClientError, MailSettings, Mailer, MailerError, Net, WebhookClient},
-    source::SourceStages,
+    source::{SourceStages, unconfigured},
     stage::{Nudge, Stage, drive},
     subscription::secret::SecretKey,
     upkeep::Upkeep,
@@ -136,6 +136,12 @@ impl Instance {
         database.transaction(check).await?;
 
         let readiness = Readiness::default();
+        let configured = sources.clone();
+        let unconfigured = move |connection: &mut Connection| unconfigured(connection, &configured);
+        for (name, text) in database.transaction(unconfigured).await? {
+            tracing::warn!("{text}");
+            readiness.warning_set(name, text);
+        }
         let guard = AddressGuard::new(allow_nets);
         let client = WebhookClient::new(guard.clone())?;
         let mailer = mail.clone().map(Mailer::new).transpose()?;

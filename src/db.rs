@@ -34,8 +34,8 @@ const SOURCE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("src/source/migr
 /// "rowc".
 pub const DDL_LOCK: (i32, i32) = (0x726f_7763, 1);
 
-/// The advisory lock, in the database of a source, of whoever changes its triggers by the catalogue:
-/// it is held while the catalogue itself changes in the repository.
+/// The advisory lock, in the database of a source, of whoever changes its triggers by the
+/// catalogue: it is held while the catalogue itself changes in the repository.
 pub(crate) const SOURCE_LOCK: (i32, i32) = (DDL_LOCK.0, 9);
 
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.

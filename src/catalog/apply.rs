@@ -167,7 +167,8 @@ where
     Ok(outcome)
 }
 
-/// One attempt, inside the caller's transaction and without other databases; after an error the caller must roll it back.
+/// One attempt, inside the caller's transaction and without other databases; after an error the
+/// caller must roll it back.
 ///
 /// # Errors
 ///

@@ -42,6 +42,7 @@ mod relations;
 pub mod schema;
 pub mod shape;
 mod source_check;
+mod source_part;
 pub mod store;
 mod suggestion;
 mod table_check;

@@ -1,9 +1,6 @@
 //! What the catalogue holds, as it is used at run time.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-};
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -302,31 +299,6 @@ impl Catalog {
         let verb = Verb::ALL.into_iter().find(|verb| verb.as_str() == last)?;
         let is_known = self.object_types.contains_key(object_type);
         is_known.then_some((object_type, verb))
-    }
-
-    /// What of the catalogue is about the tables of one source, as its own database would have it:
-    /// there, it is the default source.
-    #[must_use]
-    pub fn of_source(&self, source: &str) -> Self {
-        let mut part = self.clone();
-        part.object_types
-            .retain(|_, object_type| object_type.source.0 == source);
-        for object_type in part.object_types.values_mut() {
-            object_type.source = SourceName::default();
-        }
-        let (event_types, object_types) = (&mut part.event_types, &part.object_types);
-        event_types.retain(|_, event_type| {
-            let object_type = event_type.object_type.as_ref();
-            object_type.is_some_and(|name| object_types.contains_key(name))
-        });
-        part
-    }
-
-    /// The sources other than Rowcall's own database that object types name.
-    #[must_use]
-    pub fn other_sources(&self) -> BTreeSet<&SourceName> {
-        let sources = self.object_types.values().map(|spec| &spec.source);
-        sources.filter(|source| !source.is_default()).collect()
     }
 
     /// Whether events of the type `name` come through the API and not from rows.

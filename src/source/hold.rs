@@ -1,10 +1,10 @@
 //! The right to change the triggers of a source.
 //!
-//! Catalogue and triggers are in two databases, so no transaction makes both change at once. Whoever
-//! applies metadata puts the triggers in place, then commits the catalogue, then takes off what is
-//! no longer wanted, and holds the source all the while. Upkeep, which makes the triggers what the
-//! catalogue says, reads that only while it holds the source: it never goes by a catalogue that
-//! does not know yet what was just installed.
+//! Catalogue and triggers are in two databases, so no transaction makes both change at once.
+//! Whoever applies metadata puts the triggers in place, then commits the catalogue, then takes off
+//! what is no longer wanted, and holds the source all the while. Upkeep, which makes the triggers
+//! what the catalogue says, reads that only while it holds the source: it never goes by a catalogue
+//! that does not know yet what was just installed.
 
 use super::store::{hold_take, is_standby};
 use crate::db::{Connection, DbError, QueryError, connect, transaction};

@@ -32,8 +32,9 @@ use secrecy::SecretString;
 use self::{copy::Copy, upkeep::SourceUpkeep};
 use crate::{
     capture::{batch::ReadError, doorbell::Doorbell, install::InstallError},
-    config::Limits,
-    db::{Database, DbError, QueryError},
+    catalog::model::{Catalog, SourceName},
+    config::{Limits, Sources},
+    db::{Connection, Database, DbError, QueryError},
 };
 
 /// The stages of one source.
@@ -60,6 +61,25 @@ impl SourceStages {
             upkeep: SourceUpkeep::new(name, url.clone(), repository, limits.clone()),
         }
     }
+}
+
+/// Why changes of sources that the catalogue names are not copied: nobody says where they are. Each
+/// with its warning's name.
+pub fn unconfigured(
+    connection: &mut Connection,
+    sources: &Sources,
+) -> Result<Vec<(String, String)>, DbError> {
+    let catalog = Catalog::load(connection)?;
+    let named = catalog.other_sources().into_iter();
+    let unknown = named.filter(|source| sources.url(&source.0).is_none());
+    let warning = |source: &SourceName| {
+        let text = format!(
+            "the source `{source}` is not configured, so the changes of its object types are not \
+             copied; say where it is in [source.{source}] in rowcall.toml"
+        );
+        (format!("source {source}"), text)
+    };
+    Ok(unknown.map(warning).collect())
 }
 
 /// How long a source may take for one piece of work before it counts as hanging. Longer than the
