@@ -42,8 +42,9 @@
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
-//! nobody, and [`source`] is the rows of other databases; [`account`] tells what became of every change, and [`explain`] what of one event for one
-//! subscription. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! nobody, and [`source`] is the rows of other databases; [`account`] tells what became of every
+//! change, and [`explain`] what of one event for one subscription. Around them: [`api`] and
+//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 

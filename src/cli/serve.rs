@@ -75,14 +75,14 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
             "upkeep failed; it will be tried again"
         );
     }
+    // Before the log says that it listens: who reads that may stop it.
+    let shutdown = shutdown_on_signal()?;
     let listener = if args.roles.contains(&Role::Api) {
         Some(listen(&config).await?)
     } else {
         None
     };
-    instance
-        .run(listener, &args.roles, shutdown_on_signal()?)
-        .await;
+    instance.run(listener, &args.roles, shutdown).await;
     // Stopping the private Postgres blocks.
     tokio::task::spawn_blocking(move || drop(cluster))
         .await

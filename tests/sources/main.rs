@@ -9,6 +9,7 @@ mod flow;
 mod flushed;
 mod instances;
 mod kept;
+mod program;
 mod refused;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,13 +4,12 @@ use rowcall::{
     catalog::apply::plan,
     config::Sources,
     db::Database,
-    private_postgres::StopMode,
     stage::{Stage as _, chain},
 };
 use std::sync::Arc;
 
 use crate::{
-    METADATA, ROWS, Two, V, applied, count, order, problem_lines, sources,
+    METADATA, ROWS, Two, applied, count, order, problem_lines, sources,
     support::{
         app::{Options, TestApp},
         postgres::{Kind, TestDatabase, cluster, execute, start_own},
@@ -230,7 +229,6 @@ async fn a_source_that_is_away_refuses_only_what_is_about_it() {
     app.instance.sources[0].upkeep.run_once(now).await.unwrap();
     let triggers = "select count(*) from pg_trigger where tgname like '% rowcall%'";
     assert_eq!(count(&url, triggers), 0);
-    let _ = (V, StopMode::Fast);
 }
 
 #[tokio::test]
