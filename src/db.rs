@@ -236,8 +236,10 @@ fn migrate_to(
          current_setting('server_encoding') <> 'SQL_ASCII' as has_encoding, \
          current_database()::text as database, current_user::text as role, \
          to_regnamespace('rowcall') is not null as has_schema, \
-         to_regclass('rowcall.registry') is not null as is_repository, \
-         to_regclass('rowcall.captured_for') is not null as is_source, \
+         exists (select from pg_class where relname = 'registry' \
+             and relnamespace = to_regnamespace('rowcall')) as is_repository, \
+         exists (select from pg_class where relname = 'captured_for' \
+             and relnamespace = to_regnamespace('rowcall')) as is_source, \
          pg_is_in_recovery() as is_standby, \
          coalesce(has_schema_privilege(to_regnamespace('rowcall'), 'CREATE') \
              and has_schema_privilege(to_regnamespace('rowcall'), 'USAGE'), true) as may_create",

@@ -46,10 +46,12 @@ async fn leaves_come_and_go_there_and_nothing_unread_goes_with_them() {
 
 #[tokio::test]
 async fn leaves_here_go_although_the_cursor_of_the_source_is_far_off() {
-    // Transaction ids there are no transaction ids here.
+    // GIVEN a source whose transaction ids are below those of the repository
     let mut two = Two::start().await;
     two.there("insert into rows values (1, 'a')");
     two.run().await;
+    two.app
+        .sql("update rowcall.source set snapshot = '3:3:' where name = 'crm'");
     two.app.clock.advance(TimeDelta::hours(25));
     let upkeep = async |two: &mut Two| {
         use rowcall::stage::Stage as _;
