@@ -1,9 +1,9 @@
 # `make` lists what there is. Every target first sees to what it needs (scripts/setup.sh).
 
-.PHONY: help demo test bench check fmt
+.PHONY: help demo test bench bench-capture check fmt
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## run the demo; flags go in ARGS, as in: make demo ARGS="--for 20s"
 	@scripts/setup.sh
@@ -13,9 +13,13 @@ test: ## run all tests
 	@scripts/setup.sh test
 	cargo test --locked
 
-bench: ## run the benchmarks
+bench: ## measure how fast a backlog drains
 	@scripts/setup.sh
-	cargo bench --locked
+	cargo bench --locked --bench pipeline
+
+bench-capture: ## measure what capture costs the writers
+	@scripts/setup.sh
+	cargo bench --locked --bench capture
 
 check: ## check format, lints and, if cargo-deny is installed, licences and advisories
 	@scripts/setup.sh

@@ -160,8 +160,9 @@ impl Instance {
             instance,
             &limits,
         );
+        let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
+            .watching(registry.clone(), readiness.clone());
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
-        let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default());
         let drain = Duration::from_millis(limits.drain_ms);
         let router = router(ApiState {
             database,

@@ -11,6 +11,7 @@ use std::{error::Error as StdError, sync::Arc, time::Duration};
 use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
+    migration::MigrationSource,
     r2d2::{ConnectionManager, CustomizeConnection},
     result::DatabaseErrorKind,
     sql_types::{Bool, Text},
@@ -265,6 +266,18 @@ pub fn database_ensure(url: &str, name: &str) -> Result<(), DbError> {
         connection.batch_execute(&format!("create database {name}"))?;
     }
     Ok(())
+}
+
+/// The versions of the schema that this program knows, in their order.
+#[must_use]
+pub fn migration_versions() -> Vec<String> {
+    let known = MigrationSource::<diesel::pg::Pg>::migrations(&MIGRATIONS).unwrap_or_default();
+    let mut versions: Vec<String> = known
+        .iter()
+        .map(|migration| migration.name().version().to_string())
+        .collect();
+    versions.sort();
+    versions
 }
 
 #[derive(QueryableByName)]

@@ -14,7 +14,7 @@ pub use store::account_read;
 pub struct Account {
     /// Rows of the change table.
     pub captured: i64,
-    /// Changes that publishing has taken.
+    /// Changes that publishing has taken, or was told to skip by `rowcall source rebase`.
     pub published: i64,
     /// Changes that it has not.
     pub unread: i64,

@@ -51,7 +51,9 @@ pub fn account_read(
     let row: Row = sql_query(
         "select (select count(*) from rowcall.change) as captured, \
              (select coalesce(sum(changes_published), 0)::bigint from rowcall.source \
-              where name = $1) as published, \
+              where name = $1) \
+             + (select coalesce(sum(changes), 0)::bigint from rowcall.source_gap \
+              where source = $1 and reason = 'skipped') as published, \
              (select count(*) from rowcall.event where source = $1) as events, \
              count(*) as matched, \
              count(*) filter (where state = 'delivered') as delivered, \

@@ -3,7 +3,10 @@
 //! Each edit is a version of the catalogue. Its author is the caller's key; the query parameter
 //! `reason` says why.
 
+mod state;
 mod store;
+
+use std::collections::BTreeMap;
 
 use axum::{
     Json,
@@ -18,6 +21,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use self::state::{State as EntryState, suspended};
 use super::{
     ApiState,
     caller::Caller,
@@ -72,6 +76,10 @@ pub(super) struct Shown {
     pub(super) name: String,
     /// Whether it exists without being written down.
     pub(super) standard: bool,
+    state: EntryState,
+    /// Why it is suspended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_reason: Option<String>,
     #[serde(flatten)]
     written: Option<Written>,
     #[serde(flatten)]
@@ -98,6 +106,8 @@ impl Shown {
         Self {
             name,
             standard: true,
+            state: EntryState::Active,
+            state_reason: None,
             written: None,
             spec,
             warnings: Vec::new(),
@@ -112,6 +122,8 @@ impl Shown {
         Ok(Self {
             name: row.name,
             standard: false,
+            state: EntryState::Active,
+            state_reason: None,
             written: Some(Written {
                 origin: row.origin,
                 version: row.version,
@@ -124,6 +136,14 @@ impl Shown {
         })
     }
 
+    fn judged(mut self, suspended: &mut BTreeMap<String, String>) -> Self {
+        self.state_reason = suspended.remove(&self.name);
+        if self.state_reason.is_some() {
+            self.state = EntryState::Suspended;
+        }
+        self
+    }
+
     fn warned(mut self, edited: Edited) -> Self {
         self.warnings = Warning::all_of(edited.warnings);
         self
@@ -133,14 +153,20 @@ impl Shown {
 /// All entries of a kind, by name.
 pub(super) fn entries(connection: &mut Connection, kind: Kind) -> Result<Vec<Shown>, Problem> {
     let rows = store::entry_list(connection, kind.as_str(), None)?;
-    rows.into_iter().map(Shown::of).collect()
+    let mut suspended = suspended(connection, kind, None)?;
+    let rows = rows.into_iter();
+    rows.map(|row| Ok(Shown::of(row)?.judged(&mut suspended)))
+        .collect()
 }
 
 /// The entry called `name`; a problem if there is none.
 pub(super) fn entry(connection: &mut Connection, kind: Kind, name: &str) -> Result<Shown, Problem> {
     let mut rows = store::entry_list(connection, kind.as_str(), Some(name))?;
     match rows.pop() {
-        Some(row) => Shown::of(row),
+        Some(row) => {
+            let mut suspended = suspended(connection, kind, Some(name))?;
+            Ok(Shown::of(row)?.judged(&mut suspended))
+        }
         None => {
             let name = name.to_owned();
             Err(EditError::Absent { kind, name }.into())

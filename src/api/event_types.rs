@@ -23,7 +23,7 @@ use crate::{
     auth::Action,
     capture::install::reconcile,
     catalog::{
-        data_schema::data_schema,
+        data_schema::{data_schema, gap_schema, truncate_schema},
         edit::{Definition, EditError},
         model::{Catalog, EventType, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
         plan::Kind,
@@ -88,16 +88,19 @@ fn standard(catalog: &Catalog, name: &str) -> Option<Shown> {
         json!({"description": "A change that could not be captured whole"})
     } else {
         let (object_type, verb) = catalog.standard_event(name)?;
-        json!({"object_type": object_type, "on": [operation(verb).as_str()]})
+        let on = operation(verb).map_or("truncate", Operation::as_str);
+        json!({"object_type": object_type, "on": [on]})
     };
     Some(Shown::standard(name.to_owned(), spec))
 }
 
-fn operation(verb: Verb) -> Operation {
+/// What is done to a row; `None`: it is done to the table.
+fn operation(verb: Verb) -> Option<Operation> {
     match verb {
-        Verb::Created => Operation::Create,
-        Verb::Updated => Operation::Update,
-        Verb::Deleted => Operation::Delete,
+        Verb::Created => Some(Operation::Create),
+        Verb::Updated => Some(Operation::Update),
+        Verb::Deleted => Some(Operation::Delete),
+        Verb::Truncated => None,
     }
 }
 
@@ -162,8 +165,11 @@ fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> 
         Problem::from(EditError::Absent { kind, name })
     };
     let (object_type, operations) = match (catalog.standard_event(name), name) {
-        (_, GAP_EVENT_TYPE) => return Ok(crate::catalog::data_schema::gap_schema()),
-        (Some((object_type, verb)), _) => (object_type, vec![operation(verb)]),
+        (_, GAP_EVENT_TYPE) => return Ok(gap_schema()),
+        (Some((object_type, verb)), _) => match operation(verb) {
+            Some(operation) => (object_type, vec![operation]),
+            None => return Ok(truncate_schema(name, object_type)),
+        },
         (None, _) => {
             let event_type = catalog.event_types.get(name).ok_or_else(absent)?;
             match (&event_type.object_type, &event_type.schema) {

@@ -4,6 +4,7 @@
 
 mod fields;
 mod store;
+mod suspended;
 
 use axum::{
     Json,
@@ -39,6 +40,7 @@ use crate::{
     },
 };
 use fields::StateAsked;
+use suspended::SuspendedOn;
 
 /// A subscription as it is shown.
 #[derive(Debug, Serialize)]
@@ -55,6 +57,9 @@ pub(super) struct Shown {
     updated_at: DateTime<Utc>,
     #[serde(flatten)]
     spec: SubscriptionSpec,
+    /// Where the filter can't be judged now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suspended: Vec<SuspendedOn>,
     /// Only in the answer to the request that it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
@@ -75,6 +80,7 @@ impl Shown {
             created_at: row.created_at,
             updated_at: row.updated_at,
             spec: without_secret(spec),
+            suspended: Vec::new(),
             warnings: Vec::new(),
         })
     }
@@ -190,22 +196,15 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Shown>>, Problem> {
     let owner = caller.owner_for(Action::ReadSubscriptions)?;
     let page = PageRequest::read(&Parameters::read(query.as_deref(), &["limit", "cursor"])?)?;
-    let rows = state
-        .database
-        .run(move |connection| {
-            let rows = store::subscription_list(
-                connection,
-                owner.as_deref(),
-                page.after,
-                page.rows_max(),
-            )?;
-            Ok::<_, Problem>(rows)
-        })
-        .await?;
-    let shown = rows
-        .into_iter()
-        .map(Shown::of)
-        .collect::<Result<Vec<_>, _>>()?;
+    let read = state.database.run(move |connection| {
+        let (after, rows_max) = (page.after, page.rows_max());
+        let rows = store::subscription_list(connection, owner.as_deref(), after, rows_max)?;
+        let shown: Result<Vec<Shown>, Problem> = rows.into_iter().map(Shown::of).collect();
+        let mut shown = shown?;
+        suspended::mark(connection, &mut shown)?;
+        Ok::<_, Problem>((page, shown))
+    });
+    let (page, shown) = read.await?;
     Ok(Json(page.page(shown, |shown| shown.id)))
 }
 
@@ -331,7 +330,10 @@ fn judge(
 }
 
 fn found(connection: &mut Connection, id: Uuid, owner: Option<&str>) -> Result<Shown, Problem> {
-    store::subscription_get(connection, id, owner)?
-        .map(Shown::of)
-        .unwrap_or_else(|| Err(Problem::not_found("subscription", id)))
+    let row = store::subscription_get(connection, id, owner)?;
+    let row = row.ok_or_else(|| Problem::not_found("subscription", id))?;
+    let mut shown = [Shown::of(row)?];
+    suspended::mark(connection, &mut shown)?;
+    let [shown] = shown;
+    Ok(shown)
 }

@@ -4,10 +4,20 @@
 //! A batch is what is visible in one snapshot and not in an earlier one. It is the same whenever it
 //! is read, so it may be published in several transactions and read again after a crash.
 
-use super::store::{
-    ChangeRow, Cursor, changes_declare, changes_fetch, changes_read, cursor_get, snapshot_now,
+use super::{
+    epoch::{
+        Deviation, judge, judge_numbers,
+        store::{Sighting, epoch_adopt, sighting_take, source_stop},
+    },
+    store::{
+        ChangeRow, Cursor, backlog_declare, changes_declare, changes_fetch, changes_read,
+        cursor_get,
+    },
 };
-use crate::db::{Connection, DbError, QueryError, connect};
+use crate::{
+    db::{Connection, DbError, QueryError, connect},
+    stage::chain,
+};
 
 /// Why no batch could be read.
 #[derive(Debug, thiserror::Error)]
@@ -18,19 +28,16 @@ pub enum ReadError {
     /// The source is not registered.
     #[error("source `{0}` is not registered in the repository; run `rowcall migrate`")]
     NoSource(String),
-    /// The database is not the one that was read before, or an older state of it.
+    /// The database is not the one that was read before, or an earlier state of it.
     #[error(
-        "the transaction ids of source `{source_name}` went backwards (read up to {read}, now at \
-         {now}): the database was restored or replaced. Reading stops, because changes would be lost \
-         or doubled"
+        "source `{source_name}` is not read any more, because changes would be lost or doubled: \
+         {reason}. See what happened to the database, then run `rowcall source rebase {source_name}`"
     )]
-    Backwards {
+    Stopped {
         /// The source's name.
         source_name: String,
-        /// The cursor's upper bound.
-        read: u64,
-        /// The database's next transaction id.
-        now: u64,
+        /// What differs, see [`Deviation`].
+        reason: String,
     },
 }
 
@@ -60,12 +67,23 @@ pub struct Reader {
     /// Fewer, after a batch that could not be published.
     changes_now: usize,
     large: Option<LargeBatch>,
+    /// The highest revision of the cursor that was read.
+    revision_seen: Option<i64>,
+}
+
+/// What is read in several transactions.
+#[derive(Clone, PartialEq, Eq)]
+enum Part {
+    /// What is visible in this snapshot and not in the cursor's.
+    Batch(String),
+    /// What was unread when the source was rebased.
+    Backlog,
 }
 
 /// A batch that is too large for one transaction: its own session, which keeps it sorted.
 struct LargeBatch {
     connection: Connection,
-    snapshot: String,
+    part: Part,
     /// The last change handed out.
     seq: i64,
     /// Fetched, but left for the next chunk.
@@ -83,6 +101,7 @@ impl Reader {
             changes_max,
             changes_now: changes_max,
             large: None,
+            revision_seen: None,
         }
     }
 
@@ -102,33 +121,67 @@ impl Reader {
     pub fn read(&mut self, connection: &mut Connection) -> Result<Option<Batch>, ReadError> {
         let from = cursor_get(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
-        match &from.batch_snapshot {
-            Some(snapshot) => {
-                let (snapshot, seq) = (snapshot.clone(), from.batch_seq.unwrap_or(i64::MIN));
-                let (changes, is_last) = self.next_of_large(&from, &snapshot, seq)?;
-                Ok(Some(Self::batch(changes, is_last, from, snapshot)))
-            }
-            None => {
-                self.large = None;
-                let snapshot = snapshot_now(connection)?;
-                self.check_epoch(&from.snapshot, &snapshot)?;
-                let limit = self.changes_now as i64;
-                let mut changes =
-                    changes_read(connection, &from.snapshot, &snapshot, i64::MIN, limit)?;
-                let is_last = changes.len() < self.changes_now;
-                if changes.is_empty() {
-                    return Ok(None);
-                }
-                if !is_last {
-                    changes.truncate(whole_moves(&changes));
-                }
-                Ok(Some(Self::batch(changes, is_last, from, snapshot)))
-            }
+        let sighting = self.sight(connection, &from)?;
+        let first_of = sighting.epoch().filter(|_| from.epoch().is_none());
+        let batch = self.next(connection, from, &sighting)?;
+        // Last: a stop is recorded in another session, which would wait for this one's lock.
+        if let Some(epoch) = first_of {
+            epoch_adopt(connection, &self.source, epoch)?;
         }
+        Ok(batch)
     }
 
-    fn batch(changes: Vec<ChangeRow>, is_last: bool, from: Cursor, snapshot: String) -> Batch {
+    fn next(
+        &mut self,
+        connection: &mut Connection,
+        from: Cursor,
+        sighting: &Sighting,
+    ) -> Result<Option<Batch>, ReadError> {
+        if let Some(seq) = from.backlog_seq {
+            let (changes, is_last) = self.next_of_large(&from, Part::Backlog, seq)?;
+            let mut to = from.clone();
+            to.backlog_seq = match changes.last() {
+                Some(last) if !is_last => Some(last.seq),
+                _ => None,
+            };
+            return Ok(Some(Batch { changes, from, to }));
+        }
+        if let Some(snapshot) = from.batch_snapshot.clone() {
+            let seq = from.batch_seq.unwrap_or(from.seq_floor);
+            let part = Part::Batch(snapshot.clone());
+            let (changes, is_last) = self.next_of_large(&from, part, seq)?;
+            self.check_numbers(&changes, sighting.seq_last)?;
+            return Ok(Some(Self::batch(
+                changes, is_last, from, snapshot, sighting,
+            )));
+        }
+        self.large = None;
+        let limit = self.changes_now as i64;
+        let snapshot = sighting.snapshot.clone();
+        let mut changes =
+            changes_read(connection, &from.snapshot, &snapshot, from.seq_floor, limit)?;
+        self.check_numbers(&changes, sighting.seq_last)?;
+        let is_last = changes.len() < self.changes_now;
+        if changes.is_empty() {
+            return Ok(None);
+        }
+        if !is_last {
+            changes.truncate(whole_moves(&changes));
+        }
+        Ok(Some(Self::batch(
+            changes, is_last, from, snapshot, sighting,
+        )))
+    }
+
+    fn batch(
+        changes: Vec<ChangeRow>,
+        is_last: bool,
+        from: Cursor,
+        snapshot: String,
+        sighting: &Sighting,
+    ) -> Batch {
         let mut to = from.clone();
+        to.seq_seen = from.seq_seen.max(sighting.seq_last);
         if is_last {
             to.snapshot = snapshot;
             to.batch_snapshot = None;
@@ -146,75 +199,133 @@ impl Reader {
     fn next_of_large(
         &mut self,
         from: &Cursor,
-        snapshot: &str,
+        part: Part,
         seq: i64,
     ) -> Result<(Vec<ChangeRow>, bool), ReadError> {
         let reusable = self
             .large
             .take()
-            .filter(|large| large.snapshot == snapshot && large.seq == seq);
+            .filter(|large| large.part == part && large.seq == seq);
         let mut large = match reusable {
             Some(large) => large,
-            None => {
-                let mut connection = connect(&self.url)?;
-                changes_declare(&mut connection, &from.snapshot, snapshot, seq)?;
-                LargeBatch {
-                    connection,
-                    snapshot: snapshot.to_owned(),
-                    seq,
-                    carried: Vec::new(),
-                }
-            }
+            None => self.open_large(from, part, seq)?,
         };
         let mut changes = std::mem::take(&mut large.carried);
-        let wanted = self.changes_now.saturating_sub(changes.len()).max(1);
-        let fetched = changes_fetch(&mut large.connection, wanted as i64)?;
-        let is_last = fetched.len() < wanted;
-        changes.extend(fetched);
-        if is_last {
-            return Ok((changes, true));
+        let wanted = self.changes_now.saturating_sub(changes.len());
+        if wanted > 0 {
+            let fetched = changes_fetch(&mut large.connection, wanted as i64)?;
+            let is_last = fetched.len() < wanted;
+            changes.extend(fetched);
+            if is_last {
+                return Ok((changes, true));
+            }
         }
-        large.carried = changes.split_off(whole_moves(&changes));
+        large.carried = changes.split_off(whole_moves(&changes[..self.changes_now]));
         large.seq = changes.last().map_or(seq, |change| change.seq);
         self.large = Some(large);
         Ok((changes, false))
     }
 
-    fn check_epoch(&self, read: &str, now: &str) -> Result<(), ReadError> {
-        let (read, now) = (xmax(read), xmax(now));
-        if now < read {
-            return Err(ReadError::Backwards {
-                source_name: self.source.clone(),
-                read,
-                now,
-            });
+    fn open_large(&self, from: &Cursor, part: Part, seq: i64) -> Result<LargeBatch, ReadError> {
+        let mut connection = connect(&self.url)?;
+        match &part {
+            Part::Batch(snapshot) => {
+                changes_declare(&mut connection, &from.snapshot, snapshot, seq)?;
+            }
+            Part::Backlog => backlog_declare(&mut connection, &self.source, seq)?,
         }
-        Ok(())
+        // It begins with the last change that was published. Two of that number would mean that the
+        // second is passed over.
+        let mut carried = changes_fetch(&mut connection, 2)?;
+        self.check_numbers(&carried, i64::MAX)?;
+        if carried.first().is_some_and(|change| change.seq == seq) {
+            carried.remove(0);
+        }
+        Ok(LargeBatch {
+            connection,
+            part,
+            seq,
+            carried,
+        })
+    }
+
+    /// Looks at the source, and stops the reading if it is not the one that was read before.
+    fn sight(&mut self, connection: &mut Connection, from: &Cursor) -> Result<Sighting, ReadError> {
+        if let Some((_, reason)) = from.stop() {
+            // What is read after the rebase is another history.
+            self.revision_seen = None;
+            return Err(self.stopped(reason.to_owned()));
+        }
+        let sighting = sighting_take(connection)?;
+        judge(from, &sighting, self.revision_seen).map_err(|deviation| self.stop(&deviation))?;
+        self.revision_seen = self.revision_seen.max(Some(from.revision));
+        Ok(sighting)
+    }
+
+    fn check_numbers(&self, changes: &[ChangeRow], seq_last: i64) -> Result<(), ReadError> {
+        judge_numbers(changes.iter().map(|change| change.seq), seq_last)
+            .map_err(|deviation| self.stop(&deviation))
+    }
+
+    /// Records the stop in a session of its own, for the publishing transaction is rolled back: the
+    /// deviation must not be forgotten when the numbers have caught up.
+    fn stop(&self, deviation: &Deviation) -> ReadError {
+        let recorded = connect(&self.url).and_then(|mut connection| {
+            source_stop(&mut connection, &self.source, deviation).map_err(DbError::from)
+        });
+        if let Err(error) = recorded {
+            tracing::error!(
+                source = self.source,
+                error = chain(&error),
+                "the stop is not recorded; it will be tried again"
+            );
+        }
+        self.stopped(deviation.to_string())
+    }
+
+    fn stopped(&self, reason: String) -> ReadError {
+        ReadError::Stopped {
+            source_name: self.source.clone(),
+            reason,
+        }
     }
 }
 
 /// How many changes of a full chunk to take, so that the two halves of a row's move between
-/// partitions stay together: a delete that is its transaction's last here may be the first half. If
-/// that left less than half the chunk, all are taken, for a chunk must make progress.
+/// partitions stay together. More than half of them, for a chunk must make progress.
+///
+/// No cut parts halves that are both in the chunk. Of the deletes that are their transaction's last
+/// here, and may be first halves of moves, it leaves as many to the next chunk as it can.
 fn whole_moves(changes: &[ChangeRow]) -> usize {
-    let mut last_of = std::collections::HashMap::new();
+    let mut open = std::collections::HashMap::new();
+    // What begins and ends at a place, so that their sums tell what is parted by a cut before it.
+    let mut parted = vec![0_i32; changes.len() + 2];
     for (index, change) in changes.iter().enumerate() {
-        last_of.insert(change.xid, index);
+        let half = open.remove(&change.xid);
+        match (change.op.as_str(), half) {
+            ("d", _) => drop(open.insert(change.xid, index)),
+            ("c", Some(half)) => {
+                parted[half + 1] += 1;
+                parted[index + 1] -= 1;
+            }
+            _ => {}
+        }
     }
-    let cut = last_of
-        .into_values()
-        .filter(|index| changes[*index].op == "d" && *index > changes.len() / 2)
-        .min();
-    cut.unwrap_or(changes.len())
-}
-
-/// The upper bound in a snapshot's text, `xmin:xmax:xip,...`.
-fn xmax(snapshot: &str) -> u64 {
-    snapshot
-        .split(':')
-        .nth(1)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(0)
+    let least = changes.len() / 2;
+    let mut halves = vec![0_usize; changes.len() + 1];
+    for index in open.into_values().filter(|index| *index > least) {
+        halves[index + 1] += 1;
+    }
+    let (mut parts, mut risks) = (0, 0);
+    let mut best = (usize::MAX, changes.len());
+    for cut in 0..=changes.len() {
+        parts += parted[cut];
+        risks += halves[cut];
+        if cut > least && parts == 0 && risks <= best.0 {
+            best = (risks, cut);
+        }
+    }
+    best.1
 }
 
 #[cfg(test)]
@@ -254,8 +365,19 @@ mod tests {
     }
 
     #[test]
-    fn xmax_is_read_from_a_snapshots_text() {
-        assert_eq!(xmax("728828:728882:728877,728880"), 728_882);
-        assert_eq!(xmax("10:10:"), 10);
+    fn a_chunks_end_parts_no_move_of_another_transaction() {
+        // GIVEN moves of transactions 2 and 4 that lie in each other, and a delete of transaction 3
+        let moves = [(4, "d"), (2, "d"), (4, "c"), (3, "d"), (2, "c"), (1, "u")];
+        let chunk = |before: usize| -> Vec<ChangeRow> {
+            let before = std::iter::repeat_n((1, "u"), before);
+            before.chain(moves).map(|(x, op)| change(x, op)).collect()
+        };
+        // THEN the delete is left to the next chunk with both moves
+        assert_eq!(whole_moves(&chunk(7)), 7);
+        // AND where that would be too much, it is taken with them
+        assert_eq!(whole_moves(&chunk(2)), 8);
+        // AND a large transaction's deletes are no moves
+        let deletes: Vec<_> = (0..10).map(|_| change(1, "d")).collect();
+        assert_eq!(whole_moves(&deletes), 9);
     }
 }

@@ -93,6 +93,7 @@ impl Change {
         let mut moved = created;
         moved.row.before.clone_from(&deleted.row.before);
         moved.op = Op::Update;
+        moved.previous_key = deleted.key.clone().filter(|_| deleted.key != moved.key);
         if let (Some(before), Some(after)) = (&moved.row.before, &moved.row.after)
             && let (Ok(before), Ok(after)) = (Image::parse(before), Image::parse(after))
         {
@@ -178,6 +179,13 @@ pub(super) mod tests {
             traceparent: None,
         };
         Change::read(row, &["id".to_owned()]).unwrap()
+    }
+
+    /// A TRUNCATE of the same table in the same transaction.
+    pub(in crate::capture) fn truncate(seq: i64) -> Change {
+        let mut row = change(seq, None, Some(r#"{"id":1}"#)).row;
+        (row.op, row.after) = ("t".to_owned(), None);
+        Change::read(row, &[]).unwrap()
     }
 
     #[test]

@@ -21,6 +21,11 @@ impl<'a> Image<'a> {
         serde_json::from_str(text)
     }
 
+    /// The columns' names.
+    pub fn columns(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_ref())
+    }
+
     /// The value of a column, or `None` if the row has no such column.
     #[must_use]
     pub fn get(&self, column: &str) -> Option<&'a RawValue> {

@@ -5,6 +5,8 @@
 //! - [`rotation`] gives the change table a new leaf from time to time, and drops the old ones.
 //! - [`doorbell`] lets the reader sleep: writers ring only while it does.
 //! - [`batch`] reads what was committed since the last batch, by the difference of two snapshots.
+//! - [`epoch`] notices that the database is another one, or an earlier state of itself, and stops
+//!   the reading.
 //! - [`relink`] puts the changes of one transaction to one object into the order in which they
 //!   happened, where nested triggers captured them in another.
 //! - [`image`] looks into the rows.
@@ -16,6 +18,7 @@
 pub mod batch;
 pub mod change;
 pub mod doorbell;
+pub mod epoch;
 pub mod image;
 pub mod install;
 pub mod listen_socket;

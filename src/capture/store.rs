@@ -9,9 +9,10 @@ use diesel::{
 };
 
 const CHANGES_READ: &str = include_str!("changes_read.sql");
+const BACKLOG_READ: &str = include_str!("backlog_read.sql");
 
 /// How far a source was read.
-#[derive(Clone, Debug, QueryableByName)]
+#[derive(Clone, Debug, Default, QueryableByName)]
 pub struct Cursor {
     /// What is visible in this snapshot was published.
     #[diesel(sql_type = Text)]
@@ -28,6 +29,33 @@ pub struct Cursor {
     /// Raised with every batch.
     #[diesel(sql_type = BigInt)]
     pub revision: i64,
+    /// The last number that the sequence of changes had given when a batch was read.
+    #[diesel(sql_type = BigInt)]
+    pub seq_seen: i64,
+    /// Changes up to this number are not looked at, or are in the backlog.
+    #[diesel(sql_type = BigInt)]
+    pub seq_floor: i64,
+    /// While there is a backlog, which comes first: the last change of it that was published.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub backlog_seq: Option<i64>,
+    /// Of the cluster when it was read.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub system_identifier: Option<i64>,
+    /// Of the database when it was read.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub database_oid: Option<i64>,
+    /// Of the cluster when it was read.
+    #[diesel(sql_type = Nullable<Integer>)]
+    pub timeline: Option<i32>,
+    /// Since when the source is not read.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub stopped_at: Option<DateTime<Utc>>,
+    /// See [`StopKind`](super::epoch::StopKind).
+    #[diesel(sql_type = Nullable<Text>)]
+    pub stop_kind: Option<String>,
+    /// Why, for people.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub stop_reason: Option<String>,
 }
 
 /// A change as it stands in the change table.
@@ -68,32 +96,22 @@ pub struct ChangeRow {
     pub traceparent: Option<String>,
 }
 
-#[derive(QueryableByName)]
-struct Value {
-    #[diesel(sql_type = Text)]
-    value: String,
-}
-
 /// The cursor of a source; `None` if there is no such source.
 pub fn cursor_get(
     connection: &mut PgConnection,
     source: &str,
 ) -> Result<Option<Cursor>, diesel::result::Error> {
     sql_query(
-        "select snapshot::text, batch_snapshot::text, batch_seq, position, revision \
-         from rowcall.source where name = $1",
+        "select s.snapshot::text, s.batch_snapshot::text, s.batch_seq, s.position, s.revision, \
+             s.seq_seen, s.seq_floor, s.system_identifier, s.database_oid::bigint, s.timeline, \
+             s.stopped_at, s.stop_kind, s.stop_reason, \
+             (select b.seq from rowcall.source_backlog b where b.source = s.name \
+              order by b.seq_to limit 1) as backlog_seq \
+         from rowcall.source s where s.name = $1",
     )
     .bind::<Text, _>(source)
     .get_result(connection)
     .optional()
-}
-
-/// The present snapshot. To be asked for before the transaction writes: a snapshot does not list
-/// the transaction id of whoever asks, and would take what that one captures for seen.
-pub fn snapshot_now(connection: &mut PgConnection) -> Result<String, diesel::result::Error> {
-    let row: Value = sql_query("select pg_catalog.pg_current_snapshot()::text as value")
-        .get_result(connection)?;
-    Ok(row.value)
 }
 
 /// The changes visible in `upper` and not in `lower` after `seq`, in the order of capture, at most
@@ -115,27 +133,50 @@ pub fn changes_read(
         .load(connection)
 }
 
-/// Opens a cursor over the same changes without a limit, which outlives the transaction. Postgres
-/// keeps what it has sorted in a file of its own, so a transaction of ten million changes is sorted
-/// once.
+/// Opens a cursor over the same changes, `seq` itself included, without a limit, which outlives the
+/// transaction. Postgres keeps what it has sorted in a file of its own, so a transaction of ten
+/// million changes is sorted once.
 pub fn changes_declare(
     connection: &mut PgConnection,
     lower: &str,
     upper: &str,
     seq: i64,
 ) -> Result<(), diesel::result::Error> {
-    // DECLARE takes no parameters. A snapshot's text is digits, colons and commas.
+    // A snapshot's text is digits, colons and commas.
     let query = CHANGES_READ
         .replace("$1", &format!("'{lower}'"))
-        .replace("$2", &format!("'{upper}'"))
-        .replace("$3", &seq.to_string());
+        .replace("$2", &format!("'{upper}'"));
+    declare(connection, &query.replace("$3", &before(seq)))
+}
+
+/// The same for the changes of a source's backlog: those that were unread when it was rebased.
+pub fn backlog_declare(
+    connection: &mut PgConnection,
+    source: &str,
+    seq: i64,
+) -> Result<(), diesel::result::Error> {
+    let source = format!("'{}'", source.replace('\'', "''"));
+    declare(
+        connection,
+        &BACKLOG_READ
+            .replace("$1", &source)
+            .replace("$2", &before(seq)),
+    )
+}
+
+fn before(seq: i64) -> String {
+    seq.saturating_sub(1).to_string()
+}
+
+/// DECLARE takes no parameters, so `query` has none.
+fn declare(connection: &mut PgConnection, query: &str) -> Result<(), diesel::result::Error> {
     connection.batch_execute(&format!(
         "begin; set local enable_seqscan = off; set local statement_timeout = 0; \
          declare rowcall_changes no scroll cursor with hold for {query}; commit"
     ))
 }
 
-/// The next changes of the cursor that [`changes_declare`] opened.
+/// The next changes of the cursor that [`changes_declare`] or [`backlog_declare`] opened.
 pub fn changes_fetch(
     connection: &mut PgConnection,
     limit: i64,
@@ -151,10 +192,11 @@ pub fn cursor_advance(
     to: &Cursor,
     changes: i64,
 ) -> Result<bool, diesel::result::Error> {
-    sql_query(
+    let moved = sql_query(
         "update rowcall.source set snapshot = $3::pg_snapshot, batch_snapshot = $4::pg_snapshot, \
          batch_seq = $5, position = $6, revision = revision + 1, \
-         changes_published = changes_published + $7 where name = $1 and revision = $2",
+         changes_published = changes_published + $7, seq_seen = greatest(seq_seen, $8) \
+         where name = $1 and revision = $2",
     )
     .bind::<Text, _>(source)
     .bind::<BigInt, _>(from.revision)
@@ -163,8 +205,35 @@ pub fn cursor_advance(
     .bind::<Nullable<BigInt>, _>(to.batch_seq)
     .bind::<BigInt, _>(to.position)
     .bind::<BigInt, _>(changes)
-    .execute(connection)
-    .map(|rows| rows == 1)
+    .bind::<BigInt, _>(to.seq_seen)
+    .execute(connection)?
+        == 1;
+    if moved && from.backlog_seq.is_some() {
+        backlog_advance(connection, source, to.backlog_seq)?;
+    }
+    Ok(moved)
+}
+
+/// Moves on in the oldest backlog; `None`: it was published to its end.
+fn backlog_advance(
+    connection: &mut PgConnection,
+    source: &str,
+    seq: Option<i64>,
+) -> Result<(), diesel::result::Error> {
+    let oldest = "source = $1 and seq_to = (select min(seq_to) from rowcall.source_backlog \
+                  where source = $1)";
+    let moved = match seq {
+        Some(seq) => sql_query(format!(
+            "update rowcall.source_backlog set seq = $2 where {oldest}"
+        ))
+        .bind::<Text, _>(source)
+        .bind::<BigInt, _>(seq)
+        .execute(connection),
+        None => sql_query(format!("delete from rowcall.source_backlog where {oldest}"))
+            .bind::<Text, _>(source)
+            .execute(connection),
+    };
+    moved.map(|_| ())
 }
 
 /// An event that is captured instead of a row's change.
@@ -232,20 +301,24 @@ pub fn changes_unread_count(
     connection: &mut PgConnection,
     source: &str,
 ) -> Result<i64, diesel::result::Error> {
+    changes_unread_bounded(connection, source, i64::MAX)
+}
+
+/// The same, counted up to `limit`; for people.
+pub fn changes_unread_bounded(
+    connection: &mut PgConnection,
+    source: &str,
+    limit: i64,
+) -> Result<i64, diesel::result::Error> {
     #[derive(QueryableByName)]
     struct Count {
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
     connection.batch_execute("set local enable_seqscan = off")?;
-    let row: Count = sql_query(
-        "select count(*) from rowcall.change c, rowcall.source s \
-         where s.name = $1 and c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) \
-         and not pg_catalog.pg_visible_in_snapshot(c.xid, s.snapshot) \
-         and (s.batch_snapshot is null or c.seq > s.batch_seq \
-              or not pg_catalog.pg_visible_in_snapshot(c.xid, s.batch_snapshot))",
-    )
-    .bind::<Text, _>(source)
-    .get_result(connection)?;
+    let row: Count = sql_query(include_str!("unread_count.sql"))
+        .bind::<Text, _>(source)
+        .bind::<BigInt, _>(limit)
+        .get_result(connection)?;
     Ok(row.count)
 }

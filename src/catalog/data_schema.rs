@@ -77,6 +77,29 @@ pub fn gap_schema() -> Value {
             "captured_op": {"type": ["string", "null"]},
             "reason": {"type": ["string", "null"]},
             "size": {"type": ["integer", "null"]},
+            "from": {"type": ["string", "null"], "format": "date-time"},
+            "to": {"type": "string", "format": "date-time"},
+            "actor": {"type": ["string", "null"]},
+            "xid": {"type": "string"},
+        },
+    })
+}
+
+/// The schema of the event type `name`: a TRUNCATE of the table of `object_type`.
+#[must_use]
+pub fn truncate_schema(name: &str, object_type: &str) -> Value {
+    json!({
+        "$schema": DIALECT,
+        "title": name,
+        "type": "object",
+        "required": ["object_type", "key", "op", "before", "after", "changed", "actor", "xid"],
+        "properties": {
+            "object_type": {"const": object_type},
+            "key": {"type": "null"},
+            "op": {"const": "truncate"},
+            "before": {"type": "null"},
+            "after": {"type": "null"},
+            "changed": {"type": "array", "maxItems": 0},
             "actor": {"type": ["string", "null"]},
             "xid": {"type": "string"},
         },

@@ -211,11 +211,13 @@ pub enum Verb {
     Updated,
     /// A row was deleted.
     Deleted,
+    /// The table, or a partition of it, was emptied by TRUNCATE. It is no object's event.
+    Truncated,
 }
 
 impl Verb {
-    /// In the order of an object's life.
-    pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Deleted];
+    /// In the order of an object's life; last what is no object's.
+    pub const ALL: [Self; 4] = [Self::Created, Self::Updated, Self::Deleted, Self::Truncated];
 
     /// The last part of the event type's name.
     #[must_use]
@@ -224,7 +226,17 @@ impl Verb {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::Deleted => "deleted",
+            Self::Truncated => "truncated",
         }
+    }
+
+    /// Whether `event_type` is this verb's standard event of `object_type`.
+    #[must_use]
+    pub fn is(self, event_type: &str, object_type: &str) -> bool {
+        let verb = event_type
+            .strip_prefix(object_type)
+            .and_then(|rest| rest.strip_prefix('.'));
+        verb == Some(self.as_str())
     }
 
     /// The full name of `object_type`'s standard event.

@@ -2,11 +2,13 @@
 
 pub mod database;
 pub mod demo;
+pub mod doctor;
 pub mod explain;
 pub mod key;
 pub mod metadata;
 pub mod migrate;
 pub mod serve;
+pub mod source;
 
 use clap::{Parser, Subcommand};
 
@@ -32,10 +34,14 @@ enum Command {
     Migrate,
     /// Shows or applies a folder of metadata
     Metadata(metadata::MetadataArgs),
+    /// Names every hole in capture, and what mends it
+    Doctor(doctor::DoctorArgs),
     /// Tells why an event was, or was not, sent to a subscription
     Explain(explain::ExplainArgs),
     /// Creates, lists or revokes API keys
     Key(key::KeyArgs),
+    /// Shows the captured databases, detaches, rebases and uninstalls them
+    Source(source::SourceArgs),
 }
 
 impl Cli {
@@ -60,6 +66,10 @@ impl Cli {
                 let (config, _running) = database::resolve(config).await?;
                 metadata::run(args, &config).await
             }
+            Command::Doctor(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                doctor::run(args, &config).await
+            }
             Command::Explain(args) => {
                 let (config, _running) = database::resolve(config).await?;
                 explain::run(args, &config).await
@@ -67,6 +77,10 @@ impl Cli {
             Command::Key(args) => {
                 let (config, _running) = database::resolve(config).await?;
                 key::run(args, &config).await
+            }
+            Command::Source(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                source::run(args, &config).await
             }
         }
     }

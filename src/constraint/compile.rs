@@ -36,6 +36,7 @@ pub struct Compiled {
     pub(super) hold_at_most: TimeDelta,
     conditions: Option<Conditions>,
     applies_to: AppliesTo,
+    fault: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,6 +78,26 @@ impl Compiled {
         if !problems.is_empty() {
             return Err(problems);
         }
+        Ok(Self::put_together(name, constraint, (window, rate), scopes))
+    }
+
+    /// A constraint of which something can't be read, so that nothing passes it: it was written to
+    /// keep something back, and may not let it go because a time zone has gone, for instance.
+    #[must_use]
+    pub fn closed(name: &str, constraint: &Constraint, fault: String) -> Self {
+        Self {
+            fault: Some(fault),
+            ..Self::put_together(name, constraint, (None, None), [])
+        }
+    }
+
+    fn put_together<'a>(
+        name: &str,
+        constraint: &Constraint,
+        (window, rate): (Option<Window>, Option<Rate>),
+        scopes: impl IntoIterator<Item = (&'a str, &'a Scope)>,
+    ) -> Self {
+        let spec = &constraint.spec;
         let conditions = spec.condition.as_deref().map(|source| Conditions {
             by_object_type: scopes
                 .into_iter()
@@ -86,7 +107,7 @@ impl Compiled {
             of_others: Err("the columns of the object type are not known".to_owned()),
         });
         let hold_at_most = spec.hold_at_most.unwrap_or_default();
-        Ok(Self {
+        Self {
             name: name.into(),
             version: constraint.version,
             judge: spec.judge,
@@ -96,7 +117,14 @@ impl Compiled {
             hold_at_most: TimeDelta::from_std(hold_at_most).unwrap_or(TimeDelta::MAX),
             conditions,
             applies_to: spec.applies_to.clone(),
-        })
+            fault: None,
+        }
+    }
+
+    /// Why nothing passes it, if a part of it can't be read.
+    #[must_use]
+    pub fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
     }
 
     /// Whether it is for this event and this subscription.
@@ -163,8 +191,15 @@ impl Compiled {
     /// The condition for the events of the object type that `facts` are of; `None`: there is none
     /// to meet.
     pub(super) fn condition(&self, facts: &Facts<'_>) -> Option<&Condition> {
+        self.condition_on(facts.event.object_type)
+    }
+
+    /// The condition for the events of an object type, or for those of the API; `None`: there is
+    /// none to meet.
+    #[must_use]
+    pub fn condition_on(&self, object_type: Option<&str>) -> Option<&Condition> {
         let conditions = self.conditions.as_ref()?;
-        Some(match facts.event.object_type {
+        Some(match object_type {
             None => &conditions.of_api_events,
             Some(name) => conditions
                 .by_object_type

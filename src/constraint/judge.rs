@@ -208,6 +208,13 @@ struct Fault {
 
 /// What of condition and window does not pass; of both, the condition is told.
 fn fault(constraint: &Compiled, facts: &Facts<'_>, at: DateTime<Utc>) -> Option<Fault> {
+    if let Some(fault) = constraint.fault() {
+        return Some(Fault {
+            reason: format!("failed: {fault}"),
+            values: object([]),
+            passes_at: None,
+        });
+    }
     let closed = constraint
         .window
         .as_ref()

@@ -4,8 +4,8 @@ use super::{kinds::Type, value::Kind};
 
 /// The modes of a subscription, as `subscription.mode` says them.
 pub(super) const MODES: &[&str] = &["synchronous", "synchronous_delayed", "batch"];
-/// The operations of a row, as `op` says them.
-pub(super) const OPERATIONS: &[&str] = &["create", "update", "delete"];
+/// The operations, as `op` says them; the last is no row's.
+pub(super) const OPERATIONS: &[&str] = &["create", "update", "delete", "truncate"];
 
 /// What an expression may name, and of which type.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 /// Counter: answers of the API, by `route`, `method` and `status`.
@@ -30,6 +30,9 @@ pub const DIGEST_PARTS: &str = "rowcall_digest_parts_total";
 pub const DIGEST_EVENTS_VANISHED: &str = "rowcall_digest_events_vanished_total";
 /// Counter: how often the reader fell asleep and asked the writers to ring.
 pub const READER_SLEEPS: &str = "rowcall_reader_sleeps_total";
+/// Gauge: conditions that can't be judged as the tables are now, by `kind`: event_type, filter or
+/// constraint.
+pub const SUSPENDED: &str = "rowcall_suspended";
 
 /// Upper bounds of [`ATTEMPT_SECONDS`]: from a receiver beside us to one that times out.
 const SECONDS_BOUNDS: [f64; 14] = [
@@ -92,4 +95,5 @@ fn describe() {
         "Events of digests that are in no part"
     );
     describe_counter!(READER_SLEEPS, "How often the reader fell asleep");
+    describe_gauge!(SUSPENDED, "Conditions that can't be judged now");
 }

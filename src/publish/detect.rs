@@ -12,7 +12,7 @@ use super::{
 use crate::{
     capture::{
         change::{Change, Op},
-        relink::relink_where,
+        relink::relink,
         store::{ChangeRow, SUBMITTED_TARGET},
     },
     catalog::model::{Operation, Verb},
@@ -67,8 +67,8 @@ pub struct Circumstances<'a> {
 /// The events of `rows`, in the order in which each object changed; of one change the standard
 /// event first, if the object type has any, then those that are written down, by name.
 ///
-/// A change of an object type that the catalogue no longer has yields no event, and a TRUNCATE
-/// yields none yet: it is no object's.
+/// A change of an object type that the catalogue no longer has yields no event. A TRUNCATE yields
+/// its standard event only: it has no row that a condition could be about.
 #[must_use]
 pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
     let ids = Ids::new();
@@ -84,11 +84,8 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
         .collect();
     let mut position = around.position;
     let mut events = Vec::new();
-    let is_whole = |change: &Change| {
-        let target = around.targets.get(&change.row.target);
-        target.is_none_or(|target| target.is_captured_whole())
-    };
-    for change in relink_where(changes, is_whole) {
+    let table = |id| around.targets.get(&id).map(|target| target.table());
+    for change in relink(changes, table) {
         if change.op == Op::Event {
             let number = Numbering {
                 source: around.source,
@@ -142,8 +139,9 @@ fn event_types<'a>(
         Op::Update => (Verb::Updated, Operation::Update),
         Op::Delete => (Verb::Deleted, Operation::Delete),
         Op::Gap => return vec![target.gap()],
+        Op::Truncate => return target.standard(Verb::Truncated).into_iter().collect(),
         // What the API accepted has no object type, and is made ready elsewhere.
-        Op::Truncate | Op::Event => return Vec::new(),
+        Op::Event => return Vec::new(),
     };
     let mut found: Vec<_> = target.standard(verb).into_iter().collect();
     let mut candidates = target

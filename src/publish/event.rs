@@ -34,7 +34,7 @@ pub struct Event {
     /// caller named.
     pub scope: Arc<str>,
     /// The object key's text, or the subject of an event that came through the API; `None` only
-    /// for one without a subject, and for a gap whose key could not be saved.
+    /// for one without a subject, for a TRUNCATE, and for a gap whose key could not be saved.
     pub key: Option<String>,
     /// The key's text before this event, if it changed it.
     pub previous_key: Option<String>,
@@ -220,8 +220,12 @@ fn body(
 fn object_data(out: &mut String, change: &Change, target: &Target) {
     let (before, after) = (change.row.before.as_deref(), change.row.after.as_deref());
     let key = &target.object_type.key;
-    push_key(out, "key", after.or(before), key);
-    if change.previous_key.is_some() {
+    match after.or(before) {
+        Some(image) => push_key(out, "key", image, key),
+        // A TRUNCATE is no object's.
+        None => out.push_str(r#","key":null"#),
+    }
+    if let Some(before) = before.filter(|_| change.previous_key.is_some()) {
         push_key(out, "previous_key", before, key);
     }
     let _ = write!(
@@ -256,12 +260,19 @@ fn gap_data(out: &mut String, change: &Change, target: &Target) {
         field("reason"),
         field("size")
     );
+    // A gap of a time, not of one change (source/gap).
+    if known
+        .as_ref()
+        .is_some_and(|known| known.get("to").is_some())
+    {
+        let _ = write!(out, r#","from":{},"to":{}"#, field("from"), field("to"));
+    }
 }
 
 /// Appends the key columns of an image as an object.
-fn push_key(out: &mut String, name: &str, image: Option<&str>, key: &[String]) {
+fn push_key(out: &mut String, name: &str, image: &str, key: &[String]) {
     let _ = write!(out, r#","{name}":{{"#);
-    if let Some(image) = image.and_then(|text| Image::parse(text).ok()) {
+    if let Ok(image) = Image::parse(image) {
         for (index, column) in key.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             let value = image.get(column).map_or("null", RawValue::get);

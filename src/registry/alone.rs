@@ -24,7 +24,9 @@ pub fn registered_alone(
     let catalog = Catalog::load(connection)?;
     let scopes: Scopes = scopes(connection, &catalog)?;
     let registered = Registered {
-        filters: Filters::new(&catalog, &scopes).of(&subscription),
+        filters: Filters::new(&catalog, &scopes)
+            .of(&subscription.name, &subscription.spec)
+            .fitting,
         constraints: Vec::new(),
         digest_constraints: Vec::new(),
         schedule: None,

@@ -5,17 +5,27 @@ use std::{
     sync::Arc,
 };
 
+use super::suspended::{Suspended, SuspendedKind, first, table_is_gone};
 use crate::{
     catalog::model::{Catalog, name_matches},
     expr::{Expression, Scope},
-    subscription::model::Subscription,
+    subscription::model::SubscriptionSpec,
 };
 
 /// Filters that were compiled already: many subscriptions have the same one.
 pub(super) struct Filters<'a> {
     catalog: &'a Catalog,
     scopes: &'a BTreeMap<Arc<str>, Scope>,
-    compiled: HashMap<(Arc<str>, String), Option<Expression>>,
+    compiled: HashMap<(Arc<str>, String), Result<Expression, String>>,
+}
+
+/// A subscription's filter on everything that it can be told of.
+#[derive(Debug, Default)]
+pub(super) struct Filtered {
+    /// By object type; the empty name is that of events without one.
+    pub(super) fitting: HashMap<Arc<str>, Expression>,
+    /// The object types that it does not fit: the subscription is not told of them.
+    pub(super) suspended: Vec<Suspended>,
 }
 
 impl<'a> Filters<'a> {
@@ -27,34 +37,33 @@ impl<'a> Filters<'a> {
         }
     }
 
-    /// The subscription's filter for each object type that it can be told of. One that does not fit
-    /// a type's columns is not there, and reported: the subscription is not told of that type.
-    pub(super) fn of(&mut self, subscription: &Subscription) -> HashMap<Arc<str>, Expression> {
-        let Some(source) = &subscription.spec.filter else {
-            return HashMap::new();
+    /// The filter of the subscription `name` for each object type that it can be told of.
+    pub(super) fn of(&mut self, name: &str, spec: &SubscriptionSpec) -> Filtered {
+        let mut filtered = Filtered::default();
+        let Some(source) = &spec.filter else {
+            return filtered;
         };
-        let meant: Vec<Arc<str>> = self
-            .scopes
-            .keys()
-            .filter(|object_type| self.can_be_told(subscription, object_type))
-            .cloned()
+        let rows = self.catalog.object_types.keys().map(String::as_str);
+        let meant: Vec<Arc<str>> = rows
+            .chain([""])
+            .filter(|object_type| self.can_be_told(spec, object_type))
+            .map(Arc::from)
             .collect();
-        let mut filters = HashMap::new();
         for object_type in meant {
             match self.compile(&object_type, source) {
-                Some(filter) => _ = filters.insert(object_type, filter),
-                None => tracing::warn!(
-                    subscription = subscription.name,
-                    object_type = &*object_type,
-                    "the filter does not fit this object type; the subscription is not told of it"
-                ),
+                Ok(filter) => _ = filtered.fitting.insert(object_type, filter),
+                Err(reason) => filtered.suspended.push(Suspended {
+                    kind: SuspendedKind::Filter,
+                    name: name.to_owned(),
+                    object_type: (!object_type.is_empty()).then(|| object_type.to_string()),
+                    reason,
+                }),
             }
         }
-        filters
+        filtered
     }
 
-    fn can_be_told(&self, subscription: &Subscription, object_type: &str) -> bool {
-        let spec = &subscription.spec;
+    fn can_be_told(&self, spec: &SubscriptionSpec, object_type: &str) -> bool {
         let is_named = |patterns: &[String], name: &str| {
             patterns.iter().any(|pattern| name_matches(pattern, name))
         };
@@ -71,12 +80,14 @@ impl<'a> Filters<'a> {
                 .any(|name| is_named(&spec.event_types, &name))
     }
 
-    fn compile(&mut self, object_type: &Arc<str>, source: &str) -> Option<Expression> {
+    fn compile(&mut self, object_type: &Arc<str>, source: &str) -> Result<Expression, String> {
         let known = (Arc::clone(object_type), source.to_owned());
-        let scopes = self.scopes;
-        self.compiled
-            .entry(known)
-            .or_insert_with(|| Expression::compile(source, scopes.get(object_type)?).ok())
-            .clone()
+        let (catalog, scopes) = (self.catalog, self.scopes);
+        let compile = || {
+            let scope = scopes.get(object_type);
+            let scope = scope.ok_or_else(|| table_is_gone(catalog, object_type))?;
+            Expression::compile(source, scope).map_err(|problems| first(&problems))
+        };
+        self.compiled.entry(known).or_insert_with(compile).clone()
     }
 }

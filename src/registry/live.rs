@@ -9,7 +9,12 @@ use std::{
 use uuid::Uuid;
 
 use super::{
-    filters::Filters, index::Index, registered::Registered, store::targets_load, target::Target,
+    filters::Filters,
+    index::Index,
+    registered::Registered,
+    store::targets_load,
+    suspended::{Suspended, SuspendedKind, constraints_suspended, event_types_suspended},
+    target::Target,
 };
 use crate::{
     catalog::{
@@ -19,7 +24,8 @@ use crate::{
     constraint::{compile::Compiled, model::Judge},
     db::{Connection, DbError},
     digest::schedule::Schedule,
-    expr::Scope,
+    expr::{Expression, Scope},
+    observe::metrics::SUSPENDED,
     sink::{EmailSink, Mailer, Sink, WebhookClient, WebhookSink},
     subscription::{
         model::{Mode, SinkSpec, Subscription},
@@ -27,6 +33,9 @@ use crate::{
         store::{Loaded, subscription_load},
     },
 };
+
+/// Suspended conditions that are named in the log when the registry is loaded.
+const REPORTED_MAX: usize = 20;
 
 /// The registry at one revision.
 pub struct Registry {
@@ -44,6 +53,8 @@ pub struct Registry {
     pub has_delayed: bool,
     /// The constraints with the versions in which they were last changed.
     pub constraints: BTreeMap<String, i64>,
+    /// What is written down and can't be judged now.
+    pub suspended: Vec<Suspended>,
 }
 
 impl Registry {
@@ -104,13 +115,19 @@ impl LiveRegistry {
                 "a subscription can't be read; it is sent nothing"
             );
         }
+        let mut suspended = event_types_suspended(&catalog, &scopes);
         let mut filters = Filters::new(&catalog, &scopes);
         let constraints = constraints(&catalog, &scopes);
-        let subscriptions: Vec<Arc<Registered>> = list
-            .subscriptions
-            .into_iter()
-            .map(|loaded| Arc::new(self.registered(loaded, &catalog, &mut filters, &constraints)))
-            .collect();
+        let mut subscriptions = Vec::with_capacity(list.subscriptions.len());
+        for loaded in list.subscriptions {
+            let subscription = &loaded.subscription;
+            let filtered = filters.of(&subscription.name, &subscription.spec);
+            suspended.extend(filtered.suspended);
+            let registered = self.registered(loaded, &catalog, filtered.fitting, &constraints);
+            subscriptions.push(Arc::new(registered));
+        }
+        suspended.extend(constraints_suspended(&catalog, &scopes, &constraints));
+        report(&suspended);
         let by_id = subscriptions
             .iter()
             .zip(0..)
@@ -138,6 +155,7 @@ impl LiveRegistry {
             subscriptions,
             by_id,
             index,
+            suspended,
         })
     }
 
@@ -145,7 +163,7 @@ impl LiveRegistry {
         &self,
         loaded: Loaded,
         catalog: &Catalog,
-        filters: &mut Filters<'_>,
+        filters: HashMap<Arc<str>, Expression>,
         constraints: &[Arc<Compiled>],
     ) -> Registered {
         let subscription = &loaded.subscription;
@@ -171,7 +189,7 @@ impl LiveRegistry {
         Registered {
             digest_constraints: on_digests(subscription, catalog, &constraints),
             constraints,
-            filters: filters.of(&loaded.subscription),
+            filters,
             schedule: schedule(&loaded.subscription),
             subscription: loaded.subscription,
             sink,
@@ -179,20 +197,33 @@ impl LiveRegistry {
     }
 }
 
-/// The constraints that can be judged. One that can't is reported; what it was to keep back is
-/// published.
-fn constraints(catalog: &Catalog, scopes: &Scopes) -> Vec<Arc<Compiled>> {
+/// Every constraint, ready to be judged. Of one that can't be read nothing passes: it may be there
+/// because something must not be told.
+pub(super) fn constraints(catalog: &Catalog, scopes: &Scopes) -> Vec<Arc<Compiled>> {
     let compile = |(name, constraint): (&String, &Constraint)| {
         let scopes = scopes.iter().map(|(name, scope)| (&**name, scope));
-        Compiled::compile(name, constraint, scopes)
-            .inspect_err(|problems| {
-                let problem = problems.first().map(|(_, text)| text.as_str());
-                tracing::error!(constraint = name, problem, "the constraint can't be judged");
-            })
-            .ok()
-            .map(Arc::new)
+        let compiled = Compiled::compile(name, constraint, scopes);
+        Arc::new(compiled.unwrap_or_else(|problems| {
+            let problems: Vec<String> = problems.into_iter().map(|(_, text)| text).collect();
+            Compiled::closed(name, constraint, problems.join("; "))
+        }))
     };
-    catalog.constraints.iter().filter_map(compile).collect()
+    catalog.constraints.iter().map(compile).collect()
+}
+
+/// Once for each revision.
+fn report(suspended: &[Suspended]) {
+    for kind in SuspendedKind::ALL {
+        let of_kind = suspended.iter().filter(|one| one.kind == kind);
+        metrics::gauge!(SUSPENDED, "kind" => kind.as_str()).set(of_kind.count() as f64);
+    }
+    for one in suspended.iter().take(REPORTED_MAX) {
+        tracing::warn!(name = one.name, "{one}");
+    }
+    if suspended.len() > REPORTED_MAX {
+        let more = suspended.len() - REPORTED_MAX;
+        tracing::warn!(more, "more is suspended; `rowcall doctor` names all of it");
+    }
 }
 
 /// A digest is no event, so what looks at events is judged when they are gathered. What only looks
@@ -235,7 +266,7 @@ fn on_digests(
 }
 
 /// What expressions over each object type may name; the empty name is that of events without one.
-pub(super) type Scopes = BTreeMap<Arc<str>, Scope>;
+pub type Scopes = BTreeMap<Arc<str>, Scope>;
 
 pub(super) fn scopes(connection: &mut Connection, catalog: &Catalog) -> Result<Scopes, DbError> {
     let columns = columns_load(connection, catalog)?;
@@ -268,17 +299,17 @@ fn targets(
     scopes: &Scopes,
 ) -> Result<HashMap<i32, Arc<Target>>, DbError> {
     let mut targets = HashMap::new();
-    for (id, name) in targets_load(connection)? {
+    for found in targets_load(connection)? {
+        let name = found.object_type.as_str();
         // Changes that were captured before their object type was taken out yield no events.
-        let Some(object_type) = catalog.object_types.get(&name) else {
+        let Some(object_type) = catalog.object_types.get(name) else {
             continue;
         };
         // Of a table that is gone there may be changes still: they are published, though nothing
         // can be said of its columns any more.
-        let no_columns = Scope::rows(Vec::new());
-        let scope = scopes.get(name.as_str()).unwrap_or(&no_columns);
-        let target = Target::new(&name, object_type, catalog, scope);
-        targets.insert(id, Arc::new(target));
+        let scope = scopes.get(name);
+        let target = Target::new(name, object_type, catalog, scope, found.partitioned_by);
+        targets.insert(found.id, Arc::new(target));
     }
     Ok(targets)
 }

@@ -10,6 +10,7 @@ pub mod index;
 pub mod live;
 pub mod registered;
 mod store;
+pub mod suspended;
 pub mod target;
 
 pub use store::{

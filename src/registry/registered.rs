@@ -84,11 +84,13 @@ impl Registered {
             .map(|constraint| &**constraint)
     }
 
-    /// Whether the subscriber wants the event: the filter, if there is one, is true.
+    /// Whether the subscriber wants the event: the filter, if there is one, is true. One that is
+    /// suspended on these events is not.
     #[must_use]
     pub fn wants(&self, object_type: Option<&str>, facts: &Facts<'_>) -> Verdict {
         match self.filter(object_type) {
-            None => Verdict::True,
+            None if self.fits(object_type) => Verdict::True,
+            None => Verdict::False,
             Some(filter) => filter.evaluate(&self.facts(facts)),
         }
     }

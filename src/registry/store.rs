@@ -4,7 +4,7 @@ use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     result::Error as QueryError,
     sql_query,
-    sql_types::{BigInt, Integer, Text},
+    sql_types::{Array, BigInt, Integer, Text},
 };
 
 use crate::{db::DbError, subscription::secret::SecretKey};
@@ -106,17 +106,29 @@ struct TargetRow {
     id: i32,
     #[diesel(sql_type = Text)]
     object_type: String,
+    #[diesel(sql_type = Array<Text>)]
+    partitioned_by: Vec<String>,
+}
+
+/// A number that changes carry.
+pub(super) struct TargetName {
+    /// The number.
+    pub(super) id: i32,
+    /// The object type that it stands for.
+    pub(super) object_type: String,
+    /// The columns that say in which partition of its table a row is, those of all levels.
+    pub(super) partitioned_by: Vec<String>,
 }
 
 /// The object types that changes name by number, those of removed triggers included.
-pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<(i32, String)>> {
-    let rows: Vec<TargetRow> =
-        sql_query("select id, object_type from rowcall.capture_target order by id")
-            .load(connection)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.id, row.object_type))
-        .collect())
+pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<TargetName>> {
+    let rows: Vec<TargetRow> = sql_query(include_str!("targets.sql")).load(connection)?;
+    let target = |row: TargetRow| TargetName {
+        id: row.id,
+        object_type: row.object_type,
+        partitioned_by: row.partitioned_by,
+    };
+    Ok(rows.into_iter().map(target).collect())
 }
 
 /// The revision, without a lock: for delivering, which only needs a recent one.

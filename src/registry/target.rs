@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::suspended::when_compile;
 use crate::{
+    capture::relink::Table,
     catalog::model::{CaptureMode, Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
     expr::{Expression, Scope},
 };
@@ -16,10 +18,12 @@ pub struct Target {
     pub object_type: ObjectType,
     /// The standard event types, in the order of [`Verb::ALL`]; none, if only what is written down
     /// is captured.
-    standard: Option<[Arc<str>; 3]>,
+    standard: Option<[Arc<str>; 4]>,
     gap: Arc<str>,
     /// Those that are written down, by name.
     pub defined: Vec<Defined>,
+    /// The columns that say in which partition a row is.
+    partitioned_by: Vec<String>,
 }
 
 /// An event type that is written down.
@@ -33,40 +37,25 @@ pub struct Defined {
 }
 
 impl Target {
-    /// The target of an object type. An event type whose condition does not fit the columns any
-    /// more is left out, and reported.
+    /// The target of an object type, whose table may be gone (no `scope`). An event type whose
+    /// condition does not fit the columns is left out: it is suspended.
     pub(super) fn new(
         name: &str,
         object_type: &ObjectType,
         catalog: &Catalog,
-        scope: &Scope,
+        scope: Option<&Scope>,
+        partitioned_by: Vec<String>,
     ) -> Self {
-        let scope = scope.clone().without_subscription();
-        let defined = catalog
+        let of_it = catalog
             .event_types
             .iter()
-            .filter(|(_, event_type)| event_type.object_type.as_deref() == Some(name))
+            .filter(|(_, event_type)| event_type.object_type.as_deref() == Some(name));
+        let defined = of_it
             .filter_map(|(event_name, event_type)| {
-                let when = match &event_type.when {
-                    None => None,
-                    Some(source) => match Expression::compile(source, &scope) {
-                        Ok(when) => Some(when),
-                        Err(problems) => {
-                            let problem = problems.first().map(ToString::to_string);
-                            tracing::error!(
-                                event_type = event_name,
-                                problem,
-                                "the condition does not fit the table any more; no such event is \
-                                 published until one of the two is mended"
-                            );
-                            return None;
-                        }
-                    },
-                };
                 Some(Defined {
                     name: event_name.as_str().into(),
                     on: event_type.on.clone(),
-                    when,
+                    when: when_compile(event_type, catalog, scope).ok()?,
                 })
             })
             .collect();
@@ -78,6 +67,17 @@ impl Target {
                 .then(|| Verb::ALL.map(|verb| verb.event_type(name).into())),
             gap: GAP_EVENT_TYPE.into(),
             defined,
+            partitioned_by,
+        }
+    }
+
+    /// What relinking must know of the table.
+    #[must_use]
+    pub fn table(&self) -> Table<'_> {
+        Table {
+            key: &self.object_type.key,
+            partitioned_by: &self.partitioned_by,
+            is_whole: self.is_captured_whole(),
         }
     }
 
@@ -90,8 +90,7 @@ impl Target {
 
     /// Whether every change of an object is captured, so that each of them begins with the row that
     /// the one before it left.
-    #[must_use]
-    pub fn is_captured_whole(&self) -> bool {
+    fn is_captured_whole(&self) -> bool {
         let is_unconditional = |operation| {
             let mut on = self.defined.iter().filter(|known| known.is_on(operation));
             on.any(|defined| defined.when.is_none())

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::{
-    model::{State, Subscription},
+    model::{State, Subscription, SubscriptionSpec},
     register::Origin,
     secret::SecretKey,
 };
@@ -255,6 +255,27 @@ pub fn subscription_load(
         }
     }
     Ok(list)
+}
+
+/// The names and specifications of all subscriptions that are not deleted and have a filter, by id.
+/// Those that can't be read are left out.
+pub fn subscription_specs(
+    connection: &mut PgConnection,
+) -> QueryResult<Vec<(String, SubscriptionSpec)>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+        #[diesel(sql_type = Text)]
+        definition: String,
+    }
+    let rows: Vec<Row> = sql_query(
+        "select name, definition::text as definition from rowcall.subscription \
+         where state <> 'deleted' and definition->>'filter' is not null order by id",
+    )
+    .load(connection)?;
+    let read = |row: Row| Some((row.name, serde_json::from_str(&row.definition).ok()?));
+    Ok(rows.into_iter().filter_map(read).collect())
 }
 
 fn loaded(row: LoadedRow, key: &SecretKey) -> Result<Loaded, String> {

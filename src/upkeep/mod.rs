@@ -2,30 +2,37 @@
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, the
 //! deliveries of deleted subscriptions, old idempotency keys and ids of submitted events, and
-//! counters of rates whose windows are long over. Each is a transaction of its own; one that fails
+//! counters of rates whose windows are long over; and it notices captured tables that have other
+//! columns, and shows holes in capture in /readyz. Each is a transaction of its own; one that fails
 //! does not stop the others and is tried again.
 
+mod findings;
 mod store;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use self::store::delivery_cancel_deleted;
+use self::{findings::Watch, store::delivery_cancel_deleted};
 use crate::{
     capture::{
-        install::{self, InstallError},
+        install::{self, InstallError, step::Step},
         rotation,
     },
     catalog::model::Catalog,
     config::Limits,
     constraint::{rate::RATE_KEPT, store::rate_forget},
     db::{Connection, Database, DbError, QueryError},
+    observe::readiness::Readiness,
+    registry::{live::LiveRegistry, registry_raise},
     stage::{Nudge, Progress, Stage, chain},
 };
 
 /// How often upkeep looks.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// The wait before a table whose lock was not free is tried again; it doubles up to [`INTERVAL`].
+const BUSY_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Deliveries of deleted subscriptions that one transaction cancels.
 const CANCELLED_MAX: i64 = 5_000;
@@ -58,6 +65,10 @@ pub struct Upkeep {
     database: Database,
     limits: Limits,
     nudge: Nudge,
+    /// How often in a row the lock of some table was not free.
+    busy_runs: u32,
+    /// Where findings are shown, if anywhere.
+    watch: Option<Watch>,
 }
 
 impl Upkeep {
@@ -68,17 +79,70 @@ impl Upkeep {
             database,
             limits,
             nudge,
+            busy_runs: 0,
+            watch: None,
         }
     }
 
-    async fn triggers(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+    /// The same, and it shows holes in capture, and conditions that can't be judged, in /readyz.
+    #[must_use]
+    pub fn watching(mut self, registry: LiveRegistry, readiness: Readiness) -> Self {
+        self.watch = Some(Watch::new(registry, readiness));
+        self
+    }
+
+    /// The functions at once, then table by table. A table whose lock is not free is left for the
+    /// next run, which is soon, and keeps no other from being captured.
+    async fn triggers(&mut self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         let (age, bytes) = (
             hours(self.limits.rotation_hours),
             self.limits.value_bytes_max,
         );
+        let prepare = move |connection: &mut Connection| prepare(connection, age, bytes, now);
+        let (rotated, steps) = self.database.transaction(prepare).await?;
+        let (mut worked, mut is_busy, mut failure) = (usize::from(rotated), false, None);
+        for step in steps {
+            let take = move |connection: &mut Connection| -> Result<(), UpkeepError> {
+                Ok(step.take_alone(connection)?)
+            };
+            match self.database.transaction(take).await {
+                Ok(()) => worked += 1,
+                Err(UpkeepError::Install(error @ InstallError::Busy { .. })) => {
+                    tracing::info!(%error, "triggers are installed later");
+                    is_busy = true;
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        self.busy_runs = if is_busy { self.busy_runs + 1 } else { 0 };
+        failure.map_or(Ok(worked), Err)
+    }
+
+    /// Conditions are compiled for the columns that the tables have; other columns ask for that to
+    /// be done again.
+    async fn shapes(&self) -> Result<usize, UpkeepError> {
         self.database
-            .transaction(move |connection| reconcile(connection, age, bytes, now))
+            .transaction(|connection| {
+                if store::shapes_changed(connection)?.is_empty() {
+                    return Ok(0);
+                }
+                // Before the targets are written, as applying does; and read again, since waiting
+                // for it took time.
+                registry_raise(connection)?;
+                let changed = store::shapes_changed(connection)?;
+                store::shapes_remember(connection, &changed)?;
+                tracing::info!(tables = changed.len(), "captured tables have other columns");
+                Ok(changed.len())
+            })
             .await
+    }
+
+    /// After the others, so that what they mended is not told.
+    async fn findings(&mut self) -> Result<usize, UpkeepError> {
+        if let Some(watch) = &mut self.watch {
+            watch.look(&self.database).await?;
+        }
+        Ok(0)
     }
 
     async fn retention(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
@@ -136,11 +200,13 @@ impl Stage for Upkeep {
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, UpkeepError> {
         let done = [
             self.triggers(now).await,
+            self.shapes().await,
             self.retention(now).await,
             self.cancellations(now).await,
             self.forgetting(now).await,
             self.rates(now).await,
             self.submitted(now).await,
+            self.findings().await,
         ];
         let (mut worked, mut failure) = (0, None);
         for result in done {
@@ -163,23 +229,28 @@ impl Stage for Upkeep {
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {
-        self.nudge.wait(INTERVAL).await;
+        let wait = match self.busy_runs {
+            0 => INTERVAL,
+            runs => INTERVAL.min(BUSY_WAIT_MIN * 2_u32.saturating_pow(runs - 1)),
+        };
+        self.nudge.wait(wait).await;
     }
 }
 
-/// Opens the next leaf if it is due, and makes the triggers what the catalogue asks for.
-fn reconcile(
+/// Opens the next leaf if it is due, and writes the functions; tells whether one was opened, and
+/// what is to be done table by table.
+fn prepare(
     connection: &mut Connection,
     rotation_age: Duration,
     value_bytes_max: u32,
     now: DateTime<Utc>,
-) -> Result<usize, UpkeepError> {
+) -> Result<(bool, Vec<Step>), UpkeepError> {
     install::store::ddl_lock(connection, install::LOCK_TIMEOUT_MS)?;
     // Behind the lock: with an older catalogue the triggers would lose what an edit has just made.
     let catalog = Catalog::load(connection)?;
     let rotated = rotation::open_next_if_due(connection, rotation_age, now)?;
-    install::reconcile(connection, &catalog, value_bytes_max, now)?;
-    Ok(usize::from(rotated.is_some()))
+    let steps = install::functions_reconcile(connection, &catalog, value_bytes_max, now)?;
+    Ok((rotated.is_some(), steps))
 }
 
 fn hours(count: u64) -> Duration {

@@ -2,9 +2,39 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, RunQueryDsl, sql_query,
-    sql_types::{BigInt, Timestamptz},
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
+    sql_types::{Array, BigInt, Integer, Text, Timestamptz},
 };
+
+/// A captured table whose columns are others than before.
+#[derive(Debug, QueryableByName)]
+pub(super) struct Shape {
+    /// `rowcall.capture_target.id`
+    #[diesel(sql_type = Integer)]
+    pub(super) id: i32,
+    /// Its columns' fingerprint.
+    #[diesel(sql_type = Text)]
+    pub(super) shape: String,
+}
+
+/// The captured tables whose columns are others than when they were last looked at.
+pub(super) fn shapes_changed(connection: &mut PgConnection) -> QueryResult<Vec<Shape>> {
+    sql_query(include_str!("shapes.sql")).load(connection)
+}
+
+/// Remembers how they look now.
+pub(super) fn shapes_remember(connection: &mut PgConnection, shapes: &[Shape]) -> QueryResult<()> {
+    let ids: Vec<i32> = shapes.iter().map(|shape| shape.id).collect();
+    let texts: Vec<&str> = shapes.iter().map(|shape| shape.shape.as_str()).collect();
+    sql_query(
+        "update rowcall.capture_target t set shape = u.shape \
+         from unnest($1, $2) as u (id, shape) where t.id = u.id",
+    )
+    .bind::<Array<Integer>, _>(ids)
+    .bind::<Array<Text>, _>(texts)
+    .execute(connection)
+    .map(drop)
+}
 
 /// Cancels up to `limit` pending deliveries of deleted subscriptions. Returns how many.
 pub(super) fn delivery_cancel_deleted(

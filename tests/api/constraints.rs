@@ -46,6 +46,7 @@ async fn a_constraint_is_made_shown_replaced_and_removed() {
     let mut expected = calm();
     for (name, value) in [
         ("standard", json!(false)),
+        ("state", json!("active")),
         ("origin", json!("api")),
         ("version", json!(2)),
         ("changed_at", json!("2026-01-31T08:00:00Z")),

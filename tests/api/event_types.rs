@@ -52,7 +52,8 @@ async fn an_event_type_is_made_shown_replaced_and_removed_and_each_is_a_version(
     assert_eq!(
         made.json,
         json!({
-            "name": "sales.order.released", "standard": false, "origin": "api", "version": 2,
+            "name": "sales.order.released", "standard": false, "state": "active",
+            "origin": "api", "version": 2,
             "changed_at": "2026-01-31T08:00:00Z", "author": "bootstrap",
             "reason": "for the warehouse", "description": "It may be shipped",
             "object_type": "sales.order", "on": ["update"],
@@ -69,6 +70,7 @@ async fn an_event_type_is_made_shown_replaced_and_removed_and_each_is_a_version(
             "sales.order.created",
             "sales.order.updated",
             "sales.order.deleted",
+            "sales.order.truncated",
             "sales.order.released"
         ]
     );
@@ -129,9 +131,11 @@ async fn the_list_has_the_standard_ones_too_and_pages() {
         ("sales.order.created", true),
         ("sales.order.deleted", true),
         ("sales.order.released", false),
+        ("sales.order.truncated", true),
         ("sales.order.updated", true),
         ("sales.part.created", true),
         ("sales.part.deleted", true),
+        ("sales.part.truncated", true),
         ("sales.part.updated", true),
     ];
     let expected = expected.map(|(name, standard)| (name.to_owned(), standard));
@@ -139,9 +143,11 @@ async fn the_list_has_the_standard_ones_too_and_pages() {
     let shown = api.get("/v1/event-types/sales.order.created").await.json;
     assert_eq!(
         shown,
-        json!({"name": "sales.order.created", "standard": true, "object_type": "sales.order",
-               "on": ["create"]})
+        json!({"name": "sales.order.created", "standard": true, "state": "active",
+               "object_type": "sales.order", "on": ["create"]})
     );
+    let shown = api.get("/v1/event-types/sales.order.truncated").await.json;
+    assert_eq!(shown["on"], json!(["truncate"]));
     api.get("/v1/event-types?cursor=%21").await.is_problem(
         400,
         "invalid-parameter",
@@ -164,6 +170,15 @@ async fn each_event_type_has_the_schema_of_its_data() {
     assert!(!validator.is_valid(&json!({"id": 1})));
     let schema = api.get("/v1/event-types/sales.order.deleted/schema").await;
     assert_eq!(schema.json["properties"]["op"], json!({"enum": ["delete"]}));
+    let schema = api
+        .get("/v1/event-types/sales.order.truncated/schema")
+        .await;
+    let validator = jsonschema::validator_for(&schema.json).unwrap();
+    let mut data = json!({"object_type": "sales.order", "key": null, "op": "truncate",
+        "before": null, "after": null, "changed": [], "actor": null, "xid": "7"});
+    assert!(validator.is_valid(&data));
+    data["key"] = json!({"id": 1});
+    assert!(!validator.is_valid(&data));
     let schema = api
         .get("/v1/event-types/sales.campaign.started/schema")
         .await;

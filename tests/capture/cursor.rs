@@ -160,7 +160,7 @@ async fn a_transaction_open_for_long_costs_the_polls_nothing() {
 }
 
 /// The plan of a poll, run.
-fn explain_read(app: &TestApp) -> serde_json::Value {
+pub(crate) fn explain_read(app: &TestApp) -> serde_json::Value {
     let snapshot = &app.texts("select snapshot from rowcall.source")[0];
     let sql = include_str!("../../src/capture/changes_read.sql")
         .replace("$1", &format!("'{snapshot}'"))

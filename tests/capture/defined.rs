@@ -3,7 +3,10 @@
 
 use diesel::connection::SimpleConnection as _;
 use rowcall::{
-    capture::{change::Change, relink::relink_where},
+    capture::{
+        change::Change,
+        relink::{Table, relink},
+    },
     stage::Stage as _,
 };
 
@@ -321,11 +324,15 @@ async fn a_move_between_partitions_is_captured_whole() {
         );
         let mut hand = ByHand::new(&app, 100);
         hand.read_all();
-        let changes = hand.changes.iter().map(|row| {
-            let key = ["id".to_owned()];
-            Change::read(row.clone(), &key).unwrap()
-        });
-        let folded = relink_where(changes.collect(), |_| false);
+        let (key, partitioned_by) = (["id".to_owned()], ["region".to_owned()]);
+        let changes = hand.changes.iter();
+        let changes = changes.map(|row| Change::read(row.clone(), &key).unwrap());
+        let table = Table {
+            key: &key,
+            partitioned_by: &partitioned_by,
+            is_whole: false,
+        };
+        let folded = relink(changes.collect(), |_| Some(table));
         let ops: Vec<&str> = folded.iter().map(|change| change.op.as_str()).collect();
         assert_eq!(ops, ["update"; 3]);
         // AND a partition that comes later judges by the same condition

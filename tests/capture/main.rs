@@ -3,14 +3,23 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod columns;
 mod cursor;
+mod ddl;
 mod defined;
 mod defined_when;
+mod detach;
 mod doorbell;
+mod epoch;
+mod epoch_copies;
+mod holes;
+mod horizon;
 mod images;
 mod load;
+mod model;
 mod partitions;
 mod reading;
+mod rights;
 mod rotation;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,7 +1,10 @@
 //! Partitions, inheritance, TRUNCATE, and the application's own triggers.
 
 use rowcall::{
-    capture::{change::Change, relink::relink},
+    capture::{
+        change::Change,
+        relink::{Table, relink},
+    },
     stage::Stage as _,
 };
 
@@ -10,15 +13,25 @@ use crate::{
     support::app::TestApp,
 };
 
-/// What publishing makes of what was read: relinked and folded.
-fn linked(hand: &ByHand) -> Vec<String> {
-    let key = ["id".to_owned()];
+/// What publishing makes of what was read from a table with these key columns, of which it is
+/// partitioned by the last: relinked and folded.
+fn linked(hand: &ByHand, key: &[&str]) -> Vec<Change> {
+    let key: Vec<String> = key.iter().map(ToString::to_string).collect();
     let changes = hand
         .changes
         .iter()
         .map(|row| Change::read(row.clone(), &key).unwrap())
         .collect();
-    relink(changes)
+    let table = Table {
+        key: &key,
+        partitioned_by: &key[1..],
+        is_whole: true,
+    };
+    relink(changes, |_| Some(table))
+}
+
+fn described(changes: &[Change]) -> Vec<String> {
+    changes
         .iter()
         .map(|change| {
             let text = describe(&change.row);
@@ -42,8 +55,10 @@ async fn a_row_that_moves_between_partitions_is_updated() {
     app.sql("insert into rows_b values (3, 'direct', 'b')");
     app.sql("update rows set region = 'b', v = v || '!' where id < 3");
     hand.read_all();
-    let moved: Vec<String> = linked(&hand).split_off(3);
-    assert_eq!(moved, ["update 1:x->x!", "update 2:y->y!"]);
+    let moved = linked(&hand, &["id", "region"]).split_off(3);
+    assert_eq!(described(&moved), ["update 1:x->x!", "update 2:y->y!"]);
+    assert_eq!(moved[0].previous_key.as_deref(), Some("1/a"));
+    assert_eq!(moved[0].key.as_deref(), Some("1/b"));
 }
 
 #[tokio::test]
@@ -115,13 +130,7 @@ async fn the_applications_triggers_do_not_turn_the_order_around() {
     app.sql("update rows set v = v + 1");
     // THEN each row's changes are a chain that ends at what the table holds
     hand.read_all();
-    let key = ["id".to_owned()];
-    let changes = relink(
-        hand.changes
-            .iter()
-            .map(|row| Change::read(row.clone(), &key).unwrap())
-            .collect(),
-    );
+    let changes = linked(&hand, &["id"]);
     for id in ["1", "2"] {
         let of_row: Vec<_> = changes
             .iter()

@@ -8,6 +8,7 @@ mod explain;
 mod keys;
 mod metadata;
 mod settings;
+mod source;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -22,3 +22,4 @@ mod states;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
+mod truncated;

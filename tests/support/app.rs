@@ -85,6 +85,11 @@ impl TestApp {
         })
         .await
         .unwrap();
+        Self::on_database(database, options).await
+    }
+
+    /// An instance on a database that is there, with a clock of its own.
+    pub async fn on_database(database: TestDatabase, options: Options) -> Self {
         let start = DateTime::parse_from_rfc3339("2026-03-02T09:00:00Z").unwrap();
         Self::on(
             Arc::new(database),
@@ -210,8 +215,9 @@ impl TestApp {
 
     /// What is left to do at the present time, in words; empty if nothing is.
     fn leftovers(&self) -> Vec<String> {
-        let unread = "select count(*) from rowcall.change c, rowcall.source s \
-             where not pg_visible_in_snapshot(c.xid, s.snapshot)";
+        let unread = "select (select count(*) from rowcall.change c, rowcall.source s \
+             where c.seq > s.seq_floor and not pg_visible_in_snapshot(c.xid, s.snapshot)) \
+             + (select count(*) from rowcall.backlog_change)";
         let mut left = Vec::new();
         for (what, count) in [
             (

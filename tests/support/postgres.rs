@@ -65,7 +65,8 @@ fn prepare_template(url: &str) {
 pub struct TestDatabase {
     pub name: String,
     pub url: String,
-    kind: Kind,
+    /// `None`: it is not dropped.
+    kind: Option<Kind>,
 }
 
 impl TestDatabase {
@@ -84,7 +85,18 @@ impl TestDatabase {
             &format!("create database {name} template {TEMPLATE}"),
         );
         let url = cluster.url(&name);
+        let kind = Some(kind);
         Self { name, url, kind }
+    }
+
+    /// A database that is there already, and stays.
+    pub fn at(name: &str, url: &str) -> Self {
+        let (name, url) = (name.to_owned(), url.to_owned());
+        Self {
+            name,
+            url,
+            kind: None,
+        }
     }
 
     /// A new connection to it.
@@ -99,8 +111,9 @@ impl Drop for TestDatabase {
         reason = "a panic here would hide the test's own"
     )]
     fn drop(&mut self) {
+        let Some(kind) = self.kind else { return };
         // A test that fails leaves connections behind, hence force.
-        if let Ok(mut connection) = PgConnection::establish(&cluster(self.kind).url("postgres")) {
+        if let Ok(mut connection) = PgConnection::establish(&cluster(kind).url("postgres")) {
             let dropped =
                 connection.batch_execute(&format!("drop database {} with (force)", self.name));
             if let Err(error) = dropped {

@@ -159,6 +159,15 @@ impl Serving {
         }
     }
 
+    /// Where it answers.
+    pub fn address(&self) -> String {
+        let line = self.lines.iter().find(|line| line.contains(READY));
+        let line = line.expect("it listens");
+        let at = line.find("127.0.0.1:").expect("its address");
+        let is_of_it = |c: char| c.is_ascii_digit() || c == '.' || c == ':';
+        line[at..].chars().take_while(|c| is_of_it(*c)).collect()
+    }
+
     /// What it has logged so far.
     pub fn log(&mut self) -> String {
         self.lines.extend(self.log.try_iter());

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::rendering::{Column, Setting, settings};
 pub use crate::expr::identifier;
 use crate::{catalog::model::ObjectType, expr::literal};
 
@@ -9,6 +10,14 @@ const TEMPLATE: &str = include_str!("function.sql");
 
 /// A gap's key is kept up to this many bytes.
 const KEY_BYTES_MAX: u32 = 2_000;
+
+/// Rows of up to this many bytes, before and after together, are captured without a look at how large
+/// their images are.
+const PLAIN_BYTES_MAX: u32 = 2_000;
+
+/// How many bytes of an image one byte of a row can become at most: a compressed value is up to 255
+/// times as long, and JSON writes a control character with six.
+const EXPANSION_MAX: u32 = 255 * 6;
 
 /// `rowcall.actor` and `rowcall.traceparent` are kept up to this many characters.
 const SETTING_CHARS_MAX: u32 = 255;
@@ -22,37 +31,6 @@ const BELL: &str =
             perform pg_catalog.pg_notify('rowcall', '');
         end if;
     end if;";
-
-/// What a column's type asks of the function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Rendering {
-    /// Its text is the same in every session.
-    Fixed,
-    /// `float4`, `float8`
-    Float,
-    /// `timestamptz`
-    Timestamp,
-    /// `interval`
-    Interval,
-    /// `bytea`
-    Bytea,
-    /// `json`: its text may hold what a JSON parser refuses.
-    Json,
-    /// Anything else: it may depend on every setting.
-    Any,
-    /// A cast to json that somebody defined would run, and could raise, inside the writer's
-    /// statement.
-    UserCast,
-}
-
-/// A column as the function sees it.
-#[derive(Clone, Debug)]
-pub struct Column {
-    /// As Postgres keeps it.
-    pub name: String,
-    /// How its values become text.
-    pub rendering: Rendering,
-}
 
 /// Everything that the function's text depends on.
 #[derive(Debug)]
@@ -102,14 +80,14 @@ impl Function<'_> {
         let key = format!("pg_catalog.json_build_object({})", keys.join(", "));
         let fill = [
             ("{{function}}", Self::name(self.target)),
-            ("{{settings}}", self.settings()),
+            ("{{settings}}", pins(self.pinned_always())),
+            ("{{settings_all}}", pins(settings(self.columns))),
+            ("{{is_plain}}", self.is_plain()),
+            ("{{before_plain}}", self.plain_image("old")),
+            ("{{after_plain}}", self.plain_image("new")),
             ("{{images}}", self.images()),
             ("{{key}}", key),
             ("{{bell}}", bell),
-            (
-                "{{verdict_end}}",
-                self.verdict.map_or("", |_| ";\nend").to_owned(),
-            ),
             ("{{verdict}}", self.verdict.unwrap_or_default().to_owned()),
             ("{{value_bytes_max}}", self.value_bytes_max.to_string()),
             ("{{key_bytes_max}}", KEY_BYTES_MAX.to_string()),
@@ -138,54 +116,50 @@ impl Function<'_> {
         sql
     }
 
-    /// The same row must become the same text in every session, or a change that came back would
-    /// not be seen as such. Each pin costs the writer about half a microsecond a row, so only what
-    /// the columns need.
-    fn settings(&self) -> String {
-        let needs = |wanted: &[Rendering]| {
-            self.columns
-                .iter()
-                .any(|column| wanted.contains(&column.rendering))
-        };
-        let any = needs(&[Rendering::Any, Rendering::UserCast]);
-        let mut settings = "set search_path = pg_catalog, pg_temp".to_owned();
-        for (needed, setting) in [
-            (
-                any || needs(&[Rendering::Timestamp]),
-                "set timezone = 'UTC'",
-            ),
-            (
-                any || needs(&[Rendering::Interval]),
-                "set intervalstyle = 'iso_8601'",
-            ),
-            (
-                any || needs(&[Rendering::Bytea]),
-                "set bytea_output = 'hex'",
-            ),
-            (
-                any || needs(&[Rendering::Float]),
-                "set extra_float_digits = 1",
-            ),
-            (any, "set datestyle = 'ISO'"),
-        ] {
-            if needed {
-                settings.push('\n');
-                settings.push_str(setting);
-            }
+    /// The settings that most sessions have another way.
+    fn pinned_always(&self) -> impl Iterator<Item = Setting> {
+        let needed = settings(self.columns).into_iter();
+        needed.filter(|setting| setting.is_good().is_none())
+    }
+
+    /// Whether one statement can capture the row: its image can't be too large, making it can't
+    /// raise, and the session would write it as every other does.
+    fn is_plain(&self) -> String {
+        let bytes_max = PLAIN_BYTES_MAX.min(self.value_bytes_max / EXPANSION_MAX);
+        if self.is_guarded() || bytes_max == 0 {
+            return "false".to_owned();
         }
-        settings
+        let mut conditions = vec![format!(
+            "coalesce(pg_catalog.pg_column_size(old), 0) \
+             + coalesce(pg_catalog.pg_column_size(new), 0) <= {bytes_max}"
+        )];
+        let needed = settings(self.columns);
+        conditions.extend(
+            needed
+                .iter()
+                .filter_map(|setting| setting.is_good().map(String::from)),
+        );
+        conditions.join("\n        and ")
+    }
+
+    fn plain_image(&self, row: &str) -> String {
+        if self.is_guarded() {
+            "null".to_owned()
+        } else {
+            self.image(row)
+        }
     }
 
     fn images(&self) -> String {
         let assignments = format!(
-            "if tg_op in ('UPDATE', 'DELETE') then
+            "if operation in ('UPDATE', 'DELETE') then
         before_image := {};
     end if;
-    if tg_op in ('INSERT', 'UPDATE') then
+    if operation in ('INSERT', 'UPDATE') then
         after_image := {};
     end if;",
-            self.image("old"),
-            self.image("new")
+            self.image("before_row"),
+            self.image("after_row")
         );
         if !self.is_guarded() {
             return format!("    {assignments}");
@@ -206,13 +180,9 @@ impl Function<'_> {
     /// Whether making the image could raise: parsing a json column's text, naming columns, or
     /// running a cast that somebody defined.
     fn is_guarded(&self) -> bool {
-        let has = |rendering| {
-            self.columns
-                .iter()
-                .any(|column| column.rendering == rendering)
-        };
-        has(Rendering::UserCast)
-            || (self.filters() && (has(Rendering::Json) || has(Rendering::Any)))
+        let columns = self.columns;
+        columns.iter().any(|column| column.has_user_cast)
+            || (self.filters() && columns.iter().any(Column::is_loose_json))
     }
 
     fn filters(&self) -> bool {
@@ -248,11 +218,7 @@ impl Function<'_> {
 
     /// The row as JSON. Columns are named only where one of them must not be cast as it is.
     fn whole_image(&self, row: &str) -> String {
-        if self
-            .columns
-            .iter()
-            .all(|column| column.rendering != Rendering::UserCast)
-        {
+        if self.columns.iter().all(|column| !column.has_user_cast) {
             return format!("pg_catalog.row_to_json({row})");
         }
         let columns: Vec<String> = self
@@ -260,11 +226,17 @@ impl Function<'_> {
             .iter()
             .map(|column| {
                 let name = identifier(&column.name);
-                let cast = match column.rendering {
-                    Rendering::UserCast => "::pg_catalog.text",
-                    _ => "",
-                };
-                format!("{row}.{name}{cast} as {name}")
+                let value = format!("{row}.{name}");
+                if column.has_user_cast {
+                    // As the type writes itself: its owner may have defined a cast to text, too,
+                    // which would run with the rights of this function.
+                    format!(
+                        "case when pg_catalog.num_nulls({value}) = 0 \
+                         then pg_catalog.format('%s', {value}) end as {name}"
+                    )
+                } else {
+                    format!("{value} as {name}")
+                }
             })
             .collect();
         format!(
@@ -272,6 +244,16 @@ impl Function<'_> {
             columns.join(", ")
         )
     }
+}
+
+/// The clauses of a function that pin settings for its run.
+fn pins(settings: impl IntoIterator<Item = Setting>) -> String {
+    let mut clauses = "set search_path = pg_catalog, pg_temp".to_owned();
+    for setting in settings {
+        clauses.push('\n');
+        clauses.push_str(setting.pinned());
+    }
+    clauses
 }
 
 fn array(names: &[String]) -> String {
@@ -282,7 +264,10 @@ fn array(names: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalog::model::{CaptureMode, SourceName};
+    use crate::{
+        capture::install::rendering::tests::column,
+        catalog::model::{CaptureMode, SourceName},
+    };
 
     fn object_type() -> ObjectType {
         ObjectType {
@@ -297,50 +282,83 @@ mod tests {
         }
     }
 
-    fn column(name: &str, rendering: Rendering) -> Column {
-        Column {
-            name: name.to_owned(),
-            rendering,
-        }
+    fn sql(object_type: &ObjectType, columns: &[Column], bell: Option<(i32, i32)>) -> String {
+        function(object_type, columns, bell).sql()
     }
 
-    fn sql(object_type: &ObjectType, columns: &[Column], bell: Option<(i32, i32)>) -> String {
+    fn function<'a>(
+        object_type: &'a ObjectType,
+        columns: &'a [Column],
+        bell: Option<(i32, i32)>,
+    ) -> Function<'a> {
         Function {
             target: 7,
             rotation: 3,
             object_type,
             columns,
-            value_bytes_max: 1000,
+            value_bytes_max: 4_000_000,
             bell,
             verdict: None,
         }
-        .sql()
     }
 
     #[test]
     fn a_plain_table_names_no_column_but_the_gaps_key() {
-        let sql = sql(&object_type(), &[column("status", Rendering::Fixed)], None);
+        let sql = sql(&object_type(), &[column("status", &["text"])], None);
         assert!(
-            sql.contains("before_image := pg_catalog.row_to_json(old);"),
+            sql.contains("pg_catalog.row_to_json(old), pg_catalog.row_to_json(new)"),
             "{sql}"
         );
-        assert!(sql.contains("insert into rowcall.change_3"));
+        assert!(
+            sql.contains("before_image := pg_catalog.row_to_json(before_row);"),
+            "{sql}"
+        );
+        assert_eq!(sql.matches("insert into rowcall.change_3").count(), 2);
         assert!(!sql.contains("status") && !sql.contains("pg_notify") && !sql.contains("{{"));
         assert_eq!(
             sql.matches("\nset ").count(),
-            1,
+            2,
             "only search_path is pinned: {sql}"
         );
     }
 
     #[test]
-    fn only_what_the_columns_need_is_pinned() {
-        let timestamps = sql(&object_type(), &[column("at", Rendering::Timestamp)], None);
+    fn what_most_sessions_have_is_looked_at_and_the_rest_is_pinned() {
+        let (plain, careful) = halves(&[column("at", &["timestamptz"])]);
         assert!(
-            timestamps.contains("set timezone = 'UTC'") && !timestamps.contains("bytea_output")
+            plain.contains("and pg_catalog.current_setting('TimeZone') in ('UTC'"),
+            "{plain}"
         );
-        let any = sql(&object_type(), &[column("x", Rendering::Any)], None);
-        assert_eq!(any.matches("\nset ").count(), 6);
+        assert!(!plain.contains("set timezone"), "{plain}");
+        assert!(careful.contains("set timezone = 'UTC'") && !careful.contains("bytea_output"));
+        let (plain, careful) = halves(&[column("x", &["interval"])]);
+        assert!(plain.contains("set intervalstyle") && careful.contains("set intervalstyle"));
+        let (_, careful) = halves(&[column("x", &["any"])]);
+        assert_eq!(careful.matches("\nset ").count(), 1 + Setting::ALL.len());
+    }
+
+    #[test]
+    fn what_may_raise_or_be_too_large_is_captured_with_care() {
+        let mut cast = column("x", &["any"]);
+        cast.has_user_cast = true;
+        let (plain, _) = halves(&[cast]);
+        assert!(
+            plain.contains("if false then") && !plain.contains("\"x\""),
+            "{plain}"
+        );
+        let object_type = object_type();
+        let small = Function {
+            value_bytes_max: 1_000,
+            ..function(&object_type, &[], None)
+        };
+        assert!(small.sql().contains("if false then"));
+    }
+
+    /// The trigger function, and the one for the rows that need care.
+    fn halves(columns: &[Column]) -> (String, String) {
+        let sql = sql(&object_type(), columns, None);
+        let (plain, careful) = sql.split_once("$rowcall$;").unwrap();
+        (plain.to_owned(), careful.to_owned())
     }
 
     #[test]
@@ -378,13 +396,15 @@ mod tests {
         let mut strange = object_type();
         strange.exclude = vec!["o'clock".to_owned()];
         strange.mask = vec!["back\\slash".to_owned(), "{{bell}}".to_owned()];
-        let sql = sql(&strange, &[column("o\"x", Rendering::UserCast)], None);
+        let mut cast = column("o\"x", &["any"]);
+        cast.has_user_cast = true;
+        let sql = sql(&strange, &[cast], None);
         assert!(
             sql.contains("array['o''clock']") && sql.contains("E'back\\\\slash'"),
             "{sql}"
         );
         assert!(
-            sql.contains("old.\"o\"\"x\"::pg_catalog.text as \"o\"\"x\""),
+            sql.contains("pg_catalog.format('%s', before_row.\"o\"\"x\") end as \"o\"\"x\""),
             "{sql}"
         );
         assert!(sql.contains("'{{bell}}'"), "{sql}");

@@ -4,18 +4,51 @@
 -- It runs inside the writer's statement: it must not fail, must not wait, and names no column of the table, so
 -- that the writer's own DDL never breaks it. It is owned by rowcall_capture, which may insert into the leaves
 -- and nothing else.
+--
+-- Most rows are small, and most sessions write them as all others do: those are captured by one statement. What a
+-- transaction pays is mostly the number of statements and expressions, each of which is made ready anew. Of a row that
+-- is null, as OLD is of an insert, there is no image.
 create or replace function rowcall.{{function}}() returns trigger
 language plpgsql
 security definer
 {{settings}}
 as $rowcall$
-{{verdict}}declare
+begin
+{{verdict}}    if {{is_plain}} then
+        -- Straight into the leaf: through the parent it costs more, and a missing leaf would fail the writer.
+        insert into rowcall.change_{{rotation}}
+            (seq, xid, rotation, target, relation, op, before, after, at, role, actor, traceparent)
+        values
+            (pg_catalog.nextval('rowcall.change_seq'::pg_catalog.regclass), pg_catalog.pg_current_xact_id(),
+             {{rotation}}, {{target}}, tg_relid,
+             case tg_op when 'INSERT' then 'c' when 'UPDATE' then 'u' when 'DELETE' then 'd' else 't' end,
+             {{before_plain}}, {{after_plain}},
+             pg_catalog.clock_timestamp(), session_user,
+             pg_catalog.left(pg_catalog.current_setting('rowcall.actor', true), {{setting_chars_max}}),
+             pg_catalog.left(pg_catalog.current_setting('rowcall.traceparent', true), {{setting_chars_max}}));
+    else
+        perform rowcall.{{function}}_careful(tg_op, tg_relid, old, new);
+    end if;
+{{bell}}
+    return null;
+end
+$rowcall$;
+
+-- The same for every other row: with all settings pinned, with the size looked at, and with a gap where there can be
+-- no image. A function of its own, because pinning costs each call.
+create or replace function rowcall.{{function}}_careful(
+    operation pg_catalog.text, relation pg_catalog.oid, before_row pg_catalog.record, after_row pg_catalog.record
+) returns void
+language plpgsql
+{{settings_all}}
+as $rowcall$
+declare
     before_image pg_catalog.json;
     after_image pg_catalog.json;
     image_bytes pg_catalog.int8;
     gap_reason pg_catalog.text;
     key_image pg_catalog.json;
-    change_op pg_catalog."char" := case tg_op
+    change_op pg_catalog."char" := case operation
         when 'INSERT' then 'c' when 'UPDATE' then 'u' when 'DELETE' then 'd' else 't' end;
 begin
 {{images}}
@@ -35,20 +68,20 @@ begin
             key_image := null;
         end;
         before_image := null;
-        after_image := pg_catalog.json_build_object('op', pg_catalog.lower(tg_op), 'reason', gap_reason,
+        after_image := pg_catalog.json_build_object('op', pg_catalog.lower(operation), 'reason', gap_reason,
             'size', image_bytes, 'key', key_image);
         change_op := 'g';
     end if;
-    -- Straight into the leaf: through the parent it costs more, and a missing leaf would fail the writer.
     insert into rowcall.change_{{rotation}}
         (seq, xid, rotation, target, relation, op, before, after, at, role, actor, traceparent)
     values
         (pg_catalog.nextval('rowcall.change_seq'::pg_catalog.regclass), pg_catalog.pg_current_xact_id(),
-         {{rotation}}, {{target}}, tg_relid, change_op, before_image, after_image,
+         {{rotation}}, {{target}}, relation, change_op, before_image, after_image,
          pg_catalog.clock_timestamp(), session_user,
          pg_catalog.left(pg_catalog.current_setting('rowcall.actor', true), {{setting_chars_max}}),
          pg_catalog.left(pg_catalog.current_setting('rowcall.traceparent', true), {{setting_chars_max}}));
-{{bell}}
-    return null;
-end{{verdict_end}}
-$rowcall$
+end
+$rowcall$;
+
+revoke all on function
+    rowcall.{{function}}_careful(pg_catalog.text, pg_catalog.oid, pg_catalog.record, pg_catalog.record) from public

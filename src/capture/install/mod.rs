@@ -5,6 +5,8 @@
 //! change table and a new partition all end in the same [`reconcile`].
 
 pub mod function;
+pub mod rendering;
+pub mod step;
 pub mod store;
 pub mod verdict;
 mod wanted;
@@ -12,18 +14,20 @@ mod wanted;
 use chrono::{DateTime, Utc};
 
 use self::{
-    function::{Function, identifier},
+    function::Function,
+    step::{Step, store::targets_left},
     store::{
-        Target, bell_lock, columns_read, ddl_lock, function_exists, function_write, relation_find,
-        relations_of, target_forget, target_function_set, target_insert, targets_current,
-        trigger_drop, triggers_read,
+        Target, bell_lock, columns_read, ddl_lock, function_exists, function_retire,
+        function_write, relation_find, relations_of, target_forget, target_function_set,
+        target_insert, targets_current, triggers_read,
     },
-    wanted::{judged, triggers_put},
+    wanted::{judged, triggers_are},
 };
 use super::rotation;
 use crate::{
-    catalog::model::{Catalog, ObjectType},
+    catalog::model::{Catalog, ObjectType, TableName},
     db::{Connection, QueryError},
+    source::detach::store::detached_read,
 };
 
 /// How long a trigger's creation may wait for a table's lock, and make the writers behind it wait.
@@ -33,9 +37,7 @@ pub const LOCK_TIMEOUT_MS: u32 = 2_000;
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum InstallError {
     /// The table's lock was not to be had.
-    #[error(
-        "object type `{object_type}`: the lock of {table} was not free within {LOCK_TIMEOUT_MS} ms"
-    )]
+    #[error("object type `{object_type}`: the lock of {table} was not free in time")]
     #[diagnostic(help("a long transaction uses the table; try again when it has ended"))]
     Busy {
         /// The object type's name.
@@ -64,18 +66,50 @@ pub enum InstallError {
 /// Makes the triggers and their functions what the catalogue asks for, in the caller's transaction.
 ///
 /// `value_bytes_max` is the limit of that name: a larger image becomes a gap.
+///
+/// # Errors
+///
+/// See [`InstallError`].
 pub fn reconcile(
     connection: &mut Connection,
     catalog: &Catalog,
     value_bytes_max: u32,
     now: DateTime<Utc>,
 ) -> Result<(), InstallError> {
+    for step in functions_reconcile(connection, catalog, value_bytes_max, now)? {
+        step.take(connection)?;
+    }
+    Ok(())
+}
+
+/// The part that takes no table's lock: all functions, in one transaction, because with a new leaf
+/// none may go on writing into the old one. Returns what is left to be done, table by table.
+///
+/// # Errors
+///
+/// See [`InstallError`].
+pub fn functions_reconcile(
+    connection: &mut Connection,
+    catalog: &Catalog,
+    value_bytes_max: u32,
+    now: DateTime<Utc>,
+) -> Result<Vec<Step>, InstallError> {
     ddl_lock(connection, LOCK_TIMEOUT_MS)?;
     let rotation = rotation::current_or_first(connection, now)?;
     let bell = bell_lock(connection)?;
     let mut targets = targets_current(connection)?;
+    let mut steps = targets_left(connection)?
+        .into_iter()
+        .map(Step::Remove)
+        .collect::<Vec<_>>();
+
+    let detached = detached_read(connection)?;
 
     for (name, object_type) in &catalog.object_types {
+        // What is installed for it is left in `targets`, so it is taken off.
+        if detached.covers(&object_type.source, name) {
+            continue;
+        }
         let known = targets
             .iter()
             .position(|target| target.object_type == *name);
@@ -95,12 +129,12 @@ pub fn reconcile(
             other => {
                 // The object type moved to another table: its old one is no longer captured.
                 if let Some(old) = other {
-                    uninstall(connection, &old, now)?;
+                    steps.push(retire(connection, old, now)?);
                 }
                 target_insert(connection, name, relation, &object_type.table, now)?
             }
         };
-        install(
+        let missing = install(
             connection,
             &target,
             catalog,
@@ -108,15 +142,16 @@ pub fn reconcile(
             rotation,
             bell,
             value_bytes_max,
-        )
-        .map_err(|error| explain(error, name, object_type))?;
+        );
+        steps.extend(missing.map_err(|error| explain(error, name, &object_type.table))?);
     }
-    for removed in &targets {
-        uninstall(connection, removed, now)?;
+    for removed in targets {
+        steps.push(retire(connection, removed, now)?);
     }
-    Ok(())
+    Ok(steps)
 }
 
+/// Writes the function if it is another, and tells which triggers are missing.
 fn install(
     connection: &mut Connection,
     target: &Target,
@@ -125,7 +160,7 @@ fn install(
     rotation: i32,
     bell: Option<(i32, i32)>,
     value_bytes_max: u32,
-) -> Result<(), QueryError> {
+) -> Result<Vec<Step>, QueryError> {
     let columns = columns_read(connection, target.relation)?;
     let judged = judged(connection, target, catalog, object_type)?;
     let function = Function {
@@ -143,43 +178,59 @@ fn install(
         function_write(connection, &name, &sql)?;
         target_function_set(connection, target.id, &sql)?;
     }
-    for relation in relations_of(connection, target.relation)? {
-        let wanted = judged.triggers_on(&relation);
-        triggers_put(connection, &relation, &name, &wanted)?;
+    let mut steps = Vec::new();
+    let relations = relations_of(connection, target.relation)?;
+    for (left, trigger) in triggers_read(connection, &name)? {
+        if !relations.iter().any(|relation| relation.oid == left.oid) {
+            steps.push(Step::Leave {
+                target: target.clone(),
+                relation: left,
+                trigger,
+            });
+        }
     }
-    Ok(())
+    for relation in relations {
+        let wanted = judged.triggers_on(&relation);
+        if !triggers_are(connection, &relation, &name, &wanted)? {
+            steps.push(Step::Put {
+                target: target.clone(),
+                table: object_type.table.clone(),
+                relation,
+                wanted,
+            });
+        }
+    }
+    Ok(steps)
 }
 
 /// Takes the triggers off a table. Who does not own it can't drop them; then their function does
 /// nothing any more, and the owner is told what to run.
-fn uninstall(
+pub(crate) fn uninstall(
     connection: &mut Connection,
     target: &Target,
     now: DateTime<Utc>,
 ) -> Result<(), InstallError> {
-    let name = Function::name(target.id);
-    let mut all_dropped = true;
-    for (relation, trigger) in triggers_read(connection, &name)? {
-        if !trigger_drop(connection, &relation, trigger)? {
-            all_dropped = false;
-            tracing::warn!(
-                table = relation.name,
-                "not the owner, so the trigger stays and does nothing; the owner may run: \
-                 DROP TRIGGER {} ON {};",
-                identifier(trigger.name()),
-                relation.name
-            );
-        }
-    }
-    store::function_retire(connection, &name, all_dropped)?;
-    target_forget(connection, target.id, now)?;
-    Ok(())
+    retire(connection, target.clone(), now)?.take(connection)
 }
 
-fn explain(error: QueryError, object_type: &str, definition: &ObjectType) -> InstallError {
-    let (object_type, table) = (object_type.to_owned(), definition.table.to_string());
+/// Nothing is captured for the target from now on. Its triggers still have to go.
+fn retire(
+    connection: &mut Connection,
+    target: Target,
+    now: DateTime<Utc>,
+) -> Result<Step, QueryError> {
+    let name = Function::name(target.id);
+    if function_exists(connection, &name)? {
+        function_retire(connection, &name, false)?;
+    }
+    target_forget(connection, target.id, now)?;
+    Ok(Step::Remove(target))
+}
+
+fn explain(error: QueryError, object_type: &str, table: &TableName) -> InstallError {
+    let (object_type, table) = (object_type.to_owned(), table.to_string());
     let text = error.to_string();
-    if text.contains("lock timeout") {
+    if text.contains("lock timeout") || text.contains("statement timeout") {
         InstallError::Busy { object_type, table }
     } else if text.contains("permission denied") {
         InstallError::Privilege {

@@ -5,10 +5,10 @@ use diesel::{
     OptionalExtension, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     sql_query,
-    sql_types::{BigInt, Bool, Integer, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz},
 };
 
-use super::function::{Column, Rendering, identifier};
+use super::{function::identifier, rendering::Column};
 use crate::{
     catalog::model::{Operation, TableName},
     db::DDL_LOCK,
@@ -26,6 +26,9 @@ pub struct Target {
     /// The table's oid.
     #[diesel(sql_type = BigInt)]
     pub relation: i64,
+    /// `schema.table`, as it was when the target was made.
+    #[diesel(sql_type = Text)]
+    pub table_name: String,
     /// The function as it was last written.
     #[diesel(sql_type = Text)]
     pub function_sql: String,
@@ -127,7 +130,7 @@ pub fn targets_current(
     connection: &mut PgConnection,
 ) -> Result<Vec<Target>, diesel::result::Error> {
     sql_query(
-        "select id, object_type, relation::bigint as relation, function_sql \
+        "select id, object_type, relation::bigint as relation, table_name, function_sql \
          from rowcall.capture_target where removed_at is null order by object_type",
     )
     .load(connection)
@@ -144,7 +147,7 @@ pub fn target_insert(
     sql_query(
         "insert into rowcall.capture_target (object_type, relation, table_name, installed_at) \
          values ($1, $2::oid, $3, $4) \
-         returning id, object_type, relation::bigint as relation, function_sql",
+         returning id, object_type, relation::bigint as relation, table_name, function_sql",
     )
     .bind::<Text, _>(object_type)
     .bind::<BigInt, _>(relation)
@@ -203,7 +206,8 @@ pub fn relation_find(
     Ok(row.map(|row| row.oid))
 }
 
-/// The table with everything that inherits from it: partitions and children.
+/// The table with everything that inherits from it: partitions and children. A temporary child is
+/// its session's own.
 pub fn relations_of(
     connection: &mut PgConnection,
     relation: i64,
@@ -216,14 +220,13 @@ pub fn relations_of(
              c.relispartition as is_partition \
          from tree join pg_catalog.pg_class c on c.oid = tree.oid \
          join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-         where c.relkind in ('r', 'p') order by c.oid",
+         where c.relkind in ('r', 'p') and c.relpersistence <> 't' order by c.oid",
     )
     .bind::<BigInt, _>(relation)
     .load(connection)
 }
 
-/// The columns of the table and its children with what their types ask of the function. Domains are
-/// looked through to their base type.
+/// The columns of the table and its children with the kinds of their values.
 pub fn columns_read(
     connection: &mut PgConnection,
     relation: i64,
@@ -232,32 +235,20 @@ pub fn columns_read(
     struct Row {
         #[diesel(sql_type = Text)]
         name: String,
-        #[diesel(sql_type = Text)]
-        base: String,
+        #[diesel(sql_type = Array<Text>)]
+        kinds: Vec<String>,
         #[diesel(sql_type = Bool)]
         has_json_cast: bool,
     }
     let rows: Vec<Row> = sql_query(include_str!("columns.sql"))
         .bind::<BigInt, _>(relation)
         .load(connection)?;
-    let rendering = |row: &Row| match row.base.as_str() {
-        _ if row.has_json_cast => Rendering::UserCast,
-        "float4" | "float8" => Rendering::Float,
-        "timestamptz" => Rendering::Timestamp,
-        "interval" => Rendering::Interval,
-        "bytea" => Rendering::Bytea,
-        "json" => Rendering::Json,
-        "bool" | "int2" | "int4" | "int8" | "numeric" | "text" | "varchar" | "bpchar" | "char"
-        | "name" | "uuid" | "jsonb" | "date" | "time" | "timestamp" => Rendering::Fixed,
-        _ => Rendering::Any,
+    let column = |row: Row| Column {
+        name: row.name,
+        kinds: row.kinds,
+        has_user_cast: row.has_json_cast,
     };
-    Ok(rows
-        .into_iter()
-        .map(|row| Column {
-            rendering: rendering(&row),
-            name: row.name,
-        })
-        .collect())
+    Ok(rows.into_iter().map(column).collect())
 }
 
 /// Whether the function is there.
@@ -297,13 +288,21 @@ pub fn function_retire(
     unused: bool,
 ) -> Result<(), diesel::result::Error> {
     if unused {
-        return connection.batch_execute(&format!("drop function if exists rowcall.{name}()"));
+        connection.batch_execute(&format!("drop function if exists rowcall.{name}()"))?;
+        return careful_drop(connection, name);
     }
+    careful_drop(connection, name)?;
     let empty = format!(
         "create or replace function rowcall.{name}() returns trigger language plpgsql \
          as 'begin return null; end'"
     );
     function_write(connection, name, &empty)
+}
+
+fn careful_drop(connection: &mut PgConnection, name: &str) -> Result<(), diesel::result::Error> {
+    connection.batch_execute(&format!(
+        "drop function if exists rowcall.{name}_careful(text, oid, record, record)"
+    ))
 }
 
 /// The triggers that call the function, with the tables they are on; clones on partitions are left

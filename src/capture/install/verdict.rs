@@ -125,8 +125,7 @@ impl Verdicts {
             );
         }
         Some(format!(
-            "begin
-    -- What no event type can match is not written down. A column may be dropped, renamed or retyped
+            "    -- What no event type can match is not written down. A column may be dropped, renamed or retyped
     -- at any time, which raises here, and then the change is captured.
     begin
 {branches}        end if;

@@ -31,6 +31,8 @@ pub(super) struct Judged {
     when: Option<Vec<When>>,
 }
 
+/// The condition of a trigger.
+#[derive(Clone, Debug)]
 struct When {
     operation: Operation,
     sql: Option<String>,
@@ -38,10 +40,19 @@ struct When {
 }
 
 /// A trigger that a table is to have.
-pub(super) struct Wanted<'a> {
+#[derive(Clone, Debug)]
+pub struct Wanted {
     trigger: Trigger,
     /// Its condition and its mark.
-    when: Option<&'a When>,
+    when: Option<When>,
+}
+
+impl Wanted {
+    /// As it looks once it is there.
+    fn present(&self) -> Present {
+        let mark = self.when.as_ref().map_or("", |when| when.mark.as_str());
+        Present::new(self.trigger, mark)
+    }
 }
 
 /// Judges an object type by its table as it is now.
@@ -101,7 +112,7 @@ fn mark(sql: Option<&str>, table: &Table) -> String {
 impl Judged {
     /// Row triggers on a table of its own and on every inheritance child; a partition has a clone
     /// of its root's. TRUNCATE triggers are not cloned, so everything has its own.
-    pub(super) fn triggers_on(&self, relation: &Relation) -> Vec<Wanted<'_>> {
+    pub(super) fn triggers_on(&self, relation: &Relation) -> Vec<Wanted> {
         let mut wanted = vec![Wanted {
             trigger: Trigger::Truncate,
             when: None,
@@ -114,11 +125,26 @@ impl Judged {
             }),
             Some(clauses) => wanted.extend(clauses.iter().map(|when| Wanted {
                 trigger: Trigger::On(when.operation),
-                when: Some(when),
+                when: Some(when.clone()),
             })),
         }
         wanted
     }
+}
+
+/// Whether the triggers of one table that call the function are what is wanted.
+pub(super) fn triggers_are(
+    connection: &mut Connection,
+    relation: &Relation,
+    function: &str,
+    wanted: &[Wanted],
+) -> Result<bool, QueryError> {
+    let present = triggers_present(connection, relation.oid, function)?;
+    let is_there = |wanted: &Wanted| present.contains(&wanted.present());
+    let is_wanted = |present: &Present| {
+        present.mark == NEVER_MARK || wanted.iter().any(|one| one.trigger == present.trigger)
+    };
+    Ok(wanted.iter().all(is_there) && present.iter().all(is_wanted))
 }
 
 /// Makes the triggers of one table that call the function what is wanted. What is right is not
@@ -127,19 +153,19 @@ pub(super) fn triggers_put(
     connection: &mut Connection,
     relation: &Relation,
     function: &str,
-    wanted: &[Wanted<'_>],
+    wanted: &[Wanted],
 ) -> Result<(), QueryError> {
     let present = triggers_present(connection, relation.oid, function)?;
-    for Wanted { trigger, when } in wanted {
-        let mark = when.map_or("", |when| when.mark.as_str());
-        if present.contains(&Present::new(*trigger, mark)) {
+    for one in wanted {
+        let (table, trigger) = (&relation.name, one.trigger);
+        if present.contains(&one.present()) {
             continue;
         }
-        match when {
-            None => trigger_create(connection, &relation.name, *trigger, function)?,
-            Some(when) => {
-                let sql = when.sql.as_deref();
-                trigger_with_when(connection, &relation.name, *trigger, function, sql, mark)?;
+        match &one.when {
+            None => trigger_create(connection, table, trigger, function)?,
+            Some(When { sql, mark, .. }) => {
+                let sql = sql.as_deref();
+                trigger_with_when(connection, table, trigger, function, sql, mark)?;
             }
         }
     }

@@ -96,7 +96,8 @@ pub fn leaf_attach(
     ))
 }
 
-/// Whether some source's cursor has not passed all of the leaf.
+/// Whether some source's cursor has not passed all of the leaf. Of a source that is not read, or
+/// that has a backlog, the leaf may hold something whatever its cursor says.
 pub fn leaf_has_unread(
     connection: &mut PgConnection,
     number: i32,
@@ -108,8 +109,10 @@ pub fn leaf_has_unread(
     }
     let row: Unread = sql_query(format!(
         "select exists (select from rowcall.change_{number} c, rowcall.source s \
-         where c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) \
-         and not pg_catalog.pg_visible_in_snapshot(c.xid, s.snapshot)) as unread"
+         where c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) and c.seq > s.seq_floor \
+         and not pg_catalog.pg_visible_in_snapshot(c.xid, s.snapshot)) \
+         or exists (select from rowcall.source_backlog) \
+         or exists (select from rowcall.source where stopped_at is not null) as unread"
     ))
     .get_result(connection)?;
     Ok(row.unread)

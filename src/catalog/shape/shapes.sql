@@ -12,17 +12,17 @@ select
                 'name', a.attname,
                 'type_name', format_type(a.atttypid, a.atttypmod),
                 'type_oid', a.atttypid::bigint,
-                'value_type', (
+                'value_type', case when own.typtype <> 'd' then format_type(a.atttypid, a.atttypmod) else (
                     with recursive below (oid, typmod) as (
                         select a.atttypid, a.atttypmod
                         union all
                         select t.typbasetype, case t.typtypmod when -1 then b.typmod else t.typtypmod end
                         from below b join pg_type t on t.oid = b.oid and t.typtype = 'd')
                     select format_type(b.oid, b.typmod)
-                    from below b join pg_type t on t.oid = b.oid and t.typtype <> 'd'),
-                'type_kind', (select t.typtype from pg_type t where t.oid = a.atttypid),
+                    from below b join pg_type t on t.oid = b.oid and t.typtype <> 'd') end,
+                'type_kind', own.typtype,
                 'not_null', a.attnotnull) order by a.attnum)
-            from pg_attribute a
+            from pg_attribute a join pg_type own on own.oid = a.atttypid
             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped), '[]'),
         'uniques', coalesce((
             select json_agg(json_build_object(

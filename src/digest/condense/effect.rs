@@ -77,7 +77,10 @@ pub(super) fn effect(
             ..
         } => (name(*object_type), key, first_key),
         Of::Unknown { object_type } => {
-            return Some(unknown(name(*object_type), object.count));
+            return Some(no_object(name(*object_type), "gap", object.count));
+        }
+        Of::Truncated { object_type } => {
+            return Some(no_object(name(*object_type), "truncate", object.count));
         }
         Of::Nothing { event_type } => return Some(nothing(event_type, object.count)),
     };
@@ -127,9 +130,9 @@ pub(super) fn effect(
     Some(out)
 }
 
-fn unknown(object_type: &str, count: i64) -> String {
+fn no_object(object_type: &str, op: &str, count: i64) -> String {
     format!(
-        r#"{{"object_type":{},"key":null,"op":"gap","before":null,"after":null,"count":{count}}}"#,
+        r#"{{"object_type":{},"key":null,"op":"{op}","before":null,"after":null,"count":{count}}}"#,
         quoted(object_type)
     )
 }

@@ -9,13 +9,15 @@
 //! `before`s first and then writes all `after`s; then swaps of keys come out right, too.
 //!
 //! A gap, a change that could not be captured whole, makes its object's effect unknown. Such an
-//! object is always told, with the operation `gap` and what is known of before and after.
+//! object is always told, with the operation `gap` and what is known of before and after. So does a
+//! TRUNCATE to every object whose last change it came after: nobody knows whether its row was in
+//! the table, or the partition, that was emptied. It is told itself, as a change of no object.
 
 use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::catalog::model::GAP_EVENT_TYPE;
+use crate::catalog::model::{GAP_EVENT_TYPE, Verb};
 
 /// An event as folding sees it.
 #[derive(Clone, Debug)]
@@ -40,6 +42,8 @@ pub(super) struct Object {
     pub(super) has_gap: bool,
     /// How many events it has.
     pub(super) count: i64,
+    /// The place of its last event among all.
+    last_place: u64,
 }
 
 /// What an entry of the result is about.
@@ -61,6 +65,11 @@ pub(super) enum Of {
         /// The type's place.
         object_type: u32,
     },
+    /// TRUNCATEs of an object type's table.
+    Truncated {
+        /// The type's place.
+        object_type: u32,
+    },
     /// Events of one type that are about no object.
     Nothing {
         /// The event type.
@@ -77,7 +86,9 @@ pub(super) struct Folding {
     /// Who has a key now, or had it last.
     owners: HashMap<(u32, Box<str>), usize>,
     unknown: HashMap<u32, usize>,
+    truncated: HashMap<u32, usize>,
     nothing: HashMap<Box<str>, usize>,
+    events: u64,
 }
 
 impl Folding {
@@ -86,7 +97,7 @@ impl Folding {
         let is_gap = seen.event_type == GAP_EVENT_TYPE;
         let place = match (seen.object_type, seen.key) {
             (None, _) => self.nothing(seen),
-            (Some(object_type), None) => self.unknown(object_type, seen),
+            (Some(object_type), None) => self.no_object(object_type, seen),
             (Some(object_type), Some(key)) => self.object(object_type, key, seen),
         };
         let object = &mut self.objects[place];
@@ -94,10 +105,26 @@ impl Folding {
         object.last = seen.event_id;
         object.is_last_gap = is_gap;
         object.has_gap |= is_gap;
+        self.events += 1;
+        object.last_place = self.events;
     }
 
     /// The objects in the order of their first changes, and the names of their types.
-    pub(super) fn finish(self) -> (Vec<Object>, Vec<Box<str>>) {
+    pub(super) fn finish(mut self) -> (Vec<Object>, Vec<Box<str>>) {
+        let emptied_at: HashMap<u32, u64> = self
+            .truncated
+            .iter()
+            .map(|(object_type, place)| (*object_type, self.objects[*place].last_place))
+            .collect();
+        for object in &mut self.objects {
+            if let Of::Object { object_type, .. } = &object.of
+                && let Some(emptied_at) = emptied_at.get(object_type)
+                && object.last_place < *emptied_at
+            {
+                object.has_gap = true;
+                object.is_last_gap = true;
+            }
+        }
         (self.objects, self.types)
     }
 
@@ -143,14 +170,18 @@ impl Folding {
         is_same.then_some(here)
     }
 
-    fn unknown(&mut self, object_type: &str, seen: &Seen<'_>) -> usize {
-        let object_type = self.type_place(object_type);
-        if let Some(place) = self.unknown.get(&object_type) {
+    fn no_object(&mut self, name: &str, seen: &Seen<'_>) -> usize {
+        let object_type = self.type_place(name);
+        let (places, of) = if Verb::Truncated.is(seen.event_type, name) {
+            (&mut self.truncated, Of::Truncated { object_type })
+        } else {
+            (&mut self.unknown, Of::Unknown { object_type })
+        };
+        if let Some(place) = places.get(&object_type) {
             return *place;
         }
-        let place = self.push(Of::Unknown { object_type }, seen);
-        self.unknown.insert(object_type, place);
-        place
+        places.insert(object_type, self.objects.len());
+        self.push(of, seen)
     }
 
     fn nothing(&mut self, seen: &Seen<'_>) -> usize {
@@ -175,6 +206,7 @@ impl Folding {
             is_last_gap: false,
             has_gap: false,
             count: 0,
+            last_place: 0,
         });
         self.objects.len() - 1
     }

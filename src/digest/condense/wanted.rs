@@ -13,10 +13,15 @@ use crate::{
 
 /// Whether the subscriber wants to be told of it: the filter, if there is one, is true of the row
 /// before the first change and the row after the last. An object of which nothing is known, because
-/// a change of it could not be captured, is told.
+/// a change of it could not be captured, is told, unless the filter is suspended.
 pub fn is_wanted(registered: &Registered, fold: &Fold<'_>, now: DateTime<Utc>) -> bool {
-    if registered.filter(Some(fold.object_type)).is_none() {
+    if registered.subscription.spec.filter.is_none() {
         return true;
+    }
+    if !registered.fits(Some(fold.object_type)) {
+        // It did when the events were gathered. A filter that can't be judged any more wants
+        // nothing.
+        return false;
     }
     let (before, after) = (
         fold.before.map(RawValue::get),

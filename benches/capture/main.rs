@@ -1,0 +1,66 @@
+//! `make bench-capture`: what capture costs the writers, as ratios within one run.
+//!
+//! Six equal tables: one that nobody captures; one whose every change is captured with both images;
+//! two whose changes no event type matches, judged in the trigger's function and in its WHEN; one
+//! whose trigger notifies at every commit, as a comparison; and one with a trigger that does
+//! nothing. Each round visits all of them, and a ratio is taken within its round; what is reported
+//! is the median of the ratios. A round in which something else used the machine is one among
+//! several.
+//!
+//! `ROWCALL_BENCH_ROUNDS`, `ROWCALL_BENCH_SECONDS` and `ROWCALL_BENCH_COPY_ROWS` make it longer or
+//! shorter. The report is printed, and written as JSON to target/bench/capture.json.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a benchmark that can't run has nothing to report"
+)]
+
+mod bed;
+mod report;
+mod serving;
+mod writers;
+
+use self::{bed::Bed, report::Report};
+
+fn main() {
+    let settings = Settings::read();
+    let bed = Bed::make();
+    let mut report = Report::new(bed.machine());
+    for clients in [8, 32] {
+        writers::stopped(&bed, &settings, clients, &mut report);
+    }
+    writers::bulk(&bed, &settings, &mut report);
+    writers::copy(&bed, &settings, &mut report);
+    writers::held(&bed, &settings, &mut report);
+    serving::awake(&bed, &settings, &mut report);
+    serving::paced(&bed, &settings, &mut report);
+    serving::saturated(&bed, &settings, &mut report);
+    report.write("target/bench/capture.json");
+}
+
+/// How long it takes.
+struct Settings {
+    rounds: usize,
+    seconds: u32,
+    copy_rows: u32,
+}
+
+impl Settings {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a benchmark has no configuration"
+    )]
+    fn read() -> Self {
+        let number = |name: &str, default: u32| match std::env::var(name) {
+            Ok(text) => text
+                .parse()
+                .unwrap_or_else(|_| panic!("{name}={text} is no number")),
+            Err(_) => default,
+        };
+        Self {
+            rounds: number("ROWCALL_BENCH_ROUNDS", 5) as usize,
+            seconds: number("ROWCALL_BENCH_SECONDS", 5),
+            copy_rows: number("ROWCALL_BENCH_COPY_ROWS", 1_000_000),
+        }
+    }
+}

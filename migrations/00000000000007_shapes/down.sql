@@ -1,0 +1,1 @@
+alter table rowcall.capture_target drop column shape;

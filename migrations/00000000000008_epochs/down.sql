@@ -1,0 +1,14 @@
+drop table rowcall.source_gap;
+drop view rowcall.backlog_change;
+drop table rowcall.source_backlog;
+alter table rowcall.source
+    drop column system_identifier,
+    drop column database_oid,
+    drop column timeline,
+    drop column seq_seen,
+    drop column seq_floor,
+    drop column rebased_at,
+    drop column stopped_at,
+    drop column stop_kind,
+    drop column stop_reason,
+    drop column detached_at;

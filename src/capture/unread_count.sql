@@ -1,0 +1,13 @@
+-- How many changes of source $1 are committed and not yet published, $2 at most: after the cursor, and in the backlogs,
+-- which are there only after a rebase.
+select count(*) from (
+    select from rowcall.change as c, rowcall.source as s
+    where s.name = $1 and c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot)
+        and c.seq > s.seq_floor
+        and not pg_catalog.pg_visible_in_snapshot(c.xid, s.snapshot)
+        and (s.batch_snapshot is null or c.seq > s.batch_seq
+            or not pg_catalog.pg_visible_in_snapshot(c.xid, s.batch_snapshot))
+    union all
+    select from rowcall.backlog_change as c where c.source = $1 and c.seq > c.seq_published
+    limit $2
+) as unread
