@@ -41,7 +41,7 @@
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
-//! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
+//! of them at run time; [`start`] is how a subscription begins with what is there already; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
 //! nobody; [`account`] tells what became of every change, and [`explain`] what of one event for one
 //! subscription. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
@@ -54,6 +54,8 @@ pub mod stage;
 pub mod capture;
 
 pub mod publish;
+
+pub mod start;
 
 pub mod deliver;
 

@@ -65,16 +65,22 @@ fn standard(catalog: &Catalog, name: &str) -> Option<Shown> {
         json!({"description": "A change that could not be captured whole"})
     } else {
         let (object_type, verb) = catalog.standard_event(name)?;
-        json!({"object_type": object_type, "on": [operation(verb).as_str()]})
+        match operation(verb) {
+            Some(operation) => json!({"object_type": object_type, "on": [operation.as_str()]}),
+            None => json!({"object_type": object_type, "description":
+                "A row that was there when a subscription began with `existing`"}),
+        }
     };
     Some(Shown::standard(name.to_owned(), spec))
 }
 
-fn operation(verb: Verb) -> Operation {
+/// The operation that a standard event is found in; `None`: it is told of a row that is there.
+fn operation(verb: Verb) -> Option<Operation> {
     match verb {
-        Verb::Created => Operation::Create,
-        Verb::Updated => Operation::Update,
-        Verb::Deleted => Operation::Delete,
+        Verb::Created => Some(Operation::Create),
+        Verb::Updated => Some(Operation::Update),
+        Verb::Deleted => Some(Operation::Delete),
+        Verb::Existed => None,
     }
 }
 
@@ -140,7 +146,7 @@ fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> 
     };
     let (object_type, operations) = match (catalog.standard_event(name), name) {
         (_, GAP_EVENT_TYPE) => return Ok(crate::catalog::data_schema::gap_schema()),
-        (Some((object_type, verb)), _) => (object_type, vec![operation(verb)]),
+        (Some((object_type, verb)), _) => (object_type, operation(verb).into_iter().collect()),
         (None, _) => {
             let event_type = catalog.event_types.get(name).ok_or_else(absent)?;
             match (&event_type.object_type, &event_type.schema) {
@@ -157,5 +163,11 @@ fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> 
         .get(&spec.table)
         .map(|shape| shape.columns.as_slice());
     let columns = columns.unwrap_or_default();
+    if operations.is_empty() {
+        // A row that is there looks like one that was created.
+        let mut schema = data_schema(name, object_type, spec, columns, &[Operation::Create]);
+        schema["properties"]["op"] = json!({"enum": ["snapshot"]});
+        return Ok(schema);
+    }
     Ok(data_schema(name, object_type, spec, columns, &operations))
 }

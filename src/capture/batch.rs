@@ -43,7 +43,8 @@ impl From<QueryError> for ReadError {
 /// Some changes, and how the cursor moves when they are published.
 #[derive(Debug)]
 pub struct Batch {
-    /// In the order of capture; empty only where a batch that was split ends at a chunk's end.
+    /// In the order of capture; empty only where a batch that was split ends at a chunk's end, and
+    /// where a batch was asked for up to a snapshot.
     pub changes: Vec<ChangeRow>,
     /// The cursor that they were read from.
     pub from: Cursor,
@@ -100,6 +101,17 @@ impl Reader {
     /// Reads the next changes in the publishing transaction, which must not have written yet: its
     /// own transaction id would be missing from the snapshot. `None`: there are none.
     pub fn read(&mut self, connection: &mut Connection) -> Result<Option<Batch>, ReadError> {
+        self.read_upto(connection, None)
+    }
+
+    /// As [`Reader::read`]; with `upto`, a snapshot that was taken in the same transaction, the
+    /// next batch reaches to it, and is given even if nothing changed. A batch that was begun is
+    /// finished first.
+    pub fn read_upto(
+        &mut self,
+        connection: &mut Connection,
+        upto: Option<&str>,
+    ) -> Result<Option<Batch>, ReadError> {
         let from = cursor_get(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
         match &from.batch_snapshot {
@@ -110,13 +122,16 @@ impl Reader {
             }
             None => {
                 self.large = None;
-                let snapshot = snapshot_now(connection)?;
+                let snapshot = match upto {
+                    Some(snapshot) => snapshot.to_owned(),
+                    None => snapshot_now(connection)?,
+                };
                 self.check_epoch(&from.snapshot, &snapshot)?;
                 let limit = self.changes_now as i64;
                 let mut changes =
                     changes_read(connection, &from.snapshot, &snapshot, i64::MIN, limit)?;
                 let is_last = changes.len() < self.changes_now;
-                if changes.is_empty() {
+                if changes.is_empty() && upto.is_none() {
                     return Ok(None);
                 }
                 if !is_last {

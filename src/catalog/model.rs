@@ -210,11 +210,14 @@ pub enum Verb {
     Updated,
     /// A row was deleted.
     Deleted,
+    /// A row was there when a subscription began that starts with what is there; only that
+    /// subscription is told.
+    Existed,
 }
 
 impl Verb {
-    /// In the order of an object's life.
-    pub const ALL: [Self; 3] = [Self::Created, Self::Updated, Self::Deleted];
+    /// In the order of an object's life, and then the one that is no change.
+    pub const ALL: [Self; 4] = [Self::Created, Self::Updated, Self::Deleted, Self::Existed];
 
     /// The last part of the event type's name.
     #[must_use]
@@ -223,6 +226,7 @@ impl Verb {
             Self::Created => "created",
             Self::Updated => "updated",
             Self::Deleted => "deleted",
+            Self::Existed => "existed",
         }
     }
 

@@ -15,7 +15,7 @@ pub struct Target {
     /// The metadata.
     pub object_type: ObjectType,
     /// The standard event types, in the order of [`Verb::ALL`].
-    standard: [Arc<str>; 3],
+    standard: [Arc<str>; 4],
     gap: Arc<str>,
     /// Those that are written down, by name.
     pub defined: Vec<Defined>,

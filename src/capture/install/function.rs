@@ -210,7 +210,8 @@ impl Function<'_> {
         !self.object_type.exclude.is_empty() || !self.object_type.mask.is_empty()
     }
 
-    fn image(&self, row: &str) -> String {
+    /// The row called `row` as JSON, as the trigger captures it.
+    pub(crate) fn image(&self, row: &str) -> String {
         let whole = self.whole_image(row);
         if !self.filters() {
             return whole;
@@ -266,7 +267,7 @@ impl Function<'_> {
 }
 
 /// A string as an SQL literal. Valid whatever `standard_conforming_strings` is.
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     let escaped = text.replace('\'', "''");
     if escaped.contains('\\') {
         format!("E'{}'", escaped.replace('\\', "\\\\"))
