@@ -5,6 +5,8 @@
 mod fields;
 mod store;
 
+use std::collections::HashMap;
+
 use axum::{
     Json,
     body::Bytes,
@@ -30,8 +32,9 @@ use crate::{
     catalog::model::Catalog,
     db::Connection,
     registry::registry_lock,
+    start::shown::{StartShown, starts_shown},
     subscription::{
-        model::{SecretSpec, SubscriptionSpec},
+        model::{SecretSpec, Start, SubscriptionSpec},
         register::{Origin, Registration, Removal, check, register, remove, replace},
         secret::SecretKey,
         selection::selection_review,
@@ -55,13 +58,16 @@ pub(super) struct Shown {
     updated_at: DateTime<Utc>,
     #[serde(flatten)]
     spec: SubscriptionSpec,
+    /// Of one that did not begin `now`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<StartShown>,
     /// Only in the answer to the request that it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
 }
 
 impl Shown {
-    fn of(row: store::Row) -> Result<Self, Problem> {
+    fn of(row: store::Row, starts: &mut HashMap<Uuid, StartShown>) -> Result<Self, Problem> {
         let spec = serde_json::from_str(&row.definition).map_err(|error| {
             tracing::error!(subscription = %row.id, %error, "a stored definition can't be read");
             Problem::internal()
@@ -74,7 +80,8 @@ impl Shown {
             origin: row.origin,
             created_at: row.created_at,
             updated_at: row.updated_at,
-            spec: without_secret(spec),
+            start: starts.remove(&row.id),
+            spec: shown_spec(spec),
             warnings: Vec::new(),
         })
     }
@@ -85,10 +92,12 @@ impl Shown {
     }
 }
 
-fn without_secret(mut spec: SubscriptionSpec) -> SubscriptionSpec {
+/// Without its secret, and without the start, of which more is told than it says.
+fn shown_spec(mut spec: SubscriptionSpec) -> SubscriptionSpec {
     if let Some(secret) = spec.sink.secret_mut() {
         *secret = None;
     }
+    spec.start = Start::Now;
     spec
 }
 
@@ -180,7 +189,10 @@ fn created_before(
             tracing::error!(%error, "a secret can't be told again");
             Problem::internal()
         })?;
-    Ok((Shown::of(row)?, opened))
+    Ok((
+        Shown::of(row, &mut starts_shown(connection, &[id])?)?,
+        opened,
+    ))
 }
 
 pub(super) async fn list(
@@ -190,7 +202,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Shown>>, Problem> {
     let owner = caller.owner_for(Action::ReadSubscriptions)?;
     let page = PageRequest::read(&Parameters::read(query.as_deref(), &["limit", "cursor"])?)?;
-    let rows = state
+    let (rows, mut starts) = state
         .database
         .run(move |connection| {
             let rows = store::subscription_list(
@@ -199,12 +211,13 @@ pub(super) async fn list(
                 page.after,
                 page.rows_max(),
             )?;
-            Ok::<_, Problem>(rows)
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+            Ok::<_, Problem>((rows, starts_shown(connection, &ids)?))
         })
         .await?;
     let shown = rows
         .into_iter()
-        .map(Shown::of)
+        .map(|row| Shown::of(row, &mut starts))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Json(page.page(shown, |shown| shown.id)))
 }
@@ -331,7 +344,8 @@ fn judge(
 }
 
 fn found(connection: &mut Connection, id: Uuid, owner: Option<&str>) -> Result<Shown, Problem> {
-    store::subscription_get(connection, id, owner)?
-        .map(Shown::of)
-        .unwrap_or_else(|| Err(Problem::not_found("subscription", id)))
+    let Some(row) = store::subscription_get(connection, id, owner)? else {
+        return Err(Problem::not_found("subscription", id));
+    };
+    Shown::of(row, &mut starts_shown(connection, &[id])?)
 }

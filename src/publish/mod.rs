@@ -53,7 +53,7 @@ use crate::{
         registry_share,
     },
     stage::{Nudge, Progress, Stage},
-    start::{Around, Chunk, Starts},
+    start::{Around, Starts},
 };
 
 /// How often a start that waits is looked at, and changes with it.
