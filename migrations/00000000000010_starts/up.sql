@@ -15,8 +15,10 @@ create table rowcall.start (
     place           integer not null default 0 check (place >= 0),
     relation        oid,
     last_key        text[],
-    -- Of events: the position of the last one that was looked at, and from when on there are events.
+    -- Of events: the position of the last one that was looked at, that of the last one before the registration, up to
+    -- which "since" counts, and from when on there are events.
     position        bigint not null default 0 check (position >= 0),
+    registered_at   bigint not null default 0 check (registered_at >= 0),
     complete_from   timestamptz,
     -- Rows or events that were looked at, how many of them are owed to the subscription, and how many there may be.
     done            bigint not null default 0 check (done >= 0),

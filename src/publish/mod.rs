@@ -245,10 +245,10 @@ impl Work {
     ) -> Result<Published, PublishError> {
         // Snapshots come before anything is written: see `Reader::read` and `Starts::prepare`.
         let turn = self.starts.prepare(connection, &self.registry)?;
-        let waits = turn.waits();
+        let (waits, is_retried) = (turn.waits(), turn.is_retried());
         let Some(batch) = self.reader.read_upto(connection, turn.upto())? else {
             return Ok(Published {
-                has_start: self.starts.look(connection)?,
+                has_start: self.starts.look(connection)? || is_retried,
                 has_waiting: waits,
                 ..Published::default()
             });

@@ -132,6 +132,7 @@ pub(crate) fn start_begin(
         since,
         object_types: &object_types,
         position: 0,
+        registered_at: 0,
         complete_from: None,
         estimate: None,
     };
@@ -141,6 +142,7 @@ pub(crate) fn start_begin(
         start.position = kept
             .first_position
             .map_or(kept.last_position, |first| (first - 1).max(0));
+        start.registered_at = kept.last_position;
         start.complete_from = kept.first_time.map(|first| first.max(since));
         start.estimate = Some((kept.last_position - start.position).max(0));
     } else if spec.object_keys.is_empty() {

@@ -73,12 +73,18 @@ pub(crate) struct Turn {
     failed: Option<(Uuid, String)>,
     upto: Option<String>,
     waits: bool,
+    is_retried: bool,
 }
 
 impl Turn {
     /// Up to which snapshot the next batch must be read.
     pub(crate) fn upto(&self) -> Option<&str> {
         self.upto.as_deref()
+    }
+
+    /// Whether fewer rows of a start are to be read at once, for those were too many.
+    pub(crate) fn is_retried(&self) -> bool {
+        self.is_retried
     }
 
     /// Whether a start is under way that could not have a turn now, and may soon.
@@ -230,7 +236,7 @@ impl Starts {
                 self.held = Some(chunk);
             }
             Reading::Failed(reason) => turn.failed = Some((id, reason)),
-            Reading::Later => {}
+            Reading::Later => turn.is_retried = !trial.is_resting(),
         }
         Ok(())
     }

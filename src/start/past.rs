@@ -48,7 +48,14 @@ pub(super) fn recall(
     bounds: Bounds,
 ) -> Result<Recall, QueryError> {
     let upto = head.min(turn.position.saturating_add(POSITIONS_MAX));
-    let rows = event_past(connection, source, turn.position, upto, since)?;
+    let rows = event_past(
+        connection,
+        source,
+        turn.position,
+        upto,
+        since,
+        turn.registered_at,
+    )?;
     let is_meant = |row: &PastRow| {
         let query = Query {
             object_type: row.object_type.as_deref(),

@@ -56,6 +56,9 @@ pub(super) struct TurnRow {
     pub(super) last_key: Option<Vec<String>>,
     #[diesel(sql_type = BigInt)]
     pub(super) position: i64,
+    /// The last position before the registration.
+    #[diesel(sql_type = BigInt)]
+    pub(super) registered_at: i64,
 }
 
 /// The start that waits longest for its turn, of those that are not paused, not among `resting`,
@@ -67,7 +70,7 @@ pub(super) fn start_next(
 ) -> QueryResult<Option<TurnRow>> {
     sql_query(
         "select t.subscription_id, t.since, t.begun_at, t.object_types, t.place, \
-             t.relation::bigint as relation, t.last_key, t.position \
+             t.relation::bigint as relation, t.last_key, t.position, t.registered_at \
          from rowcall.start t join rowcall.subscription s on s.id = t.subscription_id \
          where t.state = 'running' and s.state = 'active' and t.subscription_id <> all($1) \
              and (select count(*) from (select from rowcall.delivery d \
@@ -88,6 +91,7 @@ pub(super) struct NewStart<'a> {
     pub(super) since: Option<DateTime<Utc>>,
     pub(super) object_types: &'a [String],
     pub(super) position: i64,
+    pub(super) registered_at: i64,
     pub(super) complete_from: Option<DateTime<Utc>>,
     pub(super) estimate: Option<i64>,
 }
@@ -100,8 +104,8 @@ pub(super) fn start_insert(
 ) -> QueryResult<()> {
     sql_query(
         "insert into rowcall.start (subscription_id, since, state, begun_at, object_types, \
-             position, complete_from, estimate) \
-         values ($1, $2, 'running', $3, $4, $5, $6, $7)",
+             position, complete_from, estimate, registered_at) \
+         values ($1, $2, 'running', $3, $4, $5, $6, $7, $8)",
     )
     .bind::<SqlUuid, _>(start.subscription_id)
     .bind::<Nullable<Timestamptz>, _>(start.since)
@@ -110,6 +114,7 @@ pub(super) fn start_insert(
     .bind::<BigInt, _>(start.position)
     .bind::<Nullable<Timestamptz>, _>(start.complete_from)
     .bind::<Nullable<BigInt>, _>(start.estimate)
+    .bind::<BigInt, _>(start.registered_at)
     .execute(connection)
     .map(drop)
 }
@@ -290,26 +295,30 @@ pub(super) struct PastRow {
     pub(super) bytes: i32,
 }
 
-/// The events of a source with positions above `after` up to `upto` that happened at `since` or
-/// later, in their order.
+/// The events of a source with positions above `after` up to `upto`, in their order; of those that
+/// were published before the registration, up to `registered_at`, only such that happened at
+/// `since` or later.
 pub(super) fn event_past(
     connection: &mut PgConnection,
     source: &str,
     after: i64,
     upto: i64,
     since: DateTime<Utc>,
+    registered_at: i64,
 ) -> QueryResult<Vec<PastRow>> {
     sql_query(
         "select id, position, type as event_type, object_type, object_key, previous_key, \"time\", \
              published_at, change_seq, xid::text::bigint as xid, octet_length(body) as bytes \
          from rowcall.event \
-         where source = $1 and position > $2 and position <= $3 and \"time\" >= $4 \
+         where source = $1 and position > $2 and position <= $3 \
+             and (\"time\" >= $4 or position > $5) \
          order by position",
     )
     .bind::<Text, _>(source)
     .bind::<BigInt, _>(after)
     .bind::<BigInt, _>(upto)
     .bind::<Timestamptz, _>(since)
+    .bind::<BigInt, _>(registered_at)
     .load(connection)
 }
 
