@@ -1,10 +1,5 @@
 //! Starting at a time: the events since then, each once and in order, and then those that come.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
-
 use chrono::TimeDelta;
 use diesel::connection::SimpleConnection as _;
 use rowcall::stage::{Progress, Stage as _};
@@ -12,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
-    random::Random,
+    random::{Random, Writers},
     shop::{ask, event, mirror, publish, publish_all, register, shop, shop_with, start_of, told},
     support::{
         app::{Options, TestApp},
@@ -286,40 +281,31 @@ async fn amid_writers(seed: u64) {
     // GIVEN writers at work
     let receiver = Receiver::start().await;
     let mut app = shop("insert into public.orders select n from generate_series(1, 20) n;").await;
-    let (stop, mut random) = (Arc::new(AtomicBool::new(false)), Random(seed));
-    let writers: Vec<_> = (0..3_u64)
-        .map(|n| {
-            let (mut connection, stop) = (app.connect(), Arc::clone(&stop));
-            let mut random = Random(seed ^ (n + 1));
-            std::thread::spawn(move || {
-                while !stop.load(Ordering::SeqCst) {
-                    let id = 1 + random.below(20);
-                    let sql = format!(
-                        "update public.orders set amount = coalesce(amount, 0) + 1 where id = {id}"
-                    );
-                    connection.batch_execute(&sql).unwrap();
-                }
-            })
-        })
-        .collect();
+    let mut random = Random(seed);
+    let writers = Writers::start(&app, (1..=3).map(|n| seed ^ n), |connection, random| {
+        let id = 1 + random.below(20);
+        let sql =
+            format!("update public.orders set amount = coalesce(amount, 0) + 1 where id = {id}");
+        connection.batch_execute(&sql).is_ok()
+    });
+    writers.go_on(40);
     for _ in 0..3 + random.below(4) {
         publish(&mut app).await;
     }
     // WHEN somebody starts mid-stream
     let since = database_now(&app);
+    writers.go_on(40);
     for _ in 0..3 + random.below(4) {
         publish(&mut app).await;
     }
     let id = register(&app, &mirror(&receiver, &json!({"start": since}))).await;
-    for _ in 0..30 {
+    for _ in 0..15 {
+        writers.go_on(random.below(8));
         publish(&mut app).await;
         let now = app.clock.now();
         app.instance.deliver.run_once(now).await.unwrap();
     }
-    stop.store(true, Ordering::SeqCst);
-    for writer in writers {
-        writer.join().unwrap();
-    }
+    writers.finish();
     app.run_until_idle().await;
     // THEN it was owed exactly the events since then; and all that were published after it was
     // registered, also those that happened before in a transaction that was still open

@@ -1,16 +1,9 @@
 //! Writers at work while subscriptions start: whatever they do, a mirror of what is told is the
 //! table in the end, and no row is told twice as one that is there.
 
-use std::{
-    collections::HashSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-};
+use std::{collections::HashSet, sync::mpsc::Sender, thread::JoinHandle};
 
-use diesel::connection::SimpleConnection as _;
+use diesel::{PgConnection, connection::SimpleConnection as _};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -50,30 +43,70 @@ fn statement(random: &mut Random) -> String {
     }
 }
 
-/// Writes transactions of some statements, some of them rolled back, until told to stop. Two
-/// writers may meet at a key, or in a circle; then the one that fails begins another.
-fn writer(app: &TestApp, seed: u64, stop: &Arc<AtomicBool>) -> JoinHandle<u64> {
-    let (mut connection, stop) = (app.connect(), Arc::clone(stop));
-    std::thread::spawn(move || {
-        let (mut random, mut written) = (Random(seed), 0);
-        while !stop.load(Ordering::SeqCst) {
-            let count = 1 + random.below(4);
-            let mut sql = "begin".to_owned();
-            for _ in 0..count {
-                sql = format!("{sql}; {}", statement(&mut random));
-            }
-            let end = if random.below(6) == 0 {
-                "rollback"
-            } else {
-                "commit"
-            };
-            match connection.batch_execute(&format!("{sql}; {end}")) {
-                Ok(()) => written += 1,
-                Err(_) => connection.batch_execute("rollback").unwrap(),
+/// Writers that each write a transaction for every token they are given.
+pub(crate) struct Writers {
+    tokens: Vec<Sender<()>>,
+    threads: Vec<JoinHandle<u64>>,
+}
+
+impl Writers {
+    /// As many as there are seeds. `write` writes one transaction, and says whether it could.
+    pub(crate) fn start(
+        app: &TestApp,
+        seeds: impl Iterator<Item = u64>,
+        write: fn(&mut PgConnection, &mut Random) -> bool,
+    ) -> Self {
+        let (mut tokens, mut threads) = (Vec::new(), Vec::new());
+        for seed in seeds {
+            let (token, given) = std::sync::mpsc::channel();
+            let (mut connection, mut random) = (app.connect(), Random(seed));
+            threads.push(std::thread::spawn(move || {
+                let written = given
+                    .iter()
+                    .filter(|()| write(&mut connection, &mut random));
+                written.count() as u64
+            }));
+            tokens.push(token);
+        }
+        Self { tokens, threads }
+    }
+
+    /// Lets each write so many transactions more; does not wait for them.
+    pub(crate) fn go_on(&self, transactions: u64) {
+        for token in &self.tokens {
+            for _ in 0..transactions {
+                token.send(()).unwrap();
             }
         }
-        written
-    })
+    }
+
+    /// Waits until all is written, and says how much that was.
+    pub(crate) fn finish(self) -> u64 {
+        drop(self.tokens);
+        let threads = self.threads.into_iter();
+        threads.map(|thread| thread.join().unwrap()).sum()
+    }
+}
+
+/// Some statements in one transaction, which may be rolled back. Two writers may meet at a key, or
+/// in a circle; then one of them fails.
+fn write(connection: &mut PgConnection, random: &mut Random) -> bool {
+    let mut sql = "begin".to_owned();
+    for _ in 0..=random.below(4) {
+        sql = format!("{sql}; {}", statement(random));
+    }
+    let end = if random.below(6) == 0 {
+        "rollback"
+    } else {
+        "commit"
+    };
+    match connection.batch_execute(&format!("{sql}; {end}")) {
+        Ok(()) => true,
+        Err(_) => {
+            connection.batch_execute("rollback").unwrap();
+            false
+        }
+    }
 }
 
 #[tokio::test]
@@ -93,15 +126,13 @@ async fn amid_writers(seed: u64) {
     let mut app =
         shop("insert into public.orders select n, 'old', n from generate_series(1, 60) n;").await;
     let mut random = Random(seed);
-    let stop = Arc::new(AtomicBool::new(false));
-    let writers: Vec<_> = (0..3)
-        .map(|n| writer(&app, seed ^ (n + 1), &stop))
-        .collect();
+    let writers = Writers::start(&app, (1..=3).map(|n| seed ^ n), write);
     // WHEN subscriptions start at different moments, and instances come and go
     let mut ids = Vec::new();
     let mut rounds = 0;
     loop {
         rounds += 1;
+        writers.go_on(random.below(5));
         for _ in 0..=random.below(3) {
             publish(&mut app).await;
         }
@@ -120,7 +151,7 @@ async fn amid_writers(seed: u64) {
         for id in &ids {
             are_done &= start_of(&app, id).await["state"] == "done";
         }
-        if are_done || rounds == 400 {
+        if are_done || rounds == 300 {
             break;
         }
         let now = app.clock.now();
@@ -128,11 +159,7 @@ async fn amid_writers(seed: u64) {
             .await
             .unwrap();
     }
-    stop.store(true, Ordering::SeqCst);
-    let written: u64 = writers
-        .into_iter()
-        .map(|writer| writer.join().unwrap())
-        .sum();
+    let written = writers.finish();
     // What a dropped instance had claimed is due again when its lease is over.
     app.advance(chrono::TimeDelta::seconds(30)).await;
 
