@@ -43,7 +43,7 @@ async fn a_folder_is_applied_once_and_each_change_is_a_version() {
     // WHEN its metadata is applied
     let (version, text) = applied(&database, SHOP_TOML).await;
 
-    // THEN it is version 1, and every object type has its three events
+    // THEN it is version 1, and every object type has its four events
     assert_eq!(version, 1);
     assert!(text.contains("+ object_type shop.item\n"), "{text}");
     assert!(
@@ -56,7 +56,7 @@ async fn a_folder_is_applied_once_and_each_change_is_a_version() {
     let events: Vec<String> = catalog.event_types().collect();
     assert!(events.contains(&"shop.stock.deleted".to_owned()));
     assert!(events.contains(&"shop.order.released".to_owned()));
-    assert_eq!(events.len(), 4 * 3 + 1 + 1);
+    assert_eq!(events.len(), 4 * 4 + 1 + 1);
 
     // AND applying the same again changes nothing
     let revision = catalog_revision(&mut connection).unwrap();
