@@ -2,24 +2,22 @@
 //!
 //! Of an object type with `capture = "defined"`, `.created`, `.updated` and `.deleted` would tell of
 //! an arbitrary part of its changes: of those that some event type wanted. So they do not exist.
+//! `.truncated` and `.existed` do: a TRUNCATE is captured always, and rows that are there are read.
 
 use super::model::{CaptureMode, Catalog, ObjectType, Verb};
 
 impl ObjectType {
-    /// Whether the standard events exist.
+    /// Whether the object type has this standard event.
     #[must_use]
-    pub fn has_standard_events(&self) -> bool {
-        self.capture == CaptureMode::All
+    pub fn has_standard_event(&self, verb: Verb) -> bool {
+        self.capture == CaptureMode::All || !verb.is_of_changes()
     }
 
     /// The names of the standard events of this object type, which is called `name`.
     pub(super) fn standard_events(&self, name: &str) -> impl Iterator<Item = String> + use<> {
-        let verbs = if self.has_standard_events() {
-            Verb::ALL.as_slice()
-        } else {
-            &[]
-        };
-        let names: Vec<String> = verbs.iter().map(|verb| verb.event_type(name)).collect();
+        let verbs = Verb::ALL.into_iter();
+        let verbs = verbs.filter(|verb| self.has_standard_event(*verb));
+        let names: Vec<String> = verbs.map(|verb| verb.event_type(name)).collect();
         names.into_iter()
     }
 }
@@ -29,14 +27,14 @@ impl Catalog {
     #[must_use]
     pub fn standard_event<'a>(&self, name: &'a str) -> Option<(&'a str, Verb)> {
         let (object_type, verb, spec) = self.standard_name(name)?;
-        spec.has_standard_events().then_some((object_type, verb))
+        spec.has_standard_event(verb).then_some((object_type, verb))
     }
 
     /// The object type that would have the standard event `name` if every change were captured.
     #[must_use]
     pub fn without_standard_event<'a>(&self, name: &'a str) -> Option<&'a str> {
-        let (object_type, _, spec) = self.standard_name(name)?;
-        (!spec.has_standard_events()).then_some(object_type)
+        let (object_type, verb, spec) = self.standard_name(name)?;
+        (!spec.has_standard_event(verb)).then_some(object_type)
     }
 
     fn standard_name<'a>(&self, name: &'a str) -> Option<(&'a str, Verb, &ObjectType)> {

@@ -18,9 +18,9 @@ pub struct Target {
     pub name: Arc<str>,
     /// The metadata.
     pub object_type: ObjectType,
-    /// The standard event types, in the order of [`Verb::ALL`]; none, if only what is written down
-    /// is captured.
-    standard: Option<[Arc<str>; 4]>,
+    /// The standard event types, in the order of [`Verb::ALL`]; none in the place of those that the
+    /// object type has not, because only what is written down is captured.
+    standard: [Option<Arc<str>>; 5],
     gap: Arc<str>,
     /// Those that are written down, by name.
     pub defined: Vec<Defined>,
@@ -66,9 +66,11 @@ impl Target {
             source: source.into(),
             name: name.into(),
             object_type: object_type.clone(),
-            standard: object_type
-                .has_standard_events()
-                .then(|| Verb::ALL.map(|verb| verb.event_type(name).into())),
+            standard: Verb::ALL.map(|verb| {
+                object_type
+                    .has_standard_event(verb)
+                    .then(|| verb.event_type(name).into())
+            }),
             gap: GAP_EVENT_TYPE.into(),
             defined,
             partitioned_by,
@@ -85,11 +87,10 @@ impl Target {
         }
     }
 
-    /// The name of a standard event type, if there are any.
+    /// The name of a standard event type, if the object type has it.
     #[must_use]
     pub fn standard(&self, verb: Verb) -> Option<&Arc<str>> {
-        let standard = self.standard.as_ref()?;
-        Some(&standard[verb as usize])
+        self.standard[verb as usize].as_ref()
     }
 
     /// Whether every change of an object is captured, so that each of them begins with the row that

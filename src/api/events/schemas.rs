@@ -10,7 +10,10 @@ use std::{
 use jsonschema::Validator;
 
 use crate::{
-    catalog::{model::Catalog, schema::schema_compile},
+    catalog::{
+        model::{Catalog, Verb},
+        schema::schema_compile,
+    },
     db::{Connection, DbError},
     nearest::did_you_mean,
     registry::registry_revision,
@@ -77,10 +80,11 @@ impl Types {
             };
             submitted.insert(name.clone(), schema);
         }
-        let with_standard = catalog.object_types.iter();
-        let with_standard = with_standard.filter(|(_, spec)| spec.has_standard_events());
-        for (object_type, _) in with_standard {
-            for verb in crate::catalog::model::Verb::ALL {
+        for (object_type, spec) in &catalog.object_types {
+            for verb in Verb::ALL
+                .into_iter()
+                .filter(|verb| spec.has_standard_event(*verb))
+            {
                 found_in_rows.insert(verb.event_type(object_type), object_type.clone());
             }
         }
