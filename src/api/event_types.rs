@@ -63,7 +63,7 @@ impl Resource for EventTypes {
     ) -> Result<(), Problem> {
         let catalog = Catalog::load(connection)?;
         let mut object_types = catalog.object_types.values();
-        if object_types.all(ObjectType::has_standard_events) {
+        if object_types.all(ObjectType::captures_all) {
             return Ok(());
         }
         Ok(reconcile(

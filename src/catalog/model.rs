@@ -279,7 +279,10 @@ impl Catalog {
     pub fn event_types(&self) -> impl Iterator<Item = String> {
         self.object_types
             .iter()
-            .flat_map(|(name, object_type)| object_type.standard_events(name))
+            .flat_map(|(name, object_type)| {
+                let verbs = object_type.standard_verbs().iter();
+                verbs.map(|verb| verb.event_type(name))
+            })
             .chain([GAP_EVENT_TYPE.to_owned()])
             .chain(self.event_types.keys().cloned())
     }
@@ -292,7 +295,8 @@ impl Catalog {
         let written = written.filter(move |(_, event_type)| is_of(event_type));
         let spec = self.object_types.get(object_type);
         spec.into_iter()
-            .flat_map(move |spec| spec.standard_events(object_type))
+            .flat_map(|spec| spec.standard_verbs())
+            .map(move |verb| verb.event_type(object_type))
             .chain(written.map(|(name, _)| name.clone()))
     }
 

@@ -1,26 +1,25 @@
-//! Which object types have the standard events.
+//! Which standard events an object type has.
 //!
 //! Of an object type with `capture = "defined"`, `.created`, `.updated` and `.deleted` would tell of
 //! an arbitrary part of its changes: of those that some event type wanted. So they do not exist.
+//! Every TRUNCATE is captured, and so `.truncated` does.
 
 use super::model::{CaptureMode, Catalog, ObjectType, Verb};
 
 impl ObjectType {
-    /// Whether the standard events exist.
+    /// Whether every change is captured, and not only what an event type can match.
     #[must_use]
-    pub fn has_standard_events(&self) -> bool {
+    pub fn captures_all(&self) -> bool {
         self.capture == CaptureMode::All
     }
 
-    /// The names of the standard events of this object type, which is called `name`.
-    pub(super) fn standard_events(&self, name: &str) -> impl Iterator<Item = String> + use<> {
-        let verbs = if self.has_standard_events() {
-            Verb::ALL.as_slice()
-        } else {
-            &[]
-        };
-        let names: Vec<String> = verbs.iter().map(|verb| verb.event_type(name)).collect();
-        names.into_iter()
+    /// The standard events that exist, in the order of [`Verb::ALL`].
+    #[must_use]
+    pub fn standard_verbs(&self) -> &'static [Verb] {
+        match self.capture {
+            CaptureMode::All => &Verb::ALL,
+            CaptureMode::Defined => &[Verb::Truncated],
+        }
     }
 }
 
@@ -29,14 +28,15 @@ impl Catalog {
     #[must_use]
     pub fn standard_event<'a>(&self, name: &'a str) -> Option<(&'a str, Verb)> {
         let (object_type, verb, spec) = self.standard_name(name)?;
-        spec.has_standard_events().then_some((object_type, verb))
+        let exists = spec.standard_verbs().contains(&verb);
+        exists.then_some((object_type, verb))
     }
 
     /// The object type that would have the standard event `name` if every change were captured.
     #[must_use]
     pub fn without_standard_event<'a>(&self, name: &'a str) -> Option<&'a str> {
-        let (object_type, _, spec) = self.standard_name(name)?;
-        (!spec.has_standard_events()).then_some(object_type)
+        let (object_type, verb, spec) = self.standard_name(name)?;
+        (!spec.standard_verbs().contains(&verb)).then_some(object_type)
     }
 
     fn standard_name<'a>(&self, name: &'a str) -> Option<(&'a str, Verb, &ObjectType)> {

@@ -1,11 +1,11 @@
 //! What changes mean: object types with the event types that are found in their changes.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::suspended::when_compile;
 use crate::{
     capture::relink::Table,
-    catalog::model::{CaptureMode, Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
+    catalog::model::{Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
     expr::{Expression, Scope},
 };
 
@@ -16,9 +16,8 @@ pub struct Target {
     pub name: Arc<str>,
     /// The metadata.
     pub object_type: ObjectType,
-    /// The standard event types, in the order of [`Verb::ALL`]; none, if only what is written down
-    /// is captured.
-    standard: Option<[Arc<str>; 4]>,
+    /// The standard event types that exist.
+    standard: BTreeMap<Verb, Arc<str>>,
     gap: Arc<str>,
     /// Those that are written down, by name.
     pub defined: Vec<Defined>,
@@ -63,8 +62,10 @@ impl Target {
             name: name.into(),
             object_type: object_type.clone(),
             standard: object_type
-                .has_standard_events()
-                .then(|| Verb::ALL.map(|verb| verb.event_type(name).into())),
+                .standard_verbs()
+                .iter()
+                .map(|verb| (*verb, verb.event_type(name).into()))
+                .collect(),
             gap: GAP_EVENT_TYPE.into(),
             defined,
             partitioned_by,
@@ -81,11 +82,10 @@ impl Target {
         }
     }
 
-    /// The name of a standard event type, if there are any.
+    /// The name of a standard event type, if it exists.
     #[must_use]
     pub fn standard(&self, verb: Verb) -> Option<&Arc<str>> {
-        let standard = self.standard.as_ref()?;
-        Some(&standard[verb as usize])
+        self.standard.get(&verb)
     }
 
     /// Whether every change of an object is captured, so that each of them begins with the row that
@@ -95,8 +95,7 @@ impl Target {
             let mut on = self.defined.iter().filter(|known| known.is_on(operation));
             on.any(|defined| defined.when.is_none())
         };
-        self.object_type.capture == CaptureMode::All
-            || Operation::ALL.into_iter().all(is_unconditional)
+        self.object_type.captures_all() || Operation::ALL.into_iter().all(is_unconditional)
     }
 
     /// The name of the event type of changes that could not be captured whole.
@@ -108,7 +107,7 @@ impl Target {
     /// Every event type of the object type.
     pub fn event_types(&self) -> impl Iterator<Item = &Arc<str>> {
         let defined = self.defined.iter().map(|defined| &defined.name);
-        let standard = self.standard.iter().flatten();
+        let standard = self.standard.values();
         standard.chain([&self.gap]).chain(defined)
     }
 }

@@ -77,10 +77,8 @@ impl Types {
             };
             submitted.insert(name.clone(), schema);
         }
-        let with_standard = catalog.object_types.iter();
-        let with_standard = with_standard.filter(|(_, spec)| spec.has_standard_events());
-        for (object_type, _) in with_standard {
-            for verb in crate::catalog::model::Verb::ALL {
+        for (object_type, spec) in &catalog.object_types {
+            for verb in spec.standard_verbs() {
                 found_in_rows.insert(verb.event_type(object_type), object_type.clone());
             }
         }
