@@ -24,7 +24,7 @@ use rowcall::{
     capture::install::reconcile,
     catalog::{apply::apply, examine::Order, load::Folder},
     clock::Clock,
-    config::Limits,
+    config::{Limits, Sources},
     db::{Connection, Database, migrate},
     private_postgres::{Cluster, ClusterOptions},
     sink::AddressGuard,
@@ -135,6 +135,7 @@ async fn report_drain(url: &str) {
         allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
         mail: None,
         public_url: None,
+        sources: Sources::default(),
         limits: Limits::default(),
         safety_poll: true,
     };

@@ -12,10 +12,11 @@ use crate::{
     auth::AdminKey,
     capture::doorbell::Doorbell,
     clock::Clock,
-    config::{Limits, PublicUrl},
+    config::{Limits, PublicUrl, Sources},
     db::{Connection, Database, DbError},
     deliver::{Deliver, outbox::Outbox},
     digest::Digest,
+    foreign::{SourceStages, unconfigured},
     observe::{
         metrics,
         readiness::{Need, Readiness},
@@ -45,6 +46,8 @@ pub struct Settings {
     pub mail: Option<MailSettings>,
     /// Where subscribers reach the API; without it events have no `dataschema`.
     pub public_url: Option<PublicUrl>,
+    /// The other databases whose rows are captured.
+    pub sources: Sources,
     /// Everything that has a bound.
     pub limits: Limits,
     /// Off only in tests: then nothing but the doorbell wakes the reader.
@@ -82,6 +85,8 @@ pub struct Instance {
     pub digest: Digest,
     /// Rotation, retention, triggers.
     pub upkeep: Upkeep,
+    /// The same for the other databases, and the copying of their changes.
+    pub sources: Vec<SourceStages>,
     /// The API.
     pub router: Router,
     /// What is claimed and under way.
@@ -118,6 +123,7 @@ impl Instance {
             allow_nets,
             mail,
             public_url,
+            sources,
             limits,
             safety_poll,
         } = settings;
@@ -130,6 +136,12 @@ impl Instance {
         database.transaction(check).await?;
 
         let readiness = Readiness::default();
+        let configured = sources.clone();
+        let unconfigured = move |connection: &mut Connection| unconfigured(connection, &configured);
+        for (name, text) in database.transaction(unconfigured).await? {
+            tracing::warn!("{text}");
+            readiness.warning_set(name, text);
+        }
         let guard = AddressGuard::new(allow_nets);
         let client = WebhookClient::new(guard.clone())?;
         let mailer = mail.clone().map(Mailer::new).transpose()?;
@@ -139,10 +151,11 @@ impl Instance {
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
         // Names this run in attempts.
         let instance = Uuid::new_v4();
-        let doorbell = doorbell(url, &database, &limits, safety_poll, &readiness);
+        let safety_poll = safety_poll.then(|| Duration::from_millis(limits.safety_poll_ms));
+        let bell = doorbell(None, url, &database, safety_poll, &readiness);
         let publish = Publish::new(
             database.clone(),
-            doorbell,
+            bell,
             url,
             registry.clone(),
             outbox.clone(),
@@ -163,6 +176,15 @@ impl Instance {
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
             .watching(registry.clone(), readiness.clone());
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
+        let sources = sources
+            .iter()
+            .map(|(name, url)| {
+                let there = Database::new(url.expose_secret(), 1);
+                let url_there = url.expose_secret();
+                let bell = doorbell(Some(name), url_there, &there, safety_poll, &readiness);
+                SourceStages::new(name, url, &database_url, database.clone(), bell, &limits)
+            })
+            .collect();
         let drain = Duration::from_millis(limits.drain_ms);
         let router = router(ApiState {
             database,
@@ -181,6 +203,7 @@ impl Instance {
             deliver,
             digest,
             upkeep,
+            sources,
             router,
             outbox,
             readiness,
@@ -199,12 +222,13 @@ impl Instance {
     ) {
         let (stop_deliver, deliver_stopped) = watch::channel(false);
         let (mut front, mut back) = (JoinSet::new(), JoinSet::new());
+        let mut away = JoinSet::new();
         if let Some(listener) = listener {
             let (router, shutdown, drain) = (self.router, shutdown.clone(), self.drain);
             front.spawn(serve(listener, router, shutdown, drain));
         }
         let (clock, readiness) = (self.clock, self.readiness);
-        let start = |name, need| {
+        let start = |name: &str, need| {
             let (health, reported) = watch::channel(None);
             readiness.check_add(name, need, reported);
             health
@@ -216,6 +240,12 @@ impl Instance {
         if roles.contains(&Role::Publish) {
             let health = start(self.publish.name(), Need::Necessary);
             front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));
+            for SourceStages { copy, upkeep } in self.sources {
+                let health = start(copy.name(), Need::Shown);
+                away.spawn(drive(copy, clock.clone(), health, shutdown.clone()));
+                let health = start(upkeep.name(), Need::Shown);
+                away.spawn(drive(upkeep, clock.clone(), health, shutdown.clone()));
+            }
             let health = start(self.digest.name(), Need::Shown);
             front.spawn(drive(self.digest, clock.clone(), health, shutdown.clone()));
             let health = start(self.upkeep.name(), Need::Shown);
@@ -234,30 +264,34 @@ impl Instance {
         // A sender that is gone asks for the end as well.
         let _ = shutdown.wait_for(|stop| *stop).await;
         while front.join_next().await.is_some() {}
+        // Of a source that hangs nothing is waited for: what is not copied will be read again.
+        let ended = async { while away.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(self.drain, ended).await;
+        away.abort_all();
         stop_deliver.send_replace(true);
         while back.join_next().await.is_some() {}
         tidy.abort();
     }
 }
 
+/// A doorbell of the database at `url`: the repository's, or that of a source.
 fn doorbell(
+    source: Option<&str>,
     url: &str,
     database: &Database,
-    limits: &Limits,
-    safety_poll: bool,
+    safety_poll: Option<Duration>,
     readiness: &Readiness,
 ) -> Doorbell {
-    let safety_poll = safety_poll.then(|| Duration::from_millis(limits.safety_poll_ms));
+    let (name, about) = match source {
+        Some(source) => (format!("doorbell {source}"), format!("source `{source}`: ")),
+        None => ("doorbell".to_owned(), String::new()),
+    };
     let readiness = readiness.clone();
-    Doorbell::new(
-        url,
-        database.clone(),
-        safety_poll,
-        move |warning| match warning {
-            Some(text) => readiness.warning_set("doorbell", text),
-            None => readiness.warning_clear("doorbell"),
-        },
-    )
+    let warn = move |warning: Option<String>| match warning {
+        Some(text) => readiness.warning_set(&name, format!("{about}{text}")),
+        None => readiness.warning_clear(&name),
+    };
+    Doorbell::new(url, database.clone(), safety_poll, warn)
 }
 
 /// Answers until shutdown; requests under way may go on for `drain`.

@@ -2,6 +2,7 @@
 
 mod limits;
 mod public_url;
+mod sources;
 
 use std::{
     net::SocketAddr,
@@ -15,6 +16,7 @@ use serde::Deserialize;
 pub use self::{
     limits::Limits,
     public_url::{PublicUrl, PublicUrlError},
+    sources::Sources,
 };
 use crate::{sink::MailSettings, sink::Net, subscription::secret::SecretKey};
 
@@ -92,6 +94,7 @@ struct File {
     smtp_url: Option<SecretString>,
     smtp_from: Option<String>,
     pg_bin: Option<PathBuf>,
+    source: sources::SourceTables,
     limits: Limits,
 }
 
@@ -118,6 +121,8 @@ pub struct Config {
     pub mail: Option<MailSettings>,
     /// Where the binaries of a private Postgres are.
     pub pg_bin: Option<PathBuf>,
+    /// The other databases whose rows are captured.
+    pub sources: Sources,
     /// Everything that has a bound.
     pub limits: Limits,
 }
@@ -202,6 +207,7 @@ impl Config {
             secret_key: flags.secret_key.or(file.secret_key),
             mail: mail.transpose()?,
             pg_bin: flags.pg_bin.or(file.pg_bin),
+            sources: Sources::load(file.source, std::env::vars_os())?,
             limits: file.limits,
         };
         config.validate()?;

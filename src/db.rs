@@ -4,16 +4,17 @@
 //! Diesel and r2d2 block, so each use is one closure on a blocking thread. The semaphore stands
 //! before the thread: when the pool is used up, tasks wait, not threads.
 
+mod error;
 mod url;
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
+pub(crate) use diesel::result::DatabaseErrorKind;
 use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     migration::MigrationSource,
     r2d2::{ConnectionManager, CustomizeConnection},
-    result::DatabaseErrorKind,
     sql_types::{Bool, Text},
 };
 pub use diesel::{PgConnection as Connection, result::Error as QueryError};
@@ -21,14 +22,22 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 use r2d2::Pool;
 use tokio::sync::Semaphore;
 
-pub(crate) use self::url::with_settings;
+pub use self::error::DbError;
+pub(crate) use self::{error::without_url, url::with_settings};
 
 /// The repository's schema, version by version.
 pub const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 
+/// What is set up in another database whose rows are captured.
+const SOURCE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("src/foreign/migrations");
+
 /// The advisory lock under which the schema and the triggers are changed: two-key form, class
 /// "rowc".
 pub const DDL_LOCK: (i32, i32) = (0x726f_7763, 1);
+
+/// The advisory lock, in the database of a source, of whoever changes its triggers by the
+/// catalogue: it is held while the catalogue itself changes in the repository.
+pub(crate) const SOURCE_LOCK: (i32, i32) = (DDL_LOCK.0, 9);
 
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,139 +48,7 @@ const SESSION: &str = "set application_name = 'rowcall'; set client_encoding = '
      set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = '60s'; \
      set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog";
 
-/// Why the database could not be used.
-#[derive(Debug, thiserror::Error, miette::Diagnostic)]
-pub enum DbError {
-    /// No connection.
-    #[error("the database can't be reached")]
-    #[diagnostic(help(
-        "check DATABASE_URL or --database-url (postgres://user:password@host:port/database), that \
-         the server runs, and that it lets this user in"
-    ))]
-    Connect(#[source] Box<dyn StdError + Send + Sync>),
-    /// The user may not do what is needed.
-    #[error("the database user lacks a privilege: {detail}")]
-    #[diagnostic(help("{help}"))]
-    Privilege {
-        /// In Postgres' words.
-        detail: String,
-        /// The statement that grants it.
-        help: String,
-    },
-    /// The server is too old.
-    #[error("the server is PostgreSQL {0}; Rowcall needs 15 or later")]
-    #[diagnostic(help("upgrade the server, or use another one"))]
-    TooOld(String),
-    /// The database's text may be no text.
-    #[error("the database's encoding is SQL_ASCII, which lets any bytes pass for text")]
-    #[diagnostic(help(
-        "events are UTF-8: use a database that was created with ENCODING 'UTF8', or with another \
-         encoding that Postgres converts to it"
-    ))]
-    Encoding,
-    /// The schema could not be brought to this version.
-    #[error("the schema could not be migrated")]
-    #[diagnostic(help(
-        "nothing was changed by the migration that failed; mend its cause and run `rowcall migrate`"
-    ))]
-    Migration(#[source] Box<dyn StdError + Send + Sync>),
-    /// Rowcall's tables are not there.
-    #[error("the database has no repository of this version: {detail}")]
-    #[diagnostic(help("run `rowcall migrate` first; `rowcall serve` does it when it starts"))]
-    NotMigrated {
-        /// In Postgres' words.
-        detail: String,
-    },
-    /// A statement failed.
-    #[error("a statement failed")]
-    Query(#[source] diesel::result::Error),
-    /// The repository holds what this version of Rowcall does not write.
-    #[error("{what} in the repository can't be read")]
-    #[diagnostic(help(
-        "was it written by a later version of Rowcall? run that version, or apply the metadata again"
-    ))]
-    Unreadable {
-        /// Which part of it.
-        what: String,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The closure panicked; its transaction was rolled back.
-    #[error("a task that used the database panicked")]
-    Panicked,
-}
-
-impl From<QueryError> for DbError {
-    /// Tells what an operator can mend from what failed otherwise. Diesel keeps neither apart, so
-    /// they are told by their text.
-    fn from(error: QueryError) -> Self {
-        let QueryError::DatabaseError(_, information) = &error else {
-            return Self::Query(error);
-        };
-        let detail = information.message().to_owned();
-        if detail.starts_with("permission denied for") && detail.contains("rowcall") {
-            let help = "use the user that ran `rowcall migrate`, or, as an administrator, GRANT that \
-                        user TO this one";
-            Self::Privilege {
-                detail,
-                help: help.to_owned(),
-            }
-        } else if detail.starts_with("relation \"rowcall.") && detail.ends_with("does not exist") {
-            Self::NotMigrated { detail }
-        } else {
-            Self::Query(error)
-        }
-    }
-}
-
-impl DbError {
-    /// Why no connection could be made, without what a URL that can't be read is quoted with: it
-    /// may hold the password.
-    fn connect(error: impl StdError + Send + Sync + 'static) -> Self {
-        let text = error.to_string();
-        let names_server_only =
-            text.contains("connection to server") || text.contains("could not translate host name");
-        if names_server_only || !text.contains('"') {
-            return Self::Connect(Box::new(error));
-        }
-        let begin = text.split('"').next().unwrap_or_default().trim_end();
-        Self::Connect(format!("{begin} ... (the URL is not shown)").into())
-    }
-
-    /// Whether the same request may succeed a moment later: the database is away or busy, as
-    /// opposed to a fault of Rowcall's own or of the set-up.
-    #[must_use]
-    pub fn is_passing(&self) -> bool {
-        let Self::Query(QueryError::DatabaseError(kind, information)) = self else {
-            return match self {
-                Self::Connect(_) => true,
-                Self::Query(error) => matches!(error, QueryError::BrokenTransactionManager),
-                _ => false,
-            };
-        };
-        // Of the SQLSTATEs diesel keeps only some apart, so the others are told by their text.
-        matches!(
-            kind,
-            DatabaseErrorKind::ClosedConnection
-                | DatabaseErrorKind::UnableToSendCommand
-                | DatabaseErrorKind::SerializationFailure
-                | DatabaseErrorKind::ReadOnlyTransaction
-        ) || [
-            "terminating connection",
-            "server closed the connection",
-            "the database system is",
-            "canceling statement",
-            "deadlock detected",
-            "too many clients",
-            "no connection to the server",
-        ]
-        .iter()
-        .any(|text| information.message().contains(text))
-    }
-}
-
-/// The repository's connections; clones share them.
+/// The connections to a database; clones share them.
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<ConnectionManager<PgConnection>>,
@@ -246,6 +123,14 @@ impl Database {
     }
 }
 
+/// Runs `work` in one READ COMMITTED transaction of a connection outside the pool. Blocks.
+pub fn transaction<T, E: From<QueryError>>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> Result<T, E>,
+) -> Result<T, E> {
+    connection.transaction(work)
+}
+
 /// Opens one connection outside the pool, with the session settings of the pool's.
 ///
 /// Blocks; fails with [`DbError::Connect`].
@@ -296,6 +181,12 @@ struct Server {
     may_create: bool,
     #[diesel(sql_type = Bool)]
     has_encoding: bool,
+    #[diesel(sql_type = Bool)]
+    is_repository: bool,
+    #[diesel(sql_type = Bool)]
+    is_source: bool,
+    #[diesel(sql_type = Bool)]
+    is_standby: bool,
 }
 
 /// Brings the schema to this program's version; does nothing if it is there. Blocks.
@@ -303,6 +194,35 @@ struct Server {
 /// Migrations take no lock of their own, so this runs under [`DDL_LOCK`]: of several programs that
 /// start at once, one migrates and the others wait and find it done.
 pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
+    migrate_to(url, MIGRATIONS, |server| {
+        server.is_source.then(|| DbError::Unfit {
+            detail: "the database is a source of another repository, whose changes are captured \
+                     in its schema rowcall"
+                .to_owned(),
+            help: "give the repository another database, or take capture out of this one first \
+                   (docs/CAPTURE.md)"
+                .to_owned(),
+        })
+    })
+}
+
+/// Brings what is needed in another database whose rows are captured to this program's version; as
+/// [`migrate`] does in the repository.
+pub fn migrate_source(url: &str) -> Result<Vec<String>, DbError> {
+    migrate_to(url, SOURCE_MIGRATIONS, |server| {
+        server.is_repository.then(|| DbError::Unfit {
+            detail: "the database is a repository of Rowcall itself".to_owned(),
+            help: "its own tables are the source `default` there; a source is another database"
+                .to_owned(),
+        })
+    })
+}
+
+fn migrate_to(
+    url: &str,
+    migrations: EmbeddedMigrations,
+    unfit: impl FnOnce(&Server) -> Option<DbError>,
+) -> Result<Vec<String>, DbError> {
     let mut connection = connect(url)?;
     let (class, object) = DDL_LOCK;
     // Before the look at the schema, or two programs would both make it. The session ends with this
@@ -316,6 +236,11 @@ pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
          current_setting('server_encoding') <> 'SQL_ASCII' as has_encoding, \
          current_database()::text as database, current_user::text as role, \
          to_regnamespace('rowcall') is not null as has_schema, \
+         exists (select from pg_class where relname = 'registry' \
+             and relnamespace = to_regnamespace('rowcall')) as is_repository, \
+         exists (select from pg_class where relname = 'captured_for' \
+             and relnamespace = to_regnamespace('rowcall')) as is_source, \
+         pg_is_in_recovery() as is_standby, \
          coalesce(has_schema_privilege(to_regnamespace('rowcall'), 'CREATE') \
              and has_schema_privilege(to_regnamespace('rowcall'), 'USAGE'), true) as may_create",
     )
@@ -325,6 +250,12 @@ pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     }
     if !server.has_encoding {
         return Err(DbError::Encoding);
+    }
+    if server.is_standby {
+        return Err(DbError::standby());
+    }
+    if let Some(error) = unfit(&server) {
+        return Err(error);
     }
     if !server.may_create {
         return Err(DbError::Privilege {
@@ -342,7 +273,7 @@ pub fn migrate(url: &str) -> Result<Vec<String>, DbError> {
     }
     connection.batch_execute("set search_path = rowcall, pg_catalog")?;
     connection
-        .run_pending_migrations(MIGRATIONS)
+        .run_pending_migrations(migrations)
         .map(|versions| versions.iter().map(ToString::to_string).collect())
         .map_err(|error| refused(error, &server))
 }

@@ -42,10 +42,10 @@
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
-//! nobody; [`source`] is what operators do to what is captured; [`account`] tells what became of
-//! every change, [`explain`] what of one event for one subscription, and [`doctor`] where changes
-//! may not be captured. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`],
-//! [`clock`].
+//! nobody; [`foreign`] is the rows of other databases, and [`source`] what operators do to what is
+//! captured; [`account`] tells what became of every change, [`explain`] what of one event for one
+//! subscription, and [`doctor`] where changes may not be captured. Around them: [`api`] and
+//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -74,6 +74,8 @@ pub mod registry;
 pub mod expr;
 
 pub mod upkeep;
+
+pub mod foreign;
 
 pub mod source;
 

@@ -11,5 +11,8 @@ fn main() -> miette::Result<()> {
         .enable_all()
         .build()
         .map_err(|error| miette::miette!("the runtime can't be started: {error}"))?;
-    runtime.block_on(cli.run())
+    let ended = runtime.block_on(cli.run());
+    // A thread that waits for a server that hangs would be waited for.
+    runtime.shutdown_background();
+    ended
 }

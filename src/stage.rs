@@ -53,7 +53,7 @@ pub trait Stage: Send + 'static {
     type Error: Error + Send + 'static;
 
     /// The name in logs, metrics and /readyz.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
 
     /// Does one bounded piece of work. Whatever it did is durable, or will be done again.
     fn run_once(

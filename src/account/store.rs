@@ -36,7 +36,8 @@ struct Row {
     cancelled: i64,
 }
 
-/// Reads the account of a source. It reads whole tables, so it is not for the hot path.
+/// Reads the account of what `source` publishes: the changes of the change table, among which are
+/// those that were copied from other sources. It reads whole tables, so it is not for the hot path.
 ///
 /// To be called at the start of a transaction: its statements must see the same snapshot.
 ///
@@ -54,7 +55,7 @@ pub fn account_read(
               where name = $1) \
              + (select coalesce(sum(changes), 0)::bigint from rowcall.source_gap \
               where source = $1 and reason = 'skipped') as published, \
-             (select count(*) from rowcall.event where source = $1) as events, \
+             (select count(*) from rowcall.event) as events, \
              count(*) as matched, \
              count(*) filter (where state = 'delivered') as delivered, \
              count(*) filter (where state = 'suppressed') as suppressed, \

@@ -27,7 +27,7 @@ use crate::{
         edit::{Definition, EditError},
         model::{Catalog, EventType, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
         plan::Kind,
-        shape::shape_read,
+        shape::shapes_of,
     },
     config::Limits,
     db::Connection,
@@ -180,11 +180,8 @@ fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> 
         }
     };
     let spec = catalog.object_types.get(object_type).ok_or_else(absent)?;
-    let shapes = shape_read(connection, [&spec.table])?;
-    let columns = shapes
-        .tables
-        .get(&spec.table)
-        .map(|shape| shape.columns.as_slice());
+    let shapes = shapes_of(connection, [spec])?;
+    let columns = shapes.table(spec).map(|shape| shape.columns.as_slice());
     let columns = columns.unwrap_or_default();
     Ok(data_schema(name, object_type, spec, columns, &operations))
 }

@@ -62,6 +62,8 @@ pub struct Batch {
 pub struct Reader {
     source: String,
     url: String,
+    /// Where a stop is recorded; none, if that is the database that is read.
+    repository_url: Option<String>,
     /// The most changes of a batch.
     changes_max: usize,
     /// Fewer, after a batch that could not be published.
@@ -98,11 +100,19 @@ impl Reader {
         Self {
             source: source.to_owned(),
             url: url.to_owned(),
+            repository_url: None,
             changes_max,
             changes_now: changes_max,
             large: None,
             revision_seen: None,
         }
+    }
+
+    /// The cursor is kept in another database than the one that is read.
+    #[must_use]
+    pub fn of_repository(mut self, repository_url: &str) -> Self {
+        self.repository_url = Some(repository_url.to_owned());
+        self
     }
 
     /// The last batch could not be published: the next ones are smaller. So one that takes too long
@@ -129,6 +139,18 @@ impl Reader {
             epoch_adopt(connection, &self.source, epoch)?;
         }
         Ok(batch)
+    }
+
+    /// Reads the next changes after `from`, a cursor of the repository, in the database of
+    /// `connection`, of which `sighting` was just taken. `None`: there are none.
+    pub fn read_there(
+        &mut self,
+        connection: &mut Connection,
+        from: Cursor,
+        sighting: &Sighting,
+    ) -> Result<Option<Batch>, ReadError> {
+        self.judge(&from, sighting)?;
+        self.next(connection, from, sighting)
     }
 
     fn next(
@@ -251,15 +273,20 @@ impl Reader {
 
     /// Looks at the source, and stops the reading if it is not the one that was read before.
     fn sight(&mut self, connection: &mut Connection, from: &Cursor) -> Result<Sighting, ReadError> {
+        let sighting = sighting_take(connection)?;
+        self.judge(from, &sighting)?;
+        Ok(sighting)
+    }
+
+    fn judge(&mut self, from: &Cursor, sighting: &Sighting) -> Result<(), ReadError> {
         if let Some((_, reason)) = from.stop() {
             // What is read after the rebase is another history.
             self.revision_seen = None;
             return Err(self.stopped(reason.to_owned()));
         }
-        let sighting = sighting_take(connection)?;
-        judge(from, &sighting, self.revision_seen).map_err(|deviation| self.stop(&deviation))?;
+        judge(from, sighting, self.revision_seen).map_err(|deviation| self.stop(&deviation))?;
         self.revision_seen = self.revision_seen.max(Some(from.revision));
-        Ok(sighting)
+        Ok(())
     }
 
     fn check_numbers(&self, changes: &[ChangeRow], seq_last: i64) -> Result<(), ReadError> {
@@ -270,7 +297,8 @@ impl Reader {
     /// Records the stop in a session of its own, for the publishing transaction is rolled back: the
     /// deviation must not be forgotten when the numbers have caught up.
     fn stop(&self, deviation: &Deviation) -> ReadError {
-        let recorded = connect(&self.url).and_then(|mut connection| {
+        let url = self.repository_url.as_ref().unwrap_or(&self.url);
+        let recorded = connect(url).and_then(|mut connection| {
             source_stop(&mut connection, &self.source, deviation).map_err(DbError::from)
         });
         if let Err(error) = recorded {
@@ -301,9 +329,11 @@ fn whole_moves(changes: &[ChangeRow]) -> usize {
     // What begins and ends at a place, so that their sums tell what is parted by a cut before it.
     let mut parted = vec![0_i32; changes.len() + 2];
     for (index, change) in changes.iter().enumerate() {
-        let half = open.remove(&change.xid);
+        // By target as well: in between, a trigger may have changed another table.
+        let half_of = (change.writer_xid(), change.target);
+        let half = open.remove(&half_of);
         match (change.op.as_str(), half) {
-            ("d", _) => drop(open.insert(change.xid, index)),
+            ("d", _) => drop(open.insert(half_of, index)),
             ("c", Some(half)) => {
                 parted[half + 1] += 1;
                 parted[index + 1] -= 1;
@@ -338,6 +368,7 @@ mod tests {
         ChangeRow {
             seq: 0,
             xid,
+            source_xid: None,
             target: 1,
             relation: 1,
             op: op.to_owned(),

@@ -168,6 +168,7 @@ pub(super) mod tests {
         let row = ChangeRow {
             seq,
             xid: 1,
+            source_xid: None,
             target: 1,
             relation: 1,
             op: op.to_owned(),

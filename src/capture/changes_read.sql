@@ -8,7 +8,8 @@ with ended as (
         select x from pg_catalog.pg_snapshot_xip($2::pg_snapshot) as x
     ) as xids
 )
-select c.seq, c.xid::text::bigint as xid, c.target, c.relation::bigint as relation, c.op::text as op,
+select c.seq, c.xid::text::bigint as xid, c.source_xid::text::bigint as source_xid, c.target,
+    c.relation::bigint as relation, c.op::text as op,
     c.before::text as before, c.after::text as after, c.at, c.role,
     nullif(c.actor, '') as actor, nullif(c.traceparent, '') as traceparent
 from rowcall.change as c
@@ -17,7 +18,8 @@ where c.xid >= pg_catalog.pg_snapshot_xmax($1::pg_snapshot)
     and pg_catalog.pg_visible_in_snapshot(c.xid, $2::pg_snapshot)
     and c.seq > $3
 union all
-select c.seq, c.xid::text::bigint, c.target, c.relation::bigint, c.op::text,
+select c.seq, c.xid::text::bigint, c.source_xid::text::bigint, c.target,
+    c.relation::bigint, c.op::text,
     c.before::text, c.after::text, c.at, c.role,
     nullif(c.actor, ''), nullif(c.traceparent, '')
 from rowcall.change as c

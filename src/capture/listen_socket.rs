@@ -21,7 +21,7 @@ use pq_sys as pq;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::db::with_settings;
+use crate::db::{with_settings, without_url};
 
 /// How long one statement of the session may take before the session is given up: the statements
 /// sent here take no locks to wait for.
@@ -161,7 +161,8 @@ impl Connection {
         );
         // SAFETY: the connection is live.
         if unsafe { pq::PQstatus(connection.0.as_ptr()) } != pq::ConnStatusType::CONNECTION_OK {
-            return Err(ListenError::Connect(connection.error()));
+            let text = connection.error();
+            return Err(ListenError::Connect(without_url(&text).unwrap_or(text)));
         }
         Ok(connection)
     }

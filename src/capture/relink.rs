@@ -45,7 +45,7 @@ fn fold_truncates(changes: &mut Vec<Change>) {
     let mut was_truncated: HashMap<(i64, i32), bool> = HashMap::new();
     changes.retain(|change| {
         let is_truncate = change.op == Op::Truncate;
-        let was = was_truncated.insert((change.row.xid, change.row.target), is_truncate);
+        let was = was_truncated.insert((change.row.writer_xid(), change.row.target), is_truncate);
         !(is_truncate && was == Some(true))
     });
 }

@@ -64,9 +64,12 @@ pub struct ChangeRow {
     /// The order of capture.
     #[diesel(sql_type = BigInt)]
     pub seq: i64,
-    /// The writer's transaction.
+    /// The transaction that wrote it here: the writer's, or that of the copier.
     #[diesel(sql_type = BigInt)]
     pub xid: i64,
+    /// The writer's transaction in another database, for a change that was copied from there.
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub source_xid: Option<i64>,
     /// `rowcall.capture_target.id`
     #[diesel(sql_type = Integer)]
     pub target: i32,
@@ -94,6 +97,15 @@ pub struct ChangeRow {
     /// The writer's trace.
     #[diesel(sql_type = Nullable<Text>)]
     pub traceparent: Option<String>,
+}
+
+impl ChangeRow {
+    /// The writer's transaction in the writer's database. Together with the target, which is of one
+    /// database, it tells one transaction from every other.
+    #[must_use]
+    pub fn writer_xid(&self) -> i64 {
+        self.source_xid.unwrap_or(self.xid)
+    }
 }
 
 /// The cursor of a source; `None` if there is no such source.

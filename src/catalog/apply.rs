@@ -4,14 +4,18 @@
 //! and its triggers installed, or nothing changes. A folder that was not changed since it was last
 //! applied is left alone. Only what was born in the folder is touched.
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+mod error;
+
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use miette::Diagnostic;
 use secrecy::SecretString;
 use tokio::time::Instant;
 
+pub use self::error::ApplyError;
+use self::error::is_busy;
 use super::{
+    elsewhere::{self, Others},
     examine::{Examined, Order, examine},
     load::Item,
     model::Catalog,
@@ -23,9 +27,9 @@ use super::{
     },
 };
 use crate::{
-    capture::install::InstallError,
-    db::{Connection, Database, DbError, QueryError},
-    registry::{SecretKeyError, registry_lock, registry_raise, secret_key_check},
+    db::{Connection, Database},
+    foreign::look::{Seen, look},
+    registry::{registry_lock, registry_raise, secret_key_check},
     subscription::{
         model::{SecretSpec, SubscriptionSpec},
         register::{
@@ -62,67 +66,41 @@ pub enum Outcome {
     },
 }
 
-/// Why nothing was applied.
-#[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum ApplyError {
-    /// The folder is not valid.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Metadata(#[from] MetadataError),
-    /// The folder's subscriptions have secrets, and there is nothing to encrypt them with.
-    #[error("the folder has subscriptions, and ROWCALL_SECRET_KEY is not set")]
-    #[diagnostic(help(
-        "set it to the 64 hexadecimal digits that `rowcall serve` runs with; make them with \
-         `openssl rand -hex 32`"
-    ))]
-    NoSecretKey,
-    /// The secret key is not the repository's.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    SecretKey(#[from] SecretKeyError),
-    /// A subscription could not be written.
-    #[error("the subscription `{name}` could not be registered")]
-    Register {
-        /// Its name.
-        name: String,
-        /// Why.
-        #[source]
-        source: RegisterError,
-    },
-    /// The triggers could not be installed.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Install(#[from] InstallError),
-    /// Locks could not be had.
-    #[error("the metadata could not be applied in {ATTEMPTS_MAX} attempts")]
-    #[diagnostic(help(
-        "a long transaction probably holds one of the tables, or another apply is under way: see \
-         pg_stat_activity and pg_locks, and try again; nothing was changed"
-    ))]
-    Busy(#[source] Box<Self>),
-    /// The database failed.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Db(#[from] DbError),
-}
-
-impl From<QueryError> for ApplyError {
-    fn from(error: QueryError) -> Self {
-        Self::Db(error.into())
-    }
-}
-
 /// Says what [`apply`] would change, and changes nothing.
 ///
 /// # Errors
 ///
 /// [`ApplyError::Metadata`] if the folder would be refused.
 pub async fn plan(database: &Database, order: Arc<Order>) -> Result<Plan, ApplyError> {
-    let plan = database.transaction(move |connection| {
+    let seen = see(database, &order).await?;
+    examined(database, &order, seen)
+        .await
+        .map(|(plan, ..)| plan)
+}
+
+/// Looks at the tables of other databases, if the folder or the running catalogue has such.
+async fn see(database: &Database, order: &Arc<Order>) -> Result<Seen, ApplyError> {
+    let asking = Arc::clone(order);
+    let asked = database.transaction(move |connection| {
         transaction_read_only(connection)?;
-        examine(connection, &order).map(|examined| examined.plan)
+        Ok::<_, ApplyError>(elsewhere::asked(connection, &asking)?)
     });
-    plan.await
+    Ok(look(&order.sources, asked.await?).await)
+}
+
+/// Judges the folder, and changes nothing.
+async fn examined(
+    database: &Database,
+    order: &Arc<Order>,
+    seen: Seen,
+) -> Result<(Plan, Catalog, Seen), ApplyError> {
+    let order = Arc::clone(order);
+    let examined = database.transaction(move |connection| {
+        transaction_read_only(connection)?;
+        let examined = examine(connection, &order, &seen)?;
+        Ok::<_, ApplyError>((examined.plan, examined.catalog, seen))
+    });
+    examined.await
 }
 
 /// Applies a folder; `install` then brings the triggers to the new catalogue, in the same
@@ -139,15 +117,12 @@ pub async fn apply<I, E>(
 ) -> Result<Outcome, ApplyError>
 where
     I: Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E> + Clone + Send + 'static,
-    E: Into<ApplyError>,
+    E: Into<ApplyError> + Send + 'static,
 {
     let mut attempt = 1;
     loop {
         let begun = Instant::now();
-        let (order, install) = (order.clone(), install.clone());
-        let outcome = database
-            .transaction(move |connection| apply_in(connection, &order, now, install))
-            .await;
+        let outcome = apply_once(database, &order, now, &install).await;
         match outcome {
             Err(error) if is_busy(&error, begun.elapsed()) => {
                 if attempt == ATTEMPTS_MAX {
@@ -164,30 +139,36 @@ where
     }
 }
 
-/// Whether a lock could not be had. Diesel does not tell a lock timeout from other errors of the
-/// server, and the server's text may be in any language; but none comes before its time, and to
-/// repeat another error is harmless.
-fn is_busy(error: &ApplyError, elapsed: Duration) -> bool {
-    if matches!(error, ApplyError::Install(InstallError::Busy { .. })) {
-        return true;
+/// One attempt with all databases: those of other sources first, then the catalogue, see
+/// [`elsewhere`].
+async fn apply_once<I, E>(
+    database: &Database,
+    order: &Arc<Order>,
+    now: DateTime<Utc>,
+    install: &I,
+) -> Result<Outcome, ApplyError>
+where
+    I: Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E> + Clone + Send + 'static,
+    E: Into<ApplyError> + Send + 'static,
+{
+    let seen = see(database, order).await?;
+    let mut others = Others::default();
+    if !seen.is_empty() {
+        let (_, catalog, seen) = examined(database, order, seen).await?;
+        others = Others::prepare(seen, database, order, &catalog, now, install).await?;
     }
-    if elapsed < LOCK_TIMEOUT {
-        return false;
-    }
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(error);
-    while let Some(error) = cause {
-        if matches!(
-            error.downcast_ref::<QueryError>(),
-            Some(QueryError::DatabaseError(..))
-        ) {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
+    let (applying, installing) = (Arc::clone(order), install.clone());
+    let applied = database.transaction(move |connection| {
+        let outcome = apply_with(connection, &applying, &others, now, installing)?;
+        Ok::<_, ApplyError>((outcome, others))
+    });
+    let (outcome, others) = applied.await?;
+    others.finish(now, install).await;
+    Ok(outcome)
 }
 
-/// One attempt, inside the caller's transaction; after an error the caller must roll it back.
+/// One attempt, inside the caller's transaction and without other databases; after an error the
+/// caller must roll it back.
 ///
 /// # Errors
 ///
@@ -195,6 +176,19 @@ fn is_busy(error: &ApplyError, elapsed: Duration) -> bool {
 pub fn apply_in<E>(
     connection: &mut Connection,
     order: &Order,
+    now: DateTime<Utc>,
+    install: impl Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E>,
+) -> Result<Outcome, ApplyError>
+where
+    E: Into<ApplyError>,
+{
+    apply_with(connection, order, &Others::default(), now, install)
+}
+
+fn apply_with<E>(
+    connection: &mut Connection,
+    order: &Order,
+    others: &Others,
     now: DateTime<Utc>,
     install: impl Fn(&mut Connection, &Catalog, DateTime<Utc>) -> Result<(), E>,
 ) -> Result<Outcome, ApplyError>
@@ -209,7 +203,7 @@ where
         let version = Catalog::load(connection)?.version;
         return Ok(Outcome::Unchanged { version });
     }
-    let examined = examine(connection, order)?;
+    let examined = examine(connection, order, &others.seen)?;
     if is_same && examined.plan.is_empty() {
         let version = examined.catalog.version;
         return Ok(Outcome::Unchanged { version });
@@ -228,6 +222,10 @@ where
         version,
         ..examined.catalog.clone()
     };
+    let before = Catalog::load(connection)?;
+    if !others.write(connection, &before, &catalog)? {
+        return Err(ApplyError::Raced);
+    }
     items_write(connection, version, &examined)?;
     let secrets = subscriptions_write(connection, order, &catalog, &examined, now)?;
     install(connection, &catalog, now).map_err(Into::into)?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     model::{Catalog, ObjectType},
-    shape::{Shapes, TableShape, shape_read},
+    shape::{Shapes, TableShape, shapes_of},
 };
 use crate::{
     db::{Connection, DbError},
@@ -14,14 +14,14 @@ use crate::{
 /// By object type, in the order of the table. An object type whose table is not there is missing.
 pub type Columns = BTreeMap<String, Vec<ScopeColumn>>;
 
-/// Reads the columns of every object type from the tables as they are now. Blocks.
+/// Reads the columns of every object type from the tables as they are now; of those of another
+/// database from what the repository was told last. Blocks.
 ///
 /// # Errors
 ///
 /// Only those of the database.
 pub fn columns_load(connection: &mut Connection, catalog: &Catalog) -> Result<Columns, DbError> {
-    let tables = catalog.object_types.values().map(|spec| &spec.table);
-    let shapes = shape_read(connection, tables)?;
+    let shapes = shapes_of(connection, catalog.object_types.values())?;
     Ok(columns(catalog, &shapes))
 }
 
@@ -41,10 +41,9 @@ pub fn columns_load_of(
     let named = object_types.iter();
     let specs = named.filter_map(|name| catalog.object_types.get_key_value(name));
     let asked: BTreeMap<&String, &ObjectType> = specs.collect();
-    let tables = asked.values().map(|spec| &spec.table);
-    let shapes = shape_read(connection, tables)?;
+    let shapes = shapes_of(connection, asked.values().copied())?;
     let found = asked.into_iter().filter_map(|(name, object_type)| {
-        let shape = shapes.tables.get(&object_type.table)?;
+        let shape = shapes.table(object_type)?;
         Some((name.clone(), columns_of(object_type, shape)))
     });
     Ok(found.collect())
@@ -55,7 +54,7 @@ pub fn columns_load_of(
 pub fn columns(catalog: &Catalog, shapes: &Shapes) -> Columns {
     let object_types = catalog.object_types.iter();
     let found = object_types.filter_map(|(name, object_type)| {
-        let shape = shapes.tables.get(&object_type.table)?;
+        let shape = shapes.table(object_type)?;
         Some((name.clone(), columns_of(object_type, shape)))
     });
     found.collect()

@@ -12,6 +12,7 @@ use super::{
     affected,
     apply::ApplyError,
     conflict::{self, EditedRow, Take, catalog_edited},
+    elsewhere,
     load::{Folder, Item},
     model::Catalog,
     plan::{Definitions, Kind, Plan, running, wanted},
@@ -21,8 +22,9 @@ use super::{
     validate::{Surroundings, tables, validate},
 };
 use crate::{
-    config::secret_from_environment,
+    config::{Sources, secret_from_environment},
     db::{Connection, DbError},
+    foreign::look::Seen,
     sink::{AddressGuard, MailSettings},
     subscription::{model::SubscriptionSpec, register::Origin, secret::SecretKey},
 };
@@ -41,6 +43,8 @@ pub struct Order {
     pub guard: AddressGuard,
     /// By which mail server its mails go, if there is one.
     pub mail: Option<MailSettings>,
+    /// The other databases that object types may name.
+    pub sources: Sources,
     /// Encrypts the secrets of subscriptions; may be left out if there are none.
     pub secret_key: Option<Arc<SecretKey>>,
     /// Looks up an environment variable that a secret comes from.
@@ -58,6 +62,7 @@ impl Order {
             take: None,
             guard,
             mail: None,
+            sources: Sources::default(),
             secret_key,
             environment: secret_from_environment,
         }
@@ -92,14 +97,21 @@ impl Examined {
 }
 
 /// Reads the tables and the running catalogue, judges the folder, and plans.
-pub(super) fn examine(connection: &mut Connection, order: &Order) -> Result<Examined, ApplyError> {
+pub(super) fn examine(
+    connection: &mut Connection,
+    order: &Order,
+    seen: &Seen,
+) -> Result<Examined, ApplyError> {
     let mut folder = order.folder.clone();
     let (mut stored, registered, edited) = state(connection, &folder)?;
     conflict::settle(&mut folder, &mut stored, &edited, order.take);
     let folder = &folder;
-    let running_tables = stored.catalog.object_types.values().map(|spec| &spec.table);
+    let here = stored.catalog.object_types.values();
+    let here = here.filter(|spec| spec.source.is_default());
+    let running_tables = here.map(|spec| &spec.table);
     let distinct: BTreeSet<_> = tables(folder).chain(running_tables).collect();
-    let shapes = shape_read(connection, distinct)?;
+    let mut shapes = shape_read(connection, distinct)?;
+    shapes.elsewhere = elsewhere::shapes(connection, order, folder, &stored.catalog, seen)?;
     let around = Surroundings {
         elsewhere: &stored.elsewhere,
         shapes: &shapes,

@@ -12,7 +12,8 @@
 //! subscriptions, [`selection`](crate::subscription::selection), each in a [`World`](meant::World)
 //! of catalogue and [`columns`], with [`conditions`] compiled for all that is [`meant`]. [`users`]
 //! says whom an edit would break who is no part of it, and [`conflict`] where the API edited what
-//! the folder has. [`schema`] is of data that comes through the
+//! the folder has. Object types may be tables of other databases: `elsewhere` sees to those when a
+//! folder is applied. [`schema`] is of data that comes through the
 //! API, [`data_schema`] of data that comes from rows.
 
 mod affected;
@@ -24,6 +25,7 @@ pub mod constraint_check;
 pub mod data_schema;
 pub mod document;
 pub mod edit;
+mod elsewhere;
 mod entry;
 pub mod event_type_check;
 pub mod examine;
@@ -39,6 +41,8 @@ mod redaction;
 mod relations;
 pub mod schema;
 pub mod shape;
+mod source_check;
+mod source_part;
 mod standard;
 pub mod store;
 mod suggestion;

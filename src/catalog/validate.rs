@@ -7,12 +7,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::{
     columns::{Columns, columns},
     load::{Folder, Item},
-    model::{CaptureMode, Catalog, Constraint, ObjectType, TableName},
+    model::{CaptureMode, Catalog, Constraint, SourceName, TableName},
     names::parent,
     problem::{Problem, Warning},
     relations,
     shape::Shapes,
-    table_check,
+    source_check,
 };
 use crate::{
     nearest::nearest,
@@ -64,7 +64,7 @@ pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
     for item in &folder.object_types {
         check_parent(item, "object_type", &mut findings);
         let before = findings.problems.len();
-        table_check::check(
+        source_check::check(
             item,
             around.shapes,
             &mut findings.problems,
@@ -168,14 +168,18 @@ fn check_parent<T>(item: &Item<T>, kind: &str, findings: &mut Findings) {
 
 /// One table is one object type: its triggers are made for one.
 fn check_tables_apart(folder: &Folder, elsewhere: &Catalog, problems: &mut Vec<Problem>) {
-    let mut owners: BTreeMap<&TableName, (&str, String)> = elsewhere
+    let mut owners: BTreeMap<(&SourceName, &TableName), (&str, String)> = elsewhere
         .object_types
         .iter()
-        .map(|(name, object_type)| (&object_type.table, (name.as_str(), "the API".to_owned())))
+        .map(|(name, object_type)| {
+            let table = (&object_type.source, &object_type.table);
+            (table, (name.as_str(), "the API".to_owned()))
+        })
         .collect();
     for item in &folder.object_types {
         let table = &item.spec.table;
-        if let Some((owner, place)) = owners.get(table) {
+        let named = (&item.spec.source, table);
+        if let Some((owner, place)) = owners.get(&named) {
             let message = format!("`{table}` is already the object type `{owner}` ({place})");
             problems.push(
                 Problem::new(item.places.at("/table"), message)
@@ -183,7 +187,7 @@ fn check_tables_apart(folder: &Folder, elsewhere: &Catalog, problems: &mut Vec<P
             );
         } else {
             let place = item.places.at("/table").to_string();
-            owners.insert(table, (&item.name, place));
+            owners.insert(named, (&item.name, place));
         }
     }
 }
@@ -232,12 +236,10 @@ fn check_secret(
     problems.push(Problem::new(item.places.at("/sink/secret/env"), message).help(help));
 }
 
-/// The tables that the folder's object types name.
+/// The tables of Rowcall's own database that the folder's object types name.
 pub fn tables(folder: &Folder) -> impl Iterator<Item = &TableName> {
-    folder.object_types.iter().map(
-        |Item {
-             spec: ObjectType { table, .. },
-             ..
-         }| table,
-    )
+    let specs = folder.object_types.iter().map(|item| &item.spec);
+    specs
+        .filter(|spec| spec.source.is_default())
+        .map(|spec| &spec.table)
 }

@@ -128,6 +128,7 @@ async fn order(directory: PathBuf, config: &Config) -> miette::Result<Order> {
         .into_diagnostic()??;
     let mut order = Order::new(folder, guard, secret_key);
     order.mail = config.mail.clone();
+    order.sources = config.sources.clone();
     Ok(order)
 }
 

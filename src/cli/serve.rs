@@ -61,6 +61,7 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
         allow_nets: config.allow_nets.clone(),
         mail: config.mail.clone(),
         public_url: config.public_url.clone(),
+        sources: config.sources.clone(),
         limits: config.limits.clone(),
         safety_poll: true,
     };
@@ -74,14 +75,14 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
             "upkeep failed; it will be tried again"
         );
     }
+    // Before the log says that it listens: who reads that may stop it.
+    let shutdown = shutdown_on_signal()?;
     let listener = if args.roles.contains(&Role::Api) {
         Some(listen(&config).await?)
     } else {
         None
     };
-    instance
-        .run(listener, &args.roles, shutdown_on_signal()?)
-        .await;
+    instance.run(listener, &args.roles, shutdown).await;
     // Stopping the private Postgres blocks.
     tokio::task::spawn_blocking(move || drop(cluster))
         .await
@@ -131,6 +132,7 @@ async fn apply_folder(config: &Config) -> miette::Result<()> {
     let folder = folder.await.into_diagnostic()??;
     let mut order = Order::new(folder, guard, Some(Arc::new(secret_key(config)?)));
     order.mail = config.mail.clone();
+    order.sources = config.sources.clone();
     let value_bytes_max = config.limits.value_bytes_max;
     let install = move |connection: &mut Connection, catalog: &_, now| {
         reconcile(connection, catalog, value_bytes_max, now)

@@ -12,6 +12,8 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 pub const API_REQUESTS: &str = "rowcall_api_requests_total";
 /// Counter: row changes that were read and published.
 pub const CHANGES_PUBLISHED: &str = "rowcall_changes_published_total";
+/// Counter: row changes that were copied from other databases.
+pub const CHANGES_COPIED: &str = "rowcall_changes_copied_total";
 /// Counter: events that were published.
 pub const EVENTS_PUBLISHED: &str = "rowcall_events_published_total";
 /// Counter: deliveries that were written.
@@ -83,6 +85,10 @@ fn describe() {
     describe_counter!(
         CHANGES_PUBLISHED,
         "Row changes that were read and published"
+    );
+    describe_counter!(
+        CHANGES_COPIED,
+        "Row changes that were copied from other databases"
     );
     describe_counter!(EVENTS_PUBLISHED, "Events that were published");
     describe_counter!(DELIVERIES_CREATED, "Deliveries that were written");

@@ -19,7 +19,7 @@ pub struct Readiness(Arc<Mutex<Parts>>);
 
 #[derive(Debug, Default)]
 struct Parts {
-    checks: BTreeMap<&'static str, Check>,
+    checks: BTreeMap<String, Check>,
     warnings: BTreeMap<String, String>,
 }
 
@@ -44,7 +44,7 @@ pub struct Report {
     /// Whether every necessary part works.
     pub status: Status,
     /// By name: `ok`, or why the last run failed.
-    pub stages: BTreeMap<&'static str, String>,
+    pub stages: BTreeMap<String, String>,
     /// Holes and limits that somebody should know of.
     pub warnings: Vec<String>,
 }
@@ -72,11 +72,13 @@ impl Readiness {
     /// word.
     pub fn check_add(
         &self,
-        name: &'static str,
+        name: impl Into<String>,
         need: Need,
         health: watch::Receiver<Option<String>>,
     ) {
-        self.parts().checks.insert(name, Check { need, health });
+        self.parts()
+            .checks
+            .insert(name.into(), Check { need, health });
     }
 
     /// Sets the warning `name`; its text is shown until it is cleared or set again. Neither row
@@ -101,7 +103,7 @@ impl Readiness {
             if failure.is_some() && check.need == Need::Necessary {
                 status = Status::NotReady;
             }
-            stages.insert(*name, failure.unwrap_or_else(|| "ok".to_owned()));
+            stages.insert(name.clone(), failure.unwrap_or_else(|| "ok".to_owned()));
         }
         Report {
             status,

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use super::{
-    event::{Event, Numbering},
+    event::{Event, Numbering, event_source},
     facts::{Rows, holds},
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         relink::relink,
         store::{ChangeRow, SUBMITTED_TARGET},
     },
-    catalog::model::{Operation, Verb},
+    catalog::model::{DEFAULT_SOURCE, Operation, Verb},
     config::PublicUrl,
     expr::{EventFacts, Facts},
     registry::target::Target,
@@ -54,8 +54,6 @@ impl Default for Ids {
 pub struct Circumstances<'a> {
     /// The object types that changes name by number.
     pub targets: &'a HashMap<i32, Arc<Target>>,
-    /// The source's name.
-    pub source: &'a str,
     /// What the links in events begin with.
     pub public_url: Option<&'a PublicUrl>,
     /// The last position that was given before.
@@ -88,7 +86,7 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
     for change in relink(changes, table) {
         if change.op == Op::Event {
             let number = Numbering {
-                source: around.source,
+                source: DEFAULT_SOURCE,
                 id: ids.next(around.now),
                 position: position + 1,
             };
@@ -108,10 +106,10 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
         let Some(target) = around.targets.get(&change.row.target) else {
             continue;
         };
-        for event_type in event_types(&change, target, around) {
+        for event_type in event_types(&change, target) {
             position += 1;
             let number = Numbering {
-                source: around.source,
+                source: &target.source,
                 id: ids.next(around.now),
                 position,
             };
@@ -129,11 +127,7 @@ pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
 }
 
 /// The event types that a change is.
-fn event_types<'a>(
-    change: &Change,
-    target: &'a Target,
-    around: Circumstances<'_>,
-) -> Vec<&'a Arc<str>> {
+fn event_types<'a>(change: &Change, target: &'a Target) -> Vec<&'a Arc<str>> {
     let (verb, operation) = match change.op {
         Op::Create => (Verb::Created, Operation::Create),
         Op::Update => (Verb::Updated, Operation::Update),
@@ -154,7 +148,8 @@ fn event_types<'a>(
     }
     let rows = Rows::parse(change.row.before.as_deref(), change.row.after.as_deref());
     let changed = rows.changed();
-    let facts = change_facts(change, target, &rows, &changed, around);
+    let source = event_source(&target.source);
+    let facts = change_facts(change, target, &rows, &changed, &source);
     found.extend(
         candidates
             .filter(|defined| match &defined.when {
@@ -171,7 +166,7 @@ fn change_facts<'a>(
     target: &'a Target,
     rows: &'a Rows<'a>,
     changed: &'a [&'a str],
-    around: Circumstances<'a>,
+    source: &'a str,
 ) -> Facts<'a> {
     Facts {
         before: rows.before.as_ref(),
@@ -183,7 +178,7 @@ fn change_facts<'a>(
             id: "",
             event_type: "",
             object_type: Some(&target.name),
-            source: around.source,
+            source,
             subject: change.key.as_deref(),
             time: change.row.at,
             data: None,

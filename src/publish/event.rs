@@ -24,7 +24,9 @@ use crate::{
 pub struct Event {
     /// UUIDv7; in the order of publishing.
     pub id: Uuid,
-    /// The order of publishing within the source.
+    /// The name of the source that it is of.
+    pub source: Arc<str>,
+    /// The order of publishing.
     pub position: i64,
     /// The event type's name.
     pub event_type: Arc<str>,
@@ -44,7 +46,7 @@ pub struct Event {
     pub captured_at: DateTime<Utc>,
     /// The change's place in the change table.
     pub change_seq: i64,
-    /// The writer's transaction.
+    /// The writer's transaction, in the source's database.
     pub xid: i64,
     /// The CloudEvent as structured JSON, without `sequence`.
     pub body: Arc<str>,
@@ -74,6 +76,7 @@ impl Event {
         let body = body(change, event_type, target, number, schema).into();
         Self {
             id: number.id,
+            source: Arc::clone(&target.source),
             position: number.position,
             event_type: Arc::clone(event_type),
             object_type: Some(Arc::clone(&target.name)),
@@ -83,7 +86,7 @@ impl Event {
             time: change.row.at,
             captured_at: change.row.at,
             change_seq: change.row.seq,
-            xid: change.row.xid,
+            xid: change.row.writer_xid(),
             body,
         }
     }
@@ -99,6 +102,7 @@ impl Event {
         let body = accepted.body(number, row.at, row.traceparent.as_deref());
         Ok(Self {
             id: number.id,
+            source: number.source.into(),
             position: number.position,
             event_type: accepted.event_type.as_str().into(),
             object_type: None,
@@ -142,6 +146,12 @@ impl Event {
     }
 }
 
+/// What an event says of where it comes from.
+#[must_use]
+pub fn event_source(source: &str) -> String {
+    format!("/rowcall/{source}")
+}
+
 /// The body with its sequence number: the same on every attempt, for both parts are stored.
 #[must_use]
 pub fn with_sequence(body: &str, sequence: i64) -> String {
@@ -175,9 +185,9 @@ fn body(
     let mut out = String::with_capacity(images[0] + images[1] + 640);
     let _ = write!(
         out,
-        r#"{{"specversion":"1.0","id":"{}","source":"/rowcall/{}","type":{}"#,
+        r#"{{"specversion":"1.0","id":"{}","source":"{}","type":{}"#,
         number.id,
-        number.source,
+        event_source(number.source),
         quoted(event_type)
     );
     if let Some(key) = &change.key {
@@ -213,7 +223,7 @@ fn body(
             .as_deref()
             .map_or_else(|| "null".to_owned(), quoted),
     );
-    let _ = write!(out, r#","xid":"{}"}}}}"#, row.xid);
+    let _ = write!(out, r#","xid":"{}"}}}}"#, row.writer_xid());
     out
 }
 

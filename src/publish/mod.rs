@@ -237,7 +237,6 @@ impl Work {
         let registry = self.registry.at(connection, revision)?;
         let around = Circumstances {
             targets: &registry.targets,
-            source: DEFAULT_SOURCE,
             public_url: self.public_url.as_ref(),
             position: from.position,
             now,
@@ -264,7 +263,7 @@ impl Work {
         let rows = written.rows(sequences, lease.until, now + self.barrier, now);
 
         if !events.is_empty() {
-            event_insert(connection, DEFAULT_SOURCE, &events, now)?;
+            event_insert(connection, &events, now)?;
         }
         if !rows.is_empty() {
             delivery_insert(connection, &rows, lease.id, now)?;

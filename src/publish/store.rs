@@ -19,7 +19,6 @@ const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Writes events; in one statement, unless they are very large.
 pub fn event_insert(
     connection: &mut PgConnection,
-    source: &str,
     events: &[Event],
     now: DateTime<Utc>,
 ) -> Result<(), diesel::result::Error> {
@@ -32,7 +31,7 @@ pub fn event_insert(
         });
         // One that is larger by itself goes by itself.
         let (now_written, later) = rest.split_at(fitting.count().max(1));
-        event_insert_some(connection, source, now_written, now)?;
+        event_insert_some(connection, now_written, now)?;
         rest = later;
     }
     Ok(())
@@ -40,7 +39,6 @@ pub fn event_insert(
 
 fn event_insert_some(
     connection: &mut PgConnection,
-    source: &str,
     events: &[Event],
     now: DateTime<Utc>,
 ) -> Result<(), diesel::result::Error> {
@@ -48,15 +46,15 @@ fn event_insert_some(
         events.iter().map(of).collect()
     }
     sql_query(
-        "insert into rowcall.event (source, published_at, id, position, type, object_type, \
+        "insert into rowcall.event (published_at, source, id, position, type, object_type, \
              object_key, previous_key, \"time\", change_seq, xid, body) \
-         select $1, $2, e.id, e.position, e.type, e.object_type, e.object_key, e.previous_key, \
-             e.at, e.change_seq, e.xid::text::xid8, e.body \
-         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as e (id, position, type, \
-             object_type, object_key, previous_key, at, change_seq, xid, body)",
+         select $1, e.source, e.id, e.position, e.type, e.object_type, e.object_key, \
+             e.previous_key, e.at, e.change_seq, e.xid::text::xid8, e.body \
+         from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as e (source, id, position, \
+             type, object_type, object_key, previous_key, at, change_seq, xid, body)",
     )
-    .bind::<Text, _>(source)
     .bind::<Timestamptz, _>(now)
+    .bind::<Array<Text>, _>(column(events, |event| &*event.source))
     .bind::<Array<SqlUuid>, _>(column(events, |event| event.id))
     .bind::<Array<BigInt>, _>(column(events, |event| event.position))
     .bind::<Array<Text>, _>(column(events, |event| &*event.event_type))

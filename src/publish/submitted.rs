@@ -13,7 +13,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::event::Numbering;
+use super::event::{Numbering, event_source};
 
 /// Extensions that Rowcall sets, and a publisher can't.
 pub const RESERVED_EXTENSIONS: [&str; 3] = ["originid", "originsource", "sequence"];
@@ -166,10 +166,7 @@ impl<'a> AcceptedEvent<'a> {
             .map(|(source, subject)| quoted(&format!("{source}/{subject}")));
         let attributes = [
             ("id", Some(format!("\"{}\"", number.id))),
-            (
-                "source",
-                Some(quoted(&format!("/rowcall/{}", number.source))),
-            ),
+            ("source", Some(quoted(&event_source(number.source)))),
             ("type", given("type")),
             ("subject", given("subject")),
             ("time", given("time").or_else(|| Some(quoted(&time)))),

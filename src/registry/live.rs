@@ -20,6 +20,7 @@ use crate::{
     catalog::{
         columns::columns_load,
         model::{Catalog, Constraint, name_matches},
+        shape::shape_stored,
     },
     constraint::{compile::Compiled, model::Judge},
     db::{Connection, DbError},
@@ -308,7 +309,21 @@ fn targets(
         // Of a table that is gone there may be changes still: they are published, though nothing
         // can be said of its columns any more.
         let scope = scopes.get(name);
-        let target = Target::new(name, object_type, catalog, scope, found.partitioned_by);
+        let partitioned_by = if object_type.source.is_default() {
+            found.partitioned_by
+        } else {
+            let mut tables = shape_stored(connection, &object_type.source)?;
+            let shape = tables.remove(&object_type.table);
+            shape.map(|shape| shape.partitioned_by).unwrap_or_default()
+        };
+        let target = Target::new(
+            &found.source,
+            name,
+            object_type,
+            catalog,
+            scope,
+            partitioned_by,
+        );
         targets.insert(found.id, Arc::new(target));
     }
     Ok(targets)

@@ -105,6 +105,8 @@ struct TargetRow {
     #[diesel(sql_type = Integer)]
     id: i32,
     #[diesel(sql_type = Text)]
+    source: String,
+    #[diesel(sql_type = Text)]
     object_type: String,
     #[diesel(sql_type = Array<Text>)]
     partitioned_by: Vec<String>,
@@ -114,6 +116,8 @@ struct TargetRow {
 pub(super) struct TargetName {
     /// The number.
     pub(super) id: i32,
+    /// The source whose changes carry it.
+    pub(super) source: String,
     /// The object type that it stands for.
     pub(super) object_type: String,
     /// The columns that say in which partition of its table a row is, those of all levels.
@@ -125,6 +129,7 @@ pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<Tar
     let rows: Vec<TargetRow> = sql_query(include_str!("targets.sql")).load(connection)?;
     let target = |row: TargetRow| TargetName {
         id: row.id,
+        source: row.source,
         object_type: row.object_type,
         partitioned_by: row.partitioned_by,
     };

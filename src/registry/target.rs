@@ -12,6 +12,8 @@ use crate::{
 /// An object type whose table is captured.
 #[derive(Debug)]
 pub struct Target {
+    /// The source that the changes are of: that of the object type when they were captured.
+    pub source: Arc<str>,
     /// The object type's full name.
     pub name: Arc<str>,
     /// The metadata.
@@ -39,6 +41,7 @@ impl Target {
     /// The target of an object type, whose table may be gone (no `scope`). An event type whose
     /// condition does not fit the columns is left out: it is suspended.
     pub(super) fn new(
+        source: &str,
         name: &str,
         object_type: &ObjectType,
         catalog: &Catalog,
@@ -59,6 +62,7 @@ impl Target {
             })
             .collect();
         Self {
+            source: source.into(),
             name: name.into(),
             object_type: object_type.clone(),
             standard: object_type

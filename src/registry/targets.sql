@@ -1,6 +1,6 @@
 -- The targets of changes, each with the columns that its table and the partitions below it are partitioned by. The name
 -- is compared, too: the oid of a table that is gone may be another's.
-select t.id, t.object_type, array(
+select t.id, 'default' as source, t.object_type, array(
     with recursive tree (oid) as (
         select c.oid
         from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
@@ -15,4 +15,6 @@ select t.id, t.object_type, array(
         and a.attnum = any (p.partattrs::pg_catalog.int2[])
 ) as partitioned_by
 from rowcall.capture_target as t
-order by t.id
+union all
+select id, source, object_type, '{}' from rowcall.source_target
+order by id

@@ -11,11 +11,17 @@ use std::{
 };
 
 use diesel::{PgConnection, RunQueryDsl as _, connection::SimpleConnection as _, sql_query};
-use rowcall::stage::{Progress, Stage as _};
+use rowcall::{
+    config::Limits,
+    stage::{Progress, Stage as _},
+};
 
 use crate::{
     reading::{rows_metadata, run},
-    support::{app::TestApp, postgres::connect},
+    support::{
+        app::{Options, TestApp},
+        postgres::connect,
+    },
 };
 
 /// How often all changes of a table are made.
@@ -237,11 +243,22 @@ async fn a_key_column_that_is_gone_makes_gaps_of_every_change() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_come_and_go_under_load() {
     // GIVEN writers of rows that move from one partition to the next
-    let mut app = TestApp::start(
+    // On a busy machine many changes of others fall between the two halves of a move, and a small
+    // batch can't hold them together.
+    let limits = Limits {
+        changes_per_batch_max: Limits::default().changes_per_batch_max,
+        ..Limits::for_testing()
+    };
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let mut app = TestApp::start_with(
         "create table public.rows (id bigint, part integer, v text, primary key (id, part)) \
              partition by list (part);
          create table public.rows_0 partition of rows for values in (0);
          create table public.rows_1 partition of rows for values in (1)",
+        options,
     )
     .await;
     app.apply(&rows_metadata("").replace("[\"id\"]", "[\"id\", \"part\"]"))

@@ -19,7 +19,7 @@ use rowcall::{
     capture::install::reconcile,
     catalog::{apply::apply, examine::Order, load::Folder},
     clock::Clock,
-    config::Limits,
+    config::{Limits, Sources},
     db::{Connection, Database},
     sink::{AddressGuard, MailSettings},
     stage::{Progress, Stage},
@@ -45,6 +45,8 @@ pub struct Options {
     pub allow_nets: &'static [&'static str],
     pub mail: Option<MailSettings>,
     pub public_url: Option<&'static str>,
+    /// The other databases whose rows are captured.
+    pub sources: Sources,
 }
 
 impl Default for Options {
@@ -56,6 +58,7 @@ impl Default for Options {
             allow_nets: &["127.0.0.0/8"],
             mail: None,
             public_url: None,
+            sources: Sources::default(),
         }
     }
 }
@@ -67,6 +70,7 @@ pub struct TestApp {
     pub instance: Instance,
     limits: Limits,
     mail: Option<MailSettings>,
+    sources: Sources,
 }
 
 impl TestApp {
@@ -103,6 +107,7 @@ impl TestApp {
     pub async fn sibling(&self) -> Self {
         let options = Options {
             limits: self.limits.clone(),
+            sources: self.sources.clone(),
             ..Options::default()
         };
         self.sibling_with(options).await
@@ -114,6 +119,7 @@ impl TestApp {
 
     async fn on(database: Arc<TestDatabase>, clock: Clock, options: Options) -> Self {
         let (limits, mail) = (options.limits.clone(), options.mail.clone());
+        let sources = options.sources.clone();
         let instance = build(&database, clock.clone(), options).await;
         Self {
             database,
@@ -121,6 +127,7 @@ impl TestApp {
             instance,
             limits,
             mail,
+            sources,
         }
     }
 
@@ -131,6 +138,7 @@ impl TestApp {
         let key = Arc::new(SecretKey::parse(SECRET_KEY).unwrap());
         let mut order = Order::new(folder, guard, Some(key));
         order.mail = self.mail.clone();
+        order.sources = self.sources.clone();
         order.environment =
             |name| (name == "SIGNING_SECRET").then(|| SecretString::from(SIGNING_SECRET));
         let value_bytes_max = self.limits.value_bytes_max;
@@ -216,7 +224,8 @@ impl TestApp {
     /// What is left to do at the present time, in words; empty if nothing is.
     fn leftovers(&self) -> Vec<String> {
         let unread = "select (select count(*) from rowcall.change c, rowcall.source s \
-             where c.seq > s.seq_floor and not pg_visible_in_snapshot(c.xid, s.snapshot)) \
+             where s.name = 'default' and c.seq > s.seq_floor \
+                 and not pg_visible_in_snapshot(c.xid, s.snapshot)) \
              + (select count(*) from rowcall.backlog_change)";
         let mut left = Vec::new();
         for (what, count) in [
@@ -249,6 +258,7 @@ pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> I
             .collect(),
         mail: options.mail,
         public_url: options.public_url.map(|url| url.parse().unwrap()),
+        sources: options.sources,
         limits: options.limits,
         safety_poll: options.safety_poll,
     };

@@ -26,19 +26,45 @@ pub enum Kind {
     Standard,
     /// With `max_prepared_transactions`, for PREPARE TRANSACTION.
     TwoPhase,
+    /// For databases that are no repository: its transaction ids are far ahead of the others'.
+    Elsewhere,
 }
 
 /// The running cluster of a kind.
 pub fn cluster(kind: Kind) -> &'static Cluster {
     static STANDARD: OnceLock<Cluster> = OnceLock::new();
     static TWO_PHASE: OnceLock<Cluster> = OnceLock::new();
+    static ELSEWHERE: OnceLock<Cluster> = OnceLock::new();
     match kind {
         Kind::Standard => STANDARD.get_or_init(|| start(&[])),
+        Kind::Elsewhere => ELSEWHERE.get_or_init(start_elsewhere),
         Kind::TwoPhase => TWO_PHASE.get_or_init(|| start(&[("max_prepared_transactions", "20")])),
     }
 }
 
 fn start(settings: &[(&str, &str)]) -> Cluster {
+    let cluster = start_own(settings);
+    execute(
+        &cluster.url("postgres"),
+        &format!("create database {TEMPLATE}"),
+    );
+    prepare_template(&cluster.url(TEMPLATE));
+    cluster
+}
+
+fn start_elsewhere() -> Cluster {
+    let cluster = start_own(&[]);
+    let url = cluster.url("postgres");
+    execute(
+        &url,
+        "do $$ begin for i in 1..20000 loop perform pg_current_xact_id(); commit; end loop; end $$",
+    );
+    execute(&url, &format!("create database {TEMPLATE}"));
+    cluster
+}
+
+/// A cluster of a test's own, which it may stop and start again.
+pub fn start_own(settings: &[(&str, &str)]) -> Cluster {
     let mut options = ClusterOptions::temporary()
         .with_setting("max_connections", "200")
         .with_setting("shared_buffers", "128MB");
@@ -46,13 +72,7 @@ fn start(settings: &[(&str, &str)]) -> Cluster {
     for (name, value) in settings {
         options = options.with_setting(name, value);
     }
-    let cluster = Cluster::start(options).unwrap_or_else(|error| panic!("{error}"));
-    execute(
-        &cluster.url("postgres"),
-        &format!("create database {TEMPLATE}"),
-    );
-    prepare_template(&cluster.url(TEMPLATE));
-    cluster
+    Cluster::start(options).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Fills the database that every test database is copied from. No connection to it may stay open.

@@ -34,8 +34,7 @@ use super::{
 use crate::{
     auth::Action,
     capture::{
-        install::{LOCK_TIMEOUT_MS, store::ddl_lock},
-        rotation::{self, store::rotation_current},
+        rotation,
         store::{NewChange, change_append, doorbell_ring_if_asleep},
     },
     config::Limits,
@@ -273,7 +272,7 @@ fn accept(
         });
     }
     if !changes.is_empty() {
-        let rotation = open_rotation(connection, now)?;
+        let rotation = rotation::writable(connection, now)?;
         change_append(connection, rotation, author, &changes)?;
         doorbell_ring_if_asleep(connection)?;
     }
@@ -321,15 +320,6 @@ fn prefix(place: usize, is_list: bool) -> String {
     } else {
         String::new()
     }
-}
-
-/// The number of the leaf that is written. Where nothing was ever captured there is none yet.
-fn open_rotation(connection: &mut Connection, now: DateTime<Utc>) -> Result<i32, Problem> {
-    if let Some(current) = rotation_current(connection)? {
-        return Ok(current.number);
-    }
-    ddl_lock(connection, LOCK_TIMEOUT_MS)?;
-    Ok(rotation::current_or_first(connection, now)?)
 }
 
 impl Submitted {

@@ -63,7 +63,9 @@ pub enum InstallError {
     Database(#[from] QueryError),
 }
 
-/// Makes the triggers and their functions what the catalogue asks for, in the caller's transaction.
+/// Makes the triggers and their functions what the catalogue asks for of the database that
+/// `connection` is to, in the caller's transaction. For a source that is another database, that is
+/// [`Catalog::of_source`].
 ///
 /// `value_bytes_max` is the limit of that name: a larger image becomes a gap.
 ///
@@ -105,7 +107,11 @@ pub fn functions_reconcile(
 
     let detached = detached_read(connection)?;
 
-    for (name, object_type) in &catalog.object_types {
+    let of_this_database = catalog
+        .object_types
+        .iter()
+        .filter(|(_, object_type)| object_type.source.is_default());
+    for (name, object_type) in of_this_database {
         // What is installed for it is left in `targets`, so it is taken off.
         if detached.covers(&object_type.source, name) {
             continue;

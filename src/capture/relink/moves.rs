@@ -29,7 +29,7 @@ pub(super) fn fold<'a>(
     let mut last: HashMap<(i64, i32), HashMap<String, usize>> = HashMap::new();
     let mut kept: Vec<Option<Change>> = Vec::with_capacity(changes.len());
     for change in changes {
-        let of = (change.row.xid, change.row.target);
+        let of = (change.row.writer_xid(), change.row.target);
         let place = kept.len();
         let Some(table) = candidates.contains(&of).then(|| table(of.1)).flatten() else {
             kept.push(Some(change));
@@ -71,7 +71,10 @@ fn candidates(changes: &[Change]) -> HashSet<(i64, i32)> {
     let mut leaves: HashMap<(i64, i32), HashSet<i64>> = HashMap::new();
     let mut candidates = HashSet::new();
     for change in changes {
-        let (of, leaf) = ((change.row.xid, change.row.target), change.row.relation);
+        let (of, leaf) = (
+            (change.row.writer_xid(), change.row.target),
+            change.row.relation,
+        );
         if change.op == Op::Delete {
             leaves.entry(of).or_default().insert(leaf);
         } else if change.op == Op::Create

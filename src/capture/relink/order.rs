@@ -89,7 +89,7 @@ fn threads(changes: &[Change], whole: impl Fn(i32) -> bool) -> Threads<'_> {
     let mut threads = Threads::new();
     let mut segments: HashMap<(i64, i32), usize> = HashMap::new();
     for (place, change) in changes.iter().enumerate() {
-        let of = (change.row.xid, change.row.target);
+        let of = (change.row.writer_xid(), change.row.target);
         if change.op == Op::Truncate {
             segments.insert(of, place);
         }

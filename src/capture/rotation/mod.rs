@@ -14,6 +14,7 @@ use self::store::{
     leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_lock, rotation_close,
     rotation_current, rotation_open, rotations_expired,
 };
+use super::install::{LOCK_TIMEOUT_MS, store::ddl_lock};
 use crate::db::{Connection, QueryError};
 
 /// How long a DROP may wait for the leaf's lock, and make writers behind it wait, before it is left
@@ -29,6 +30,16 @@ pub fn current_or_first(
         Some(current) => Ok(current.number),
         None => open(connection, 1, now),
     }
+}
+
+/// The number of the leaf that is written, for who writes into it by itself. Where nothing was ever
+/// captured the first one is opened, under the lock that those who change leaves take.
+pub fn writable(connection: &mut Connection, now: DateTime<Utc>) -> Result<i32, QueryError> {
+    if let Some(current) = rotation_current(connection)? {
+        return Ok(current.number);
+    }
+    ddl_lock(connection, LOCK_TIMEOUT_MS)?;
+    current_or_first(connection, now)
 }
 
 /// Opens the next leaf if the current one is older than `age`. The functions must be written anew

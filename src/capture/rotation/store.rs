@@ -96,8 +96,9 @@ pub fn leaf_attach(
     ))
 }
 
-/// Whether some source's cursor has not passed all of the leaf. Of a source that is not read, or
-/// that has a backlog, the leaf may hold something whatever its cursor says.
+/// Whether the cursor of this database has not passed all of the leaf. If it is not read, or has a
+/// backlog, the leaf may hold something whatever the cursor says. In the repository there are cursors
+/// of other databases, too, whose transaction ids mean nothing here.
 pub fn leaf_has_unread(
     connection: &mut PgConnection,
     number: i32,
@@ -109,10 +110,12 @@ pub fn leaf_has_unread(
     }
     let row: Unread = sql_query(format!(
         "select exists (select from rowcall.change_{number} c, rowcall.source s \
-         where c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) and c.seq > s.seq_floor \
+         where s.name = 'default' and c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) \
+         and c.seq > s.seq_floor \
          and not pg_catalog.pg_visible_in_snapshot(c.xid, s.snapshot)) \
          or exists (select from rowcall.source_backlog) \
-         or exists (select from rowcall.source where stopped_at is not null) as unread"
+         or exists (select from rowcall.source \
+             where name = 'default' and stopped_at is not null) as unread"
     ))
     .get_result(connection)?;
     Ok(row.unread)

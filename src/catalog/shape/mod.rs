@@ -1,14 +1,16 @@
-//! The shape of the real tables, as far as object types depend on it. Read by [`shape_read`].
+//! The shape of the real tables, as far as object types depend on it. Read by [`shape_read`] from
+//! the database where they are. Of those of other databases the repository keeps a copy, so that it
+//! can do without them: [`shape_stored`].
 
 mod store;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-pub use store::shape_read;
+pub use store::{shape_read, shape_stored, shape_write, shapes_of};
 
-use super::model::TableName;
+use super::model::{ObjectType, SourceName, TableName};
 
 /// Schemas whose tables are nobody's business objects.
 pub const SYSTEM_SCHEMAS: [&str; 3] = ["pg_catalog", "information_schema", "pg_toast"];
@@ -25,10 +27,36 @@ pub struct Shapes {
     pub tables: BTreeMap<TableName, TableShape>,
     /// Tables that could have been meant by one that is not there; empty if all are.
     pub candidates: Vec<TableName>,
+    /// The other databases that are configured.
+    pub elsewhere: BTreeMap<SourceName, Elsewhere>,
+}
+
+/// What another database has of the tables that were asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Elsewhere {
+    /// The tables as they are now or, if they can't be looked at, as they were once.
+    pub shapes: Shapes,
+    /// Why they can't be looked at now.
+    pub unreachable: Option<String>,
+    /// The object types that run as the folder has them.
+    pub unchanged: BTreeSet<String>,
+}
+
+impl Shapes {
+    /// The table of an object type, in whatever database it is.
+    #[must_use]
+    pub fn table(&self, object_type: &ObjectType) -> Option<&TableShape> {
+        let shapes = if object_type.source.is_default() {
+            self
+        } else {
+            &self.elsewhere.get(&object_type.source)?.shapes
+        };
+        shapes.tables.get(&object_type.table)
+    }
 }
 
 /// One relation.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableShape {
     /// `pg_class.relkind`.
     pub kind: char,
@@ -42,10 +70,13 @@ pub struct TableShape {
     pub columns: Vec<Column>,
     /// Its unique indexes, the primary key's first.
     pub uniques: Vec<Unique>,
+    /// The columns that say in which partition a row is, those of all levels.
+    #[serde(default)]
+    pub partitioned_by: Vec<String>,
 }
 
 /// A column.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name, without quotes.
     pub name: String,
@@ -62,7 +93,7 @@ pub struct Column {
 }
 
 /// A unique index, of a constraint or by itself.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unique {
     /// The columns that are unique together; an expression is empty.
     pub columns: Vec<String>,
@@ -147,6 +178,7 @@ mod tests {
 
     fn table(uniques: &[(&[&str], bool, bool)]) -> TableShape {
         TableShape {
+            partitioned_by: Vec::new(),
             kind: 'r',
             temporary: false,
             can_trigger: true,

@@ -37,7 +37,16 @@ select
                 'immediate', i.indimmediate,
                 'whole', i.indpred is null) order by i.indisprimary desc, i.indexrelid)
             from pg_index i
-            where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indislive), '[]')
+            where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indislive), '[]'),
+        'partitioned_by', case when c.relkind <> 'p' then '[]' else (
+            with recursive tree (oid) as (
+                select c.oid
+                union
+                select h.inhrelid from tree join pg_inherits h on h.inhparent = tree.oid)
+            select coalesce(json_agg(distinct a.attname), '[]')
+            from tree
+            join pg_partitioned_table p on p.partrelid = tree.oid
+            join pg_attribute a on a.attrelid = p.partrelid and a.attnum = any (p.partattrs::int2[])) end
     )::text as shape
 from unnest($1, $2) as asked(schema, name)
 join pg_namespace n on n.nspname = asked.schema

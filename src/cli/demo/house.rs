@@ -33,7 +33,7 @@ use crate::{
         load::Folder,
     },
     clock::Clock,
-    config::Limits,
+    config::{Limits, Sources},
     db::{Connection, Database, DbError, migrate},
     private_postgres::{Cluster, ClusterOptions},
     sink::{AddressGuard, Net, SigningSecret},
@@ -110,6 +110,7 @@ impl House {
             allow_nets: vec![net],
             mail: Some(mail),
             public_url: None,
+            sources: Sources::default(),
             limits,
             safety_poll: true,
         };
