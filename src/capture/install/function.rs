@@ -213,7 +213,8 @@ impl Function<'_> {
             );
         }
         let mut image = format!(
-            "(select coalesce(pg_catalog.json_object_agg(f.key, {value}), '{{}}'::pg_catalog.json) \
+            // Null of a row that is null; any other has its key at least.
+            "(select pg_catalog.json_object_agg(f.key, {value}) \
              from pg_catalog.json_each({whole}) as f"
         );
         if !self.object_type.exclude.is_empty() {
