@@ -25,7 +25,7 @@ use crate::{
     catalog::{
         data_schema::{data_schema, gap_schema, truncate_schema},
         edit::{Definition, EditError},
-        model::{CaptureMode, Catalog, EventType, GAP_EVENT_TYPE, Operation, Verb},
+        model::{Catalog, EventType, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
         plan::Kind,
         shape::shapes_of,
     },
@@ -63,7 +63,7 @@ impl Resource for EventTypes {
     ) -> Result<(), Problem> {
         let catalog = Catalog::load(connection)?;
         let mut object_types = catalog.object_types.values();
-        if object_types.all(|spec| spec.capture == CaptureMode::All) {
+        if object_types.all(ObjectType::captures_all) {
             return Ok(());
         }
         Ok(reconcile(

@@ -228,13 +228,6 @@ impl Verb {
         Self::Existed,
     ];
 
-    /// Whether the event needs every change to be captured: of a part of them it would tell of an
-    /// arbitrary part.
-    #[must_use]
-    pub fn is_of_changes(self) -> bool {
-        matches!(self, Self::Created | Self::Updated | Self::Deleted)
-    }
-
     /// The last part of the event type's name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -296,7 +289,10 @@ impl Catalog {
     pub fn event_types(&self) -> impl Iterator<Item = String> {
         self.object_types
             .iter()
-            .flat_map(|(name, object_type)| object_type.standard_events(name))
+            .flat_map(|(name, object_type)| {
+                let verbs = object_type.standard_verbs().iter();
+                verbs.map(|verb| verb.event_type(name))
+            })
             .chain([GAP_EVENT_TYPE.to_owned()])
             .chain(self.event_types.keys().cloned())
     }
@@ -309,7 +305,8 @@ impl Catalog {
         let written = written.filter(move |(_, event_type)| is_of(event_type));
         let spec = self.object_types.get(object_type);
         spec.into_iter()
-            .flat_map(move |spec| spec.standard_events(object_type))
+            .flat_map(|spec| spec.standard_verbs())
+            .map(move |verb| verb.event_type(object_type))
             .chain(written.map(|(name, _)| name.clone()))
     }
 

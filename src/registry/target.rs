@@ -1,11 +1,11 @@
 //! What changes mean: object types with the event types that are found in their changes.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::suspended::when_compile;
 use crate::{
     capture::relink::Table,
-    catalog::model::{CaptureMode, Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
+    catalog::model::{Catalog, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
     expr::{Expression, Scope},
 };
 
@@ -18,9 +18,8 @@ pub struct Target {
     pub name: Arc<str>,
     /// The metadata.
     pub object_type: ObjectType,
-    /// The standard event types, in the order of [`Verb::ALL`]; none in the place of those that the
-    /// object type has not, because only what is written down is captured.
-    standard: [Option<Arc<str>>; 5],
+    /// The standard event types that exist.
+    standard: BTreeMap<Verb, Arc<str>>,
     gap: Arc<str>,
     /// Those that are written down, by name.
     pub defined: Vec<Defined>,
@@ -66,11 +65,11 @@ impl Target {
             source: source.into(),
             name: name.into(),
             object_type: object_type.clone(),
-            standard: Verb::ALL.map(|verb| {
-                object_type
-                    .has_standard_event(verb)
-                    .then(|| verb.event_type(name).into())
-            }),
+            standard: object_type
+                .standard_verbs()
+                .iter()
+                .map(|verb| (*verb, verb.event_type(name).into()))
+                .collect(),
             gap: GAP_EVENT_TYPE.into(),
             defined,
             partitioned_by,
@@ -87,10 +86,10 @@ impl Target {
         }
     }
 
-    /// The name of a standard event type, if the object type has it.
+    /// The name of a standard event type, if it exists.
     #[must_use]
     pub fn standard(&self, verb: Verb) -> Option<&Arc<str>> {
-        self.standard[verb as usize].as_ref()
+        self.standard.get(&verb)
     }
 
     /// Whether every change of an object is captured, so that each of them begins with the row that
@@ -100,8 +99,7 @@ impl Target {
             let mut on = self.defined.iter().filter(|known| known.is_on(operation));
             on.any(|defined| defined.when.is_none())
         };
-        self.object_type.capture == CaptureMode::All
-            || Operation::ALL.into_iter().all(is_unconditional)
+        self.object_type.captures_all() || Operation::ALL.into_iter().all(is_unconditional)
     }
 
     /// The name of the event type of changes that could not be captured whole.
@@ -113,7 +111,7 @@ impl Target {
     /// Every event type of the object type.
     pub fn event_types(&self) -> impl Iterator<Item = &Arc<str>> {
         let defined = self.defined.iter().map(|defined| &defined.name);
-        let standard = self.standard.iter().flatten();
+        let standard = self.standard.values();
         standard.chain([&self.gap]).chain(defined)
     }
 }

@@ -112,6 +112,23 @@ async fn what_cannot_be_lowered_is_captured() {
 }
 
 #[tokio::test]
+async fn a_literal_ends_no_body() {
+    let app = app(&[(
+        "odd",
+        "[\"update\"]",
+        "new.status == '$rowcall$; begin; $$ $1' || new.status == '{{bell}}'",
+    )])
+    .await;
+    app.sql(
+        r"update orders set status = '$rowcall$; begin; $$ $1' where id = 1;
+          update orders set status = '{{bell}}' where id = 2;
+          update orders set status = '$rowcall$' where id = 3",
+    );
+    assert_eq!(captured(&app), ["u 1", "u 2"]);
+    forget(&app);
+}
+
+#[tokio::test]
 async fn without_event_types_only_truncate_is_captured() {
     let app = app(&[]).await;
     let mut hand = ByHand::new(&app, 100);

@@ -82,7 +82,10 @@ async fn the_standard_events_do_not_exist_and_who_names_one_is_told_what_to_do()
     applied(&database, &defined(&both)).await;
     let catalog = Catalog::load(&mut database.connect()).unwrap();
     let known: Vec<String> = catalog.event_types().collect();
-    assert_eq!(known, ["rowcall.capture.gap", "s.o.released"]);
+    assert_eq!(
+        known,
+        ["s.o.truncated", "rowcall.capture.gap", "s.o.released"]
+    );
 }
 
 #[tokio::test]

@@ -10,10 +10,7 @@ use std::{
 use jsonschema::Validator;
 
 use crate::{
-    catalog::{
-        model::{Catalog, Verb},
-        schema::schema_compile,
-    },
+    catalog::{model::Catalog, schema::schema_compile},
     db::{Connection, DbError},
     nearest::did_you_mean,
     registry::registry_revision,
@@ -81,10 +78,7 @@ impl Types {
             submitted.insert(name.clone(), schema);
         }
         for (object_type, spec) in &catalog.object_types {
-            for verb in Verb::ALL
-                .into_iter()
-                .filter(|verb| spec.has_standard_event(*verb))
-            {
+            for verb in spec.standard_verbs() {
                 found_in_rows.insert(verb.event_type(object_type), object_type.clone());
             }
         }

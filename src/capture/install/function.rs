@@ -8,6 +8,9 @@ use crate::{catalog::model::ObjectType, expr::literal};
 
 const TEMPLATE: &str = include_str!("function.sql");
 
+/// What stands around a body in the template.
+const QUOTE: &str = "$rowcall$";
+
 /// A gap's key is kept up to this many bytes.
 const KEY_BYTES_MAX: u32 = 2_000;
 
@@ -95,9 +98,17 @@ impl Function<'_> {
             ("{{rotation}}", self.rotation.to_string()),
             ("{{target}}", self.target.to_string()),
         ];
+        // Names and literals may hold what ends the quotes of the body; then these are others.
+        let is_apart = |quote: &String| fill.iter().all(|(_, text)| !text.contains(quote.as_str()));
+        let quotes = (1..).map(|number| format!("$rowcall{number}$"));
+        let mut quotes = [QUOTE.to_owned()]
+            .into_iter()
+            .chain(quotes)
+            .filter(is_apart);
+        let template = TEMPLATE.replace(QUOTE, &quotes.next().unwrap_or_default());
         // Only the template is searched for places, so a column named like one stays a column.
-        let mut sql = String::with_capacity(TEMPLATE.len() * 2);
-        let mut rest = TEMPLATE;
+        let mut sql = String::with_capacity(template.len() * 2);
+        let mut rest = template.as_str();
         while let Some(at) = rest.find("{{") {
             let (before, place) = rest.split_at(at);
             sql.push_str(before);
@@ -203,7 +214,8 @@ impl Function<'_> {
             );
         }
         let mut image = format!(
-            "(select coalesce(pg_catalog.json_object_agg(f.key, {value}), '{{}}'::pg_catalog.json) \
+            // Null of a row that is null; any other has its key at least.
+            "(select pg_catalog.json_object_agg(f.key, {value}) \
              from pg_catalog.json_each({whole}) as f"
         );
         if !self.object_type.exclude.is_empty() {
@@ -263,151 +275,4 @@ fn array(names: &[String]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        capture::install::rendering::tests::column,
-        catalog::model::{CaptureMode, SourceName},
-    };
-
-    fn object_type() -> ObjectType {
-        ObjectType {
-            description: String::new(),
-            table: "public.orders".to_owned().try_into().unwrap(),
-            key: vec!["id".to_owned()],
-            exclude: Vec::new(),
-            mask: Vec::new(),
-            source: SourceName::default(),
-            capture: CaptureMode::All,
-            when_clause: false,
-        }
-    }
-
-    fn sql(object_type: &ObjectType, columns: &[Column], bell: Option<(i32, i32)>) -> String {
-        function(object_type, columns, bell).sql()
-    }
-
-    fn function<'a>(
-        object_type: &'a ObjectType,
-        columns: &'a [Column],
-        bell: Option<(i32, i32)>,
-    ) -> Function<'a> {
-        Function {
-            target: 7,
-            rotation: 3,
-            object_type,
-            columns,
-            value_bytes_max: 4_000_000,
-            bell,
-            verdict: None,
-        }
-    }
-
-    #[test]
-    fn a_plain_table_names_no_column_but_the_gaps_key() {
-        let sql = sql(&object_type(), &[column("status", &["text"])], None);
-        assert!(
-            sql.contains("pg_catalog.row_to_json(old), pg_catalog.row_to_json(new)"),
-            "{sql}"
-        );
-        assert!(
-            sql.contains("before_image := pg_catalog.row_to_json(before_row);"),
-            "{sql}"
-        );
-        assert_eq!(sql.matches("insert into rowcall.change_3").count(), 2);
-        assert!(!sql.contains("status") && !sql.contains("pg_notify") && !sql.contains("{{"));
-        assert_eq!(
-            sql.matches("\nset ").count(),
-            2,
-            "only search_path is pinned: {sql}"
-        );
-    }
-
-    #[test]
-    fn what_most_sessions_have_is_looked_at_and_the_rest_is_pinned() {
-        let (plain, careful) = halves(&[column("at", &["timestamptz"])]);
-        assert!(
-            plain.contains("and pg_catalog.current_setting('TimeZone') in ('UTC'"),
-            "{plain}"
-        );
-        assert!(!plain.contains("set timezone"), "{plain}");
-        assert!(careful.contains("set timezone = 'UTC'") && !careful.contains("bytea_output"));
-        let (plain, careful) = halves(&[column("x", &["interval"])]);
-        assert!(plain.contains("set intervalstyle") && careful.contains("set intervalstyle"));
-        let (_, careful) = halves(&[column("x", &["any"])]);
-        assert_eq!(careful.matches("\nset ").count(), 1 + Setting::ALL.len());
-    }
-
-    #[test]
-    fn what_may_raise_or_be_too_large_is_captured_with_care() {
-        let mut cast = column("x", &["any"]);
-        cast.has_user_cast = true;
-        let (plain, _) = halves(&[cast]);
-        assert!(
-            plain.contains("if false then") && !plain.contains("\"x\""),
-            "{plain}"
-        );
-        let object_type = object_type();
-        let small = Function {
-            value_bytes_max: 1_000,
-            ..function(&object_type, &[], None)
-        };
-        assert!(small.sql().contains("if false then"));
-    }
-
-    /// The trigger function, and the one for the rows that need care.
-    fn halves(columns: &[Column]) -> (String, String) {
-        let sql = sql(&object_type(), columns, None);
-        let (plain, careful) = sql.split_once("$rowcall$;").unwrap();
-        (plain.to_owned(), careful.to_owned())
-    }
-
-    #[test]
-    fn the_bell_is_one_expression() {
-        let sql = sql(&object_type(), &[], Some((-5, 1)));
-        assert!(sql.contains("pg_try_advisory_lock_shared(-5, 1)"), "{sql}");
-        assert_eq!(sql.matches("pg_notify").count(), 1);
-    }
-
-    #[test]
-    fn the_verdict_comes_before_everything_else() {
-        let object_type = object_type();
-        let function = Function {
-            target: 7,
-            rotation: 3,
-            object_type: &object_type,
-            columns: &[],
-            value_bytes_max: 1000,
-            bell: None,
-            verdict: Some("begin\n    judge;\n"),
-        };
-        let sql = function.sql();
-        assert!(
-            sql.contains("$rowcall$\nbegin\n    judge;\ndeclare"),
-            "{sql}"
-        );
-        assert!(
-            sql.ends_with("    return null;\nend;\nend\n$rowcall$\n"),
-            "{sql}"
-        );
-    }
-
-    #[test]
-    fn names_are_quoted_whatever_they_hold() {
-        let mut strange = object_type();
-        strange.exclude = vec!["o'clock".to_owned()];
-        strange.mask = vec!["back\\slash".to_owned(), "{{bell}}".to_owned()];
-        let mut cast = column("o\"x", &["any"]);
-        cast.has_user_cast = true;
-        let sql = sql(&strange, &[cast], None);
-        assert!(
-            sql.contains("array['o''clock']") && sql.contains("E'back\\\\slash'"),
-            "{sql}"
-        );
-        assert!(
-            sql.contains("pg_catalog.format('%s', before_row.\"o\"\"x\") end as \"o\"\"x\""),
-            "{sql}"
-        );
-        assert!(sql.contains("'{{bell}}'"), "{sql}");
-    }
-}
+mod tests;
