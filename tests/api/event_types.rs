@@ -69,6 +69,7 @@ async fn an_event_type_is_made_shown_replaced_and_removed_and_each_is_a_version(
             "sales.order.created",
             "sales.order.updated",
             "sales.order.deleted",
+            "sales.order.existed",
             "sales.order.released"
         ]
     );
