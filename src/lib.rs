@@ -41,9 +41,10 @@
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
-//! of them at run time; [`start`] is how a subscription begins with what is there already; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
-//! nobody; [`account`] tells what became of every change, and [`explain`] what of one event for one
-//! subscription. Around them: [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! of them at run time; [`start`] is how a subscription begins with what is there already; [`expr`]
+//! is the language of their conditions. [`upkeep`] is what hurries nobody; [`account`] tells what
+//! became of every change, and [`explain`] what of one event for one subscription. Around them:
+//! [`api`] and [`auth`], [`observe`], [`config`], [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 

@@ -127,8 +127,9 @@ async fn composite_keys_are_walked_by_their_index_whatever_the_metadatas_order()
     .await;
     publish(&mut app).await;
     publish(&mut app).await;
-    // WHEN a row behind the place it has reached takes a key before it, and one before it a key behind
-    app.sql("update public.parts set order_id = 'o0', line = -1 where v = 40; update public.parts set order_id = 'o9' where v = 1");
+    // WHEN a row behind the place it has reached takes a key before it, and the other way round
+    app.sql("update public.parts set order_id = 'o0', line = -1 where v = 40");
+    app.sql("update public.parts set order_id = 'o9' where v = 1");
     app.run_until_idle().await;
     // THEN the mirror is right
     assert_eq!(progress(&app, &id).await, "done 43 42");
@@ -259,7 +260,7 @@ async fn a_type_with_a_cast_to_json_is_told_as_text() {
 
 #[tokio::test]
 async fn partitions_and_children_are_read_as_they_are_captured() {
-    // GIVEN a partitioned table with a sub-partition, and a table with children that have more columns
+    // GIVEN a partitioned table with a sub-partition, and a table whose child has more columns
     let receiver = Receiver::start().await;
     let sql = "create table public.parts (id integer primary key, v integer) partition by range (id);
         create table public.parts_1 partition of public.parts for values from (0) to (20);
@@ -279,7 +280,10 @@ async fn partitions_and_children_are_read_as_they_are_captured() {
     publish(&mut app).await;
     // WHEN rows move between partitions and tables while they are read
     app.sql("update public.parts set id = 90 where id = 2; update public.parts set id = 0 where id = 40");
-    app.sql("with gone as (delete from public.dogs where id = 12 returning id) insert into public.pets select id, 'cat' from gone");
+    app.sql(
+        "with gone as (delete from public.dogs where id = 12 returning id) \
+         insert into public.pets select id, 'cat' from gone",
+    );
     app.run_until_idle().await;
     // THEN each is told once, a child with its own columns
     assert_eq!(start_of(&app, &id).await["state"], "done");
@@ -377,7 +381,7 @@ async fn a_hundred_thousand_rows_are_told_in_bounded_memory() {
     publish(&mut app).await;
     let before = resident_kib();
     publish_all(&mut app).await;
-    // THEN each is, and the program, with the tests beside this one, has not grown by half of the table
+    // THEN each is, and the program, with the tests beside it, has not grown by half of that
     assert_eq!(progress(&app, &id).await, "done 100000 100000");
     assert_eq!(
         app.count("select count(distinct object_key) from rowcall.digest_member"),
