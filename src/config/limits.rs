@@ -172,12 +172,6 @@ impl Limits {
                 "limits.senders_max must not be larger than limits.deliveries_in_memory_max",
             ),
             (
-                self.start_undelivered_max <= self.deliveries_in_memory_max,
-                "limits.start_undelivered_max must not be larger than \
-                 limits.deliveries_in_memory_max: one subscription that starts would fill the memory \
-                 of all",
-            ),
-            (
                 self.start_rows_per_chunk_max <= 100_000,
                 "limits.start_rows_per_chunk_max must not be larger than 100000: a chunk is published \
                  in one transaction",

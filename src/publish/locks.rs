@@ -31,10 +31,10 @@ pub(super) fn wanted_lanes(
 /// The lanes of this batch in which something is unsettled.
 pub(super) fn busy_lanes(
     connection: &mut Connection,
-    wanted: HashSet<(Uuid, i64)>,
+    wanted: &HashSet<(Uuid, i64)>,
     registry: &Registry,
 ) -> Result<HashSet<LaneOf>, PublishError> {
-    let busy = lane_busy(connection, &wanted)?;
+    let busy = lane_busy(connection, wanted)?;
     Ok(busy
         .into_iter()
         .filter_map(|(id, lane)| Some((*registry.by_id.get(&id)?, lane)))

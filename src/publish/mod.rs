@@ -281,7 +281,7 @@ impl Work {
         let mut planned = matched(&events, 0, &registry, &brought.deferred, &ids, now);
         // In this order everywhere: locks of deliveries, rates, sequences, digests.
         let wanted = wanted_lanes(&planned, brought.chunk.as_deref(), &registry);
-        let busy = busy_lanes(connection, wanted, &registry)?;
+        let busy = busy_lanes(connection, &wanted, &registry)?;
         let mut judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
         if let Some(chunk) = &brought.chunk {
             let around = Around {

@@ -110,7 +110,7 @@ impl Chunk {
             .iter()
             .filter_map(|row| row.key.as_deref())
             .collect();
-        // Ids begin with the time; whoever published may have had another clock than who registered.
+        // Ids begin with the time; who published may have another clock than who registered.
         let millis = (self.begun_at - CLOCKS_APART_MAX).timestamp_millis();
         let first =
             Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), &[0; 10]);
@@ -208,7 +208,7 @@ pub(super) fn read(
     let rows = match rows_read(connection, &query.sql())? {
         Ok(rows) => rows,
         Err(refusal) => {
-            // One row that can't be made JSON fails the whole statement; it is looked for by halves,
+            // One row that can't be made JSON fails the statement; it is looked for by halves,
             // and then told without its image.
             let is_alone = query.rows_max == 1 && matches!(refusal, Refusal::Failed);
             query.has_images = false;

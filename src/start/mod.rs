@@ -288,8 +288,8 @@ impl Starts {
             return Ok(brought);
         }
         let is_reached =
-            |chunk: &Box<Chunk>| to.batch_snapshot.is_none() && chunk.snapshot == to.snapshot;
-        if self.held.as_ref().is_some_and(is_reached) {
+            |chunk: &Chunk| to.batch_snapshot.is_none() && chunk.snapshot == to.snapshot;
+        if self.held.as_deref().is_some_and(is_reached) {
             brought.chunk = self.held.take();
             brought.advance = brought.chunk.as_ref().map(|chunk| chunk.advance.clone());
         }

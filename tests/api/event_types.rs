@@ -71,6 +71,7 @@ async fn an_event_type_is_made_shown_replaced_and_removed_and_each_is_a_version(
             "sales.order.updated",
             "sales.order.deleted",
             "sales.order.truncated",
+            "sales.order.existed",
             "sales.order.released"
         ]
     );

@@ -298,7 +298,8 @@ async fn an_edit_between_reading_and_publishing_has_the_rows_read_anew() {
     publish(&mut app).await;
     publish(&mut app).await;
     app.apply(
-        "[namespace.sales]\n[object_type.\"sales.order\"]\ntable = \"public.orders\"\nkey = [\"id\"]\nexclude = [\"amount\"]",
+        "[namespace.sales]\n[object_type.\"sales.order\"]\ntable = \"public.orders\"\n\
+         key = [\"id\"]\nexclude = [\"amount\"]",
     )
     .await;
     // WHEN the rest is told

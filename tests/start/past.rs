@@ -157,7 +157,8 @@ async fn the_past_is_filtered_as_what_comes_is() {
     app.sql(
         "insert into public.orders values (1, 'new', 1), (2, 'released', 2), (3, 'released', 99)",
     );
-    let campaign = json!({"specversion": "1.0", "id": "c", "source": "/shop", "type": "sales.campaign.opened", "subject": "spring", "data": 1});
+    let campaign = json!({"specversion": "1.0", "id": "c", "source": "/shop",
+        "type": "sales.campaign.opened", "subject": "spring", "data": 1});
     let (status, _) = ask(&app, "POST", "/v1/events", &campaign).await;
     assert_eq!(status, 202);
     app.sql(

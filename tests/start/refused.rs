@@ -157,9 +157,9 @@ async fn rows_that_rowcall_may_not_read_are_refused_with_the_grant() {
     );
 
     // AND with what it asked for it starts, and fails when the right is taken away
-    owner(&format!(
-        "alter table public.orders disable row level security; insert into public.orders values (1)"
-    ));
+    owner(
+        "alter table public.orders disable row level security; insert into public.orders values (1)",
+    );
     let id = register(&service, &path).await;
     owner(&format!("revoke select on public.orders from {role}"));
     service.run_until_idle().await;

@@ -17,7 +17,10 @@ async fn a_chunk_waits_for_the_end_of_a_batch_that_is_split() {
     let mut app = shop(TWENTY).await;
     let id = register(&app, &mirror(&receiver, &json!({}))).await;
     publish(&mut app).await;
-    app.sql("insert into public.orders select n from generate_series(101, 350) n; update public.orders set status = 'new' where id = 5");
+    app.sql(
+        "insert into public.orders select n from generate_series(101, 350) n; \
+         update public.orders set status = 'new' where id = 5",
+    );
     // WHEN its first parts are published, THEN no row is told
     for _ in 0..2 {
         assert_eq!(publish(&mut app).await, Progress::Worked);
@@ -85,7 +88,10 @@ async fn a_chunk_is_not_told_by_a_batch_that_another_instance_published() {
     app.sql("insert into public.orders select n from generate_series(101, 350) n");
     publish(&mut app).await;
     // WHEN its session is lost, another finishes the batch and all rows, and they change
-    app.sql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%advisory%' and pid <> pg_backend_pid() and datname = current_database()");
+    app.sql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where query like '%advisory%' \
+         and pid <> pg_backend_pid() and datname = current_database()",
+    );
     let mut sibling = app.sibling().await;
     sibling.run_until_idle().await;
     sibling.sql("update public.orders set status = 'new' where id <= 7");

@@ -37,6 +37,9 @@ pub(super) struct KeyColumn {
     pub(super) type_name: String,
     /// Quoted, with its schema, if texts of the column are compared by one.
     pub(super) collation: Option<String>,
+    /// The schema of the type's own operators, quoted, if they are not Postgres' own: by name they
+    /// would not be found, and others taken in their place.
+    pub(super) operators: Option<String>,
 }
 
 /// What is read.
@@ -126,12 +129,17 @@ impl Query<'_> {
     fn conditions(&self, order: &str) -> String {
         let mut conditions = Vec::new();
         if let Some(after) = self.after {
-            conditions.push(format!("({order}) > ({})", self.values(after)));
+            conditions.push(self.behind(order, after));
         }
         if let Some(only) = self.only {
             let keys: Vec<String> = only
                 .iter()
-                .map(|key| format!("({order}) = ({})", self.values(key)))
+                .map(|key| {
+                    let columns = self.key.iter().zip(key);
+                    let equal: Vec<String> =
+                        columns.map(|(column, text)| column.is("=", text)).collect();
+                    format!("({})", equal.join(" and "))
+                })
                 .collect();
             conditions.push(format!("({})", keys.join(" or ")));
         }
@@ -141,17 +149,29 @@ impl Query<'_> {
         format!(" where {}", conditions.join(" and "))
     }
 
-    /// A key's values as SQL, each of its column's type and compared by its column's collation.
-    fn values(&self, key: &[String]) -> String {
-        let value = |(column, text): (&KeyColumn, &String)| {
-            let collation = column
-                .collation
-                .as_ref()
-                .map_or(String::new(), |collation| format!(" collate {collation}"));
-            format!("{}::{}{collation}", literal(text), column.type_name)
-        };
-        let values: Vec<String> = self.key.iter().zip(key).map(value).collect();
-        values.join(", ")
+    /// That a row comes after the one with the key `after`.
+    fn behind(&self, order: &str, after: &[String]) -> String {
+        let columns: Vec<(&KeyColumn, &String)> = self.key.iter().zip(after).collect();
+        if self.key.iter().all(|column| column.operators.is_none()) {
+            let values: Vec<String> = columns
+                .iter()
+                .map(|(column, text)| column.value(text))
+                .collect();
+            return format!("({order}) > ({})", values.join(", "));
+        }
+        // Rows can't be compared by operators of several schemas. The first condition is for the
+        // index.
+        let mut ahead = Vec::new();
+        let mut cases = Vec::new();
+        for (column, text) in &columns {
+            let mut case = ahead.clone();
+            case.push(column.is(">", text));
+            cases.push(format!("({})", case.join(" and ")));
+            ahead.push(column.is("=", text));
+        }
+        let first = columns.first();
+        let bound = first.map_or(String::new(), |(column, text)| column.is(">=", text));
+        format!("{bound} and ({})", cases.join(" or "))
     }
 
     /// The key of a row whose image is there, as the triggers make it.
@@ -170,10 +190,34 @@ impl Query<'_> {
                 .columns
                 .iter()
                 .any(|column| column.name == *name && column.has_user_cast);
-            let cast = if is_cast { "::text" } else { "" };
-            format!("{}, t.{}{cast}", literal(name), identifier(name))
+            let column = format!("t.{}", identifier(name));
+            // By the type's own output: a cast that somebody defined would run with our rights.
+            let value = if is_cast {
+                format!("format('%s', {column})")
+            } else {
+                column
+            };
+            format!("{}, {value}", literal(name))
         });
         object(members)
+    }
+}
+
+impl KeyColumn {
+    /// A value of the column as SQL, of its type and compared by its collation.
+    fn value(&self, text: &str) -> String {
+        let collation = self
+            .collation
+            .as_ref()
+            .map_or(String::new(), |collation| format!(" collate {collation}"));
+        format!("{}::{}{collation}", literal(text), self.type_name)
+    }
+
+    /// The column compared with a value.
+    fn is(&self, operator: &str, text: &str) -> String {
+        let schema = self.operators.as_deref().unwrap_or("pg_catalog");
+        let (column, value) = (identifier(&self.name), self.value(text));
+        format!("t.{column} operator({schema}.{operator}) {value}")
     }
 }
 
@@ -200,6 +244,7 @@ mod tests {
             name: name.to_owned(),
             type_name: type_name.to_owned(),
             collation: collation.map(str::to_owned),
+            operators: None,
         };
         let key = [
             column("o\"x", "text", Some("pg_catalog.\"C\"")),

@@ -124,6 +124,8 @@ pub(in crate::start) fn key_columns(
         type_name: String,
         #[diesel(sql_type = Nullable<Text>)]
         collation: Option<String>,
+        #[diesel(sql_type = Nullable<Text>)]
+        operators: Option<String>,
     }
     let rows: Vec<Row> = sql_query(include_str!("key_columns.sql"))
         .bind::<BigInt, _>(part.oid)
@@ -135,6 +137,7 @@ pub(in crate::start) fn key_columns(
             name: row.name,
             type_name: row.type_name,
             collation: row.collation,
+            operators: row.operators,
         })
         .collect();
     Ok((columns.len() == key.len()).then_some(columns))
@@ -164,7 +167,7 @@ pub(in crate::start) struct ReadRow {
 }
 
 /// Why rows could not be read.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(in crate::start) enum Refusal {
     /// Somebody changes the table; later it will do.
     Locked,
