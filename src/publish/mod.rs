@@ -262,7 +262,8 @@ impl Work {
         // Asked for after the snapshot, so every subscription whose 201 came before a change is in
         // it.
         let revision = registry_share(connection)?;
-        let registry = self.registry.at(connection, revision)?;
+        let targets = changes.iter().map(|change| change.target);
+        let registry = self.registry.knowing(connection, revision, targets)?;
         let mut brought = self.starts.bring(connection, turn, &registry, &from, &to)?;
         let ids = Ids::new();
         let around = Circumstances {

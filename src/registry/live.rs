@@ -2,7 +2,7 @@
 //! use.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -17,6 +17,7 @@ use super::{
     target::Target,
 };
 use crate::{
+    capture::store::SUBMITTED_TARGET,
     catalog::{
         columns::columns_load,
         model::{Catalog, Constraint, name_matches},
@@ -44,6 +45,8 @@ pub struct Registry {
     pub revision: i64,
     /// What changes' targets mean; those of removed object types are not in it.
     pub targets: HashMap<i32, Arc<Target>>,
+    /// The targets that were known when it was loaded, those of removed object types included.
+    targets_known: HashSet<i32>,
     /// Everything that is not deleted.
     pub subscriptions: Vec<Arc<Registered>>,
     /// Places in `subscriptions`.
@@ -94,6 +97,27 @@ impl LiveRegistry {
         }
     }
 
+    /// As [`Self::at`], for changes of these targets: loaded again if one of them is not known yet. A
+    /// table that was made anew has another target, which raises no revision.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the database.
+    pub fn knowing(
+        &self,
+        connection: &mut Connection,
+        revision: i64,
+        targets: impl IntoIterator<Item = i32>,
+    ) -> Result<Arc<Registry>, DbError> {
+        let registry = self.at(connection, revision)?;
+        let mut targets = targets.into_iter();
+        if targets.all(|target| registry.targets_known.contains(&target)) {
+            return Ok(registry);
+        }
+        *self.last() = None;
+        self.at(connection, revision)
+    }
+
     /// The registry at `revision`, which the caller has just read in the same transaction. Loaded
     /// again only if that is another than the last one.
     pub fn at(&self, connection: &mut Connection, revision: i64) -> Result<Arc<Registry>, DbError> {
@@ -114,7 +138,7 @@ impl LiveRegistry {
     fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, DbError> {
         let catalog = Catalog::load(connection)?;
         let scopes = scopes(connection, &catalog)?;
-        let targets = targets(connection, &catalog, &scopes)?;
+        let (targets, targets_known) = targets(connection, &catalog, &scopes)?;
         let list = subscription_load(connection, &self.secret_key)?;
         for (name, reason) in &list.unreadable {
             tracing::error!(
@@ -160,6 +184,7 @@ impl LiveRegistry {
                 .map(|(name, constraint)| (name.clone(), constraint.version))
                 .collect(),
             targets,
+            targets_known,
             subscriptions,
             by_id,
             index,
@@ -305,9 +330,12 @@ fn targets(
     connection: &mut Connection,
     catalog: &Catalog,
     scopes: &Scopes,
-) -> Result<HashMap<i32, Arc<Target>>, DbError> {
+) -> Result<(HashMap<i32, Arc<Target>>, HashSet<i32>), DbError> {
     let mut targets = HashMap::new();
+    // What the API accepted has no target of its own.
+    let mut known = HashSet::from([SUBMITTED_TARGET]);
     for found in targets_load(connection)? {
+        known.insert(found.id);
         let name = found.object_type.as_str();
         // Changes that were captured before their object type was taken out yield no events.
         let Some(object_type) = catalog.object_types.get(name) else {
@@ -333,5 +361,5 @@ fn targets(
         );
         targets.insert(found.id, Arc::new(target));
     }
-    Ok(targets)
+    Ok((targets, known))
 }

@@ -34,17 +34,20 @@ pub enum Setting {
     IntervalStyle,
     /// Of `money`.
     Monetary,
+    /// Of `regclass` and its like, which are names.
+    QuoteAllIdentifiers,
 }
 
 impl Setting {
     /// Every one, in the order in which they are written.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::TimeZone,
         Self::DateStyle,
         Self::ExtraFloatDigits,
         Self::ByteaOutput,
         Self::IntervalStyle,
         Self::Monetary,
+        Self::QuoteAllIdentifiers,
     ];
 
     /// The clause that pins it for a function's run.
@@ -57,6 +60,7 @@ impl Setting {
             Self::ByteaOutput => "set bytea_output = 'hex'",
             Self::IntervalStyle => "set intervalstyle = 'iso_8601'",
             Self::Monetary => "set lc_monetary = 'C'",
+            Self::QuoteAllIdentifiers => "set quote_all_identifiers = off",
         }
     }
 
@@ -75,6 +79,9 @@ impl Setting {
                 Some("pg_catalog.current_setting('extra_float_digits') in ('1', '2', '3')")
             }
             Self::ByteaOutput => Some("pg_catalog.current_setting('bytea_output') = 'hex'"),
+            Self::QuoteAllIdentifiers => {
+                Some("pg_catalog.current_setting('quote_all_identifiers') = 'off'")
+            }
             Self::IntervalStyle | Self::Monetary => None,
         }
     }
@@ -95,14 +102,6 @@ impl Column {
         };
         of_kinds.chain(of_text).copied()
     }
-
-    /// Whether its text may hold what a JSON parser refuses.
-    #[must_use]
-    pub fn is_loose_json(&self) -> bool {
-        self.kinds
-            .iter()
-            .any(|kind| kind == "json" || kind == "any")
-    }
 }
 
 fn of_kind(kind: &str, is_range: bool) -> &'static [Setting] {
@@ -116,6 +115,10 @@ fn of_kind(kind: &str, is_range: bool) -> &'static [Setting] {
         "bytea" => &[Setting::ByteaOutput],
         "interval" => &[Setting::IntervalStyle],
         "money" => &[Setting::Monetary],
+        "regclass" | "regcollation" | "regconfig" | "regdictionary" | "regnamespace"
+        | "regoper" | "regoperator" | "regproc" | "regprocedure" | "regrole" | "regtype" => {
+            &[Setting::QuoteAllIdentifiers]
+        }
         "bool" | "int2" | "int4" | "int8" | "numeric" | "text" | "varchar" | "bpchar" | "char"
         | "name" | "uuid" | "json" | "jsonb" | "jsonpath" | "date" | "time" | "timetz"
         | "timestamp" | "bit" | "varbit" | "inet" | "cidr" | "macaddr" | "macaddr8"
@@ -158,8 +161,9 @@ pub(super) mod tests {
         assert_eq!(of(&["range", "int4"]), []);
         assert_eq!(of(&["point"]), [Setting::ExtraFloatDigits]);
         assert_eq!(of(&["any"]), Setting::ALL);
+        assert_eq!(of(&["regclass"]), [Setting::QuoteAllIdentifiers]);
         assert_eq!(
-            of(&["regclass"]),
+            of(&["ltree"]),
             Setting::ALL,
             "what is not known may need anything"
         );

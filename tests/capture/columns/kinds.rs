@@ -16,7 +16,8 @@ const SESSIONS: [&str; 4] = [
      set extra_float_digits = 0; set lc_monetary = 'C.UTF-8'; set search_path = pg_temp, public; \
      set xmlbinary = hex; set xmloption = document; set standard_conforming_strings = off",
     "set timezone = 'GMT'; set bytea_output = 'escape'; set lc_numeric = 'C.UTF-8'; \
-     set lc_time = 'C.UTF-8'; set search_path = ''; set client_encoding = 'LATIN1'",
+     set lc_time = 'C.UTF-8'; set search_path = ''; set client_encoding = 'LATIN1'; \
+     set quote_all_identifiers = on",
 ];
 
 fn columns() -> Vec<String> {
