@@ -41,11 +41,12 @@
 //! First what runs and how: [`app`] puts the parts together, [`stage`] drives them. Then the way of
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
-//! of them at run time; [`expr`] is the language of their conditions. [`upkeep`] is what hurries
-//! nobody; [`foreign`] is the rows of other databases, and [`source`] what operators do to what is
-//! captured; [`account`] tells what became of every change, [`explain`] what of one event for one
-//! subscription, and [`doctor`] where changes may not be captured. Around them: [`api`] and
-//! [`auth`], [`observe`], [`config`], [`db`], [`clock`].
+//! of them at run time; [`start`] is how a subscription begins with what is there already, and
+//! [`expr`] the language of their conditions. [`upkeep`] is what hurries nobody; [`foreign`] is the
+//! rows of other databases, and [`source`] what operators do to what is captured; [`account`] tells
+//! what became of every change, [`explain`] what of one event for one subscription, and [`doctor`]
+//! where changes may not be captured. Around them: [`api`] and [`auth`], [`observe`], [`config`],
+//! [`db`], [`clock`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -56,6 +57,8 @@ pub mod stage;
 pub mod capture;
 
 pub mod publish;
+
+pub mod start;
 
 pub mod deliver;
 

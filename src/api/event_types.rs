@@ -88,19 +88,24 @@ fn standard(catalog: &Catalog, name: &str) -> Option<Shown> {
         json!({"description": "A change that could not be captured whole"})
     } else {
         let (object_type, verb) = catalog.standard_event(name)?;
-        let on = operation(verb).map_or("truncate", Operation::as_str);
-        json!({"object_type": object_type, "on": [on]})
+        match (operation(verb), verb) {
+            (Some(operation), _) => json!({"object_type": object_type, "on": [operation.as_str()]}),
+            (None, Verb::Existed) => json!({"object_type": object_type, "description":
+                "A row that was there when a subscription began with `existing`"}),
+            (None, _) => json!({"object_type": object_type, "on": ["truncate"]}),
+        }
     };
     Some(Shown::standard(name.to_owned(), spec))
 }
 
-/// What is done to a row; `None`: it is done to the table.
+/// The operation that a standard event is found in; `None`: it is done to the table, or told of a row
+/// that is there.
 fn operation(verb: Verb) -> Option<Operation> {
     match verb {
         Verb::Created => Some(Operation::Create),
         Verb::Updated => Some(Operation::Update),
         Verb::Deleted => Some(Operation::Delete),
-        Verb::Truncated => None,
+        Verb::Truncated | Verb::Existed => None,
     }
 }
 
@@ -166,10 +171,8 @@ fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> 
     };
     let (object_type, operations) = match (catalog.standard_event(name), name) {
         (_, GAP_EVENT_TYPE) => return Ok(gap_schema()),
-        (Some((object_type, verb)), _) => match operation(verb) {
-            Some(operation) => (object_type, vec![operation]),
-            None => return Ok(truncate_schema(name, object_type)),
-        },
+        (Some((object_type, Verb::Truncated)), _) => return Ok(truncate_schema(name, object_type)),
+        (Some((object_type, verb)), _) => (object_type, operation(verb).into_iter().collect()),
         (None, _) => {
             let event_type = catalog.event_types.get(name).ok_or_else(absent)?;
             match (&event_type.object_type, &event_type.schema) {
@@ -183,5 +186,11 @@ fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> 
     let shapes = shapes_of(connection, [spec])?;
     let columns = shapes.table(spec).map(|shape| shape.columns.as_slice());
     let columns = columns.unwrap_or_default();
+    if operations.is_empty() {
+        // A row that is there looks like one that was created.
+        let mut schema = data_schema(name, object_type, spec, columns, &[Operation::Create]);
+        schema["properties"]["op"] = json!({"enum": ["snapshot"]});
+        return Ok(schema);
+    }
     Ok(data_schema(name, object_type, spec, columns, &operations))
 }

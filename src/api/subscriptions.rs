@@ -6,6 +6,8 @@ mod fields;
 mod store;
 mod suspended;
 
+use std::collections::HashMap;
+
 use axum::{
     Json,
     body::Bytes,
@@ -31,8 +33,9 @@ use crate::{
     catalog::model::Catalog,
     db::Connection,
     registry::registry_lock,
+    start::shown::{StartShown, starts_shown},
     subscription::{
-        model::{SecretSpec, SubscriptionSpec},
+        model::{SecretSpec, Start, SubscriptionSpec},
         register::{Origin, Registration, Removal, check, register, remove, replace},
         secret::SecretKey,
         selection::selection_review,
@@ -57,6 +60,9 @@ pub(super) struct Shown {
     updated_at: DateTime<Utc>,
     #[serde(flatten)]
     spec: SubscriptionSpec,
+    /// Of one that did not begin `now`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<StartShown>,
     /// Where the filter can't be judged now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     suspended: Vec<SuspendedOn>,
@@ -66,7 +72,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    fn of(row: store::Row) -> Result<Self, Problem> {
+    fn of(row: store::Row, starts: &mut HashMap<Uuid, StartShown>) -> Result<Self, Problem> {
         let spec = serde_json::from_str(&row.definition).map_err(|error| {
             tracing::error!(subscription = %row.id, %error, "a stored definition can't be read");
             Problem::internal()
@@ -79,7 +85,8 @@ impl Shown {
             origin: row.origin,
             created_at: row.created_at,
             updated_at: row.updated_at,
-            spec: without_secret(spec),
+            start: starts.remove(&row.id),
+            spec: shown_spec(spec),
             suspended: Vec::new(),
             warnings: Vec::new(),
         })
@@ -91,10 +98,12 @@ impl Shown {
     }
 }
 
-fn without_secret(mut spec: SubscriptionSpec) -> SubscriptionSpec {
+/// Without its secret, and without the start, of which more is told than it says.
+fn shown_spec(mut spec: SubscriptionSpec) -> SubscriptionSpec {
     if let Some(secret) = spec.sink.secret_mut() {
         *secret = None;
     }
+    spec.start = Start::Now;
     spec
 }
 
@@ -186,7 +195,10 @@ fn created_before(
             tracing::error!(%error, "a secret can't be told again");
             Problem::internal()
         })?;
-    Ok((Shown::of(row)?, opened))
+    Ok((
+        Shown::of(row, &mut starts_shown(connection, &[id])?)?,
+        opened,
+    ))
 }
 
 pub(super) async fn list(
@@ -199,8 +211,10 @@ pub(super) async fn list(
     let read = state.database.run(move |connection| {
         let (after, rows_max) = (page.after, page.rows_max());
         let rows = store::subscription_list(connection, owner.as_deref(), after, rows_max)?;
-        let shown: Result<Vec<Shown>, Problem> = rows.into_iter().map(Shown::of).collect();
-        let mut shown = shown?;
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let mut starts = starts_shown(connection, &ids)?;
+        let shown = rows.into_iter().map(|row| Shown::of(row, &mut starts));
+        let mut shown = shown.collect::<Result<Vec<Shown>, Problem>>()?;
         suspended::mark(connection, &mut shown)?;
         Ok::<_, Problem>((page, shown))
     });
@@ -332,7 +346,7 @@ fn judge(
 fn found(connection: &mut Connection, id: Uuid, owner: Option<&str>) -> Result<Shown, Problem> {
     let row = store::subscription_get(connection, id, owner)?;
     let row = row.ok_or_else(|| Problem::not_found("subscription", id))?;
-    let mut shown = [Shown::of(row)?];
+    let mut shown = [Shown::of(row, &mut starts_shown(connection, &[id])?)?];
     suspended::mark(connection, &mut shown)?;
     let [shown] = shown;
     Ok(shown)

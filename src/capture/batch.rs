@@ -50,7 +50,8 @@ impl From<QueryError> for ReadError {
 /// Some changes, and how the cursor moves when they are published.
 #[derive(Debug)]
 pub struct Batch {
-    /// In the order of capture; empty only where a batch that was split ends at a chunk's end.
+    /// In the order of capture; empty only where a batch that was split ends at a chunk's end, and
+    /// where a batch was asked for up to a snapshot.
     pub changes: Vec<ChangeRow>,
     /// The cursor that they were read from.
     pub from: Cursor,
@@ -129,11 +130,22 @@ impl Reader {
     /// Reads the next changes in the publishing transaction, which must not have written yet: its
     /// own transaction id would be missing from the snapshot. `None`: there are none.
     pub fn read(&mut self, connection: &mut Connection) -> Result<Option<Batch>, ReadError> {
+        self.read_upto(connection, None)
+    }
+
+    /// As [`Reader::read`]; with `upto`, a snapshot that was taken in the same transaction, the
+    /// next batch reaches to it, and is given even if nothing changed. A batch that was begun is
+    /// finished first.
+    pub fn read_upto(
+        &mut self,
+        connection: &mut Connection,
+        upto: Option<&str>,
+    ) -> Result<Option<Batch>, ReadError> {
         let from = cursor_get(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
         let sighting = self.sight(connection, &from)?;
         let first_of = sighting.epoch().filter(|_| from.epoch().is_none());
-        let batch = self.next(connection, from, &sighting)?;
+        let batch = self.next(connection, from, &sighting, upto)?;
         // Last: a stop is recorded in another session, which would wait for this one's lock.
         if let Some(epoch) = first_of {
             epoch_adopt(connection, &self.source, epoch)?;
@@ -150,7 +162,7 @@ impl Reader {
         sighting: &Sighting,
     ) -> Result<Option<Batch>, ReadError> {
         self.judge(&from, sighting)?;
-        self.next(connection, from, sighting)
+        self.next(connection, from, sighting, None)
     }
 
     fn next(
@@ -158,6 +170,7 @@ impl Reader {
         connection: &mut Connection,
         from: Cursor,
         sighting: &Sighting,
+        upto: Option<&str>,
     ) -> Result<Option<Batch>, ReadError> {
         if let Some(seq) = from.backlog_seq {
             let (changes, is_last) = self.next_of_large(&from, Part::Backlog, seq)?;
@@ -179,12 +192,12 @@ impl Reader {
         }
         self.large = None;
         let limit = self.changes_now as i64;
-        let snapshot = sighting.snapshot.clone();
+        let snapshot = upto.unwrap_or(&sighting.snapshot).to_owned();
         let mut changes =
             changes_read(connection, &from.snapshot, &snapshot, from.seq_floor, limit)?;
         self.check_numbers(&changes, sighting.seq_last)?;
         let is_last = changes.len() < self.changes_now;
-        if changes.is_empty() {
+        if changes.is_empty() && upto.is_none() {
             return Ok(None);
         }
         if !is_last {

@@ -15,6 +15,8 @@ pub enum Op {
     Truncate,
     /// It could not be captured whole.
     Gap,
+    /// It did not change: it was there when a subscription began.
+    Snapshot,
     /// No row changed: the API accepted an event, which stands in `after`.
     Event,
 }
@@ -27,6 +29,7 @@ impl Op {
             "d" => Self::Delete,
             "t" => Self::Truncate,
             "g" => Self::Gap,
+            "s" => Self::Snapshot,
             "e" => Self::Event,
             _ => return None,
         })
@@ -41,6 +44,7 @@ impl Op {
             Self::Delete => "delete",
             Self::Truncate => "truncate",
             Self::Gap => "gap",
+            Self::Snapshot => "snapshot",
             Self::Event => "event",
         }
     }
@@ -109,7 +113,7 @@ impl Change {
                 self.key = self.row.after.as_deref().and_then(|gap| gap_key(gap, key));
                 return Ok(());
             }
-            Op::Create | Op::Update | Op::Delete => {}
+            Op::Create | Op::Update | Op::Delete | Op::Snapshot => {}
         }
         let before = self.row.before.as_deref().map(Image::parse).transpose();
         let after = self.row.after.as_deref().map(Image::parse).transpose();

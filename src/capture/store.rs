@@ -126,6 +126,19 @@ pub fn cursor_get(
     .optional()
 }
 
+/// The present snapshot. To be asked for before the transaction writes: a snapshot does not list
+/// the transaction id of whoever asks, and would take what that one captures for seen.
+pub fn snapshot_now(connection: &mut PgConnection) -> Result<String, diesel::result::Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        snapshot: String,
+    }
+    let row: Row = sql_query("select pg_catalog.pg_current_snapshot()::text as snapshot")
+        .get_result(connection)?;
+    Ok(row.snapshot)
+}
+
 /// The changes visible in `upper` and not in `lower` after `seq`, in the order of capture, at most
 /// `limit`. The same arguments give the same changes at any later time.
 pub fn changes_read(

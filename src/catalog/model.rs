@@ -213,11 +213,20 @@ pub enum Verb {
     Deleted,
     /// The table, or a partition of it, was emptied by TRUNCATE. It is no object's event.
     Truncated,
+    /// A row was there when a subscription began that starts with what is there; only that
+    /// subscription is told.
+    Existed,
 }
 
 impl Verb {
-    /// In the order of an object's life; last what is no object's.
-    pub const ALL: [Self; 4] = [Self::Created, Self::Updated, Self::Deleted, Self::Truncated];
+    /// In the order of an object's life; then what is no object's, and what is no change.
+    pub const ALL: [Self; 5] = [
+        Self::Created,
+        Self::Updated,
+        Self::Deleted,
+        Self::Truncated,
+        Self::Existed,
+    ];
 
     /// The last part of the event type's name.
     #[must_use]
@@ -227,6 +236,7 @@ impl Verb {
             Self::Updated => "updated",
             Self::Deleted => "deleted",
             Self::Truncated => "truncated",
+            Self::Existed => "existed",
         }
     }
 

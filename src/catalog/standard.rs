@@ -2,7 +2,7 @@
 //!
 //! Of an object type with `capture = "defined"`, `.created`, `.updated` and `.deleted` would tell of
 //! an arbitrary part of its changes: of those that some event type wanted. So they do not exist.
-//! Every TRUNCATE is captured, and so `.truncated` does.
+//! `.truncated` and `.existed` do: every TRUNCATE is captured, and rows that are there are read.
 
 use super::model::{CaptureMode, Catalog, ObjectType, Verb};
 
@@ -18,7 +18,7 @@ impl ObjectType {
     pub fn standard_verbs(&self) -> &'static [Verb] {
         match self.capture {
             CaptureMode::All => &Verb::ALL,
-            CaptureMode::Defined => &[Verb::Truncated],
+            CaptureMode::Defined => &[Verb::Truncated, Verb::Existed],
         }
     }
 }

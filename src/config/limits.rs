@@ -35,6 +35,13 @@ pub struct Limits {
     pub digest_part_bytes_max: usize,
     /// Items in one part of a digest.
     pub digest_part_items_max: usize,
+    /// Rows that one transaction reads for a subscription that starts with what exists. Of past
+    /// events, as many or `changes_per_batch_max`, whichever is more.
+    pub start_rows_per_chunk_max: usize,
+    /// The same in bytes of JSON; one row may be larger.
+    pub start_bytes_per_chunk_max: usize,
+    /// Undelivered deliveries of a subscription from which on its start waits.
+    pub start_undelivered_max: usize,
     /// How long changes are kept.
     pub change_retention_hours: u64,
     /// How long one leaf of the change table is written.
@@ -67,6 +74,9 @@ impl Default for Limits {
             deliver_poll_ms: 2_000,
             digest_part_bytes_max: 1024 * 1024,
             digest_part_items_max: 10_000,
+            start_rows_per_chunk_max: 500,
+            start_bytes_per_chunk_max: 4 * 1024 * 1024,
+            start_undelivered_max: 2_000,
             change_retention_hours: 7 * 24,
             rotation_hours: 24,
             body_bytes_max: 1024 * 1024,
@@ -93,6 +103,8 @@ impl Limits {
             senders_per_host_max: 16,
             deliver_poll_ms: 20,
             drain_ms: 2_000,
+            start_rows_per_chunk_max: 7,
+            start_undelivered_max: 50,
             ..Self::default()
         }
     }
@@ -113,6 +125,15 @@ impl Limits {
             ("request_timeout_ms", self.request_timeout_ms),
             ("deliver_poll_ms", self.deliver_poll_ms),
             ("digest_part_items_max", self.digest_part_items_max as u64),
+            (
+                "start_rows_per_chunk_max",
+                self.start_rows_per_chunk_max as u64,
+            ),
+            (
+                "start_bytes_per_chunk_max",
+                self.start_bytes_per_chunk_max as u64,
+            ),
+            ("start_undelivered_max", self.start_undelivered_max as u64),
             ("rotation_hours", self.rotation_hours),
             ("body_bytes_max", self.body_bytes_max as u64),
             ("event_bytes_max", self.event_bytes_max as u64),
@@ -149,6 +170,11 @@ impl Limits {
             (
                 self.senders_max <= self.deliveries_in_memory_max,
                 "limits.senders_max must not be larger than limits.deliveries_in_memory_max",
+            ),
+            (
+                self.start_rows_per_chunk_max <= 100_000,
+                "limits.start_rows_per_chunk_max must not be larger than 100000: a chunk is published \
+                 in one transaction",
             ),
             (
                 self.event_accepted_days <= 3_650,

@@ -11,7 +11,7 @@ use super::{
     store::{EventRow, SubscriptionRow},
 };
 use crate::{
-    catalog::model::{Catalog, GAP_EVENT_TYPE},
+    catalog::model::{Catalog, GAP_EVENT_TYPE, Verb},
     expr::Verdict as Truth,
     publish::facts::Recalled,
     registry::{index::is_meant, registered::Registered},
@@ -58,11 +58,16 @@ impl Since {
 }
 
 /// The first step of what is recorded: it was matched.
-pub(super) fn was_matched(event: &EventRow, since: &Since) -> Step {
-    let mut detail = format!(
-        "it was matched when it was published, at {}",
-        shown(event.published_at)
-    );
+pub(super) fn was_matched(event: &EventRow, subscription: &SubscriptionRow, since: &Since) -> Step {
+    let published = shown(event.published_at);
+    let mut detail = if subscription.created_at > event.published_at {
+        format!(
+            "it was published at {published}, before the subscription was registered, which starts \
+             with past events"
+        )
+    } else {
+        format!("it was matched when it was published, at {published}")
+    };
     if let Some(changes) = since.told() {
         detail += &format!("; since then {changes}");
     }
@@ -114,6 +119,11 @@ impl Match<'_> {
                 shown(self.subscription.created_at)
             );
         }
+        if self.is_of_start() {
+            return "it tells a row to one subscription that starts with the rows that exist; to all \
+                    others nothing happened"
+                .to_owned();
+        }
         let is_deleted = self.subscription.state == "deleted";
         if is_deleted && self.subscription.updated_at <= self.event.published_at {
             return format!(
@@ -138,6 +148,12 @@ impl Match<'_> {
                  would be now; the subscription or the catalogue was changed at that very moment"
             ),
         }
+    }
+
+    /// Whether it was published for another subscription alone.
+    fn is_of_start(&self) -> bool {
+        let object_type = self.event.object_type.as_deref();
+        object_type.is_some_and(|name| self.event.event_type == Verb::Existed.event_type(name))
     }
 
     fn event_types(&self) -> Step {

@@ -233,11 +233,13 @@ pub fn explain(
     };
     let told = if let Some(row) = recorded::delivery_find(connection, event.id, subscription.id)? {
         let mut told = delivery(connection, row, &party)?.told(&party);
-        told.steps.insert(0, matching::was_matched(&event, &since));
+        told.steps
+            .insert(0, matching::was_matched(&event, &subscription, &since));
         told
     } else if let Some(member) = store::member_find(connection, event.id, subscription.id)? {
         let mut told = digest(connection, &event, member, &subscription, &party)?.told(&party);
-        told.steps.insert(0, matching::was_matched(&event, &since));
+        told.steps
+            .insert(0, matching::was_matched(&event, &subscription, &since));
         told
     } else {
         unmatched(connection, &event, &subscription, &since)?

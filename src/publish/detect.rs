@@ -50,8 +50,10 @@ impl Default for Ids {
 }
 
 /// What the events of a batch have in common.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Circumstances<'a> {
+    /// What gives the events their ids.
+    pub ids: &'a Ids,
     /// The object types that changes name by number.
     pub targets: &'a HashMap<i32, Arc<Target>>,
     /// What the links in events begin with.
@@ -69,7 +71,7 @@ pub struct Circumstances<'a> {
 /// its standard event only: it has no row that a condition could be about.
 #[must_use]
 pub fn detect(rows: Vec<ChangeRow>, around: Circumstances<'_>) -> Vec<Event> {
-    let ids = Ids::new();
+    let ids = around.ids;
     let changes = rows
         .into_iter()
         .filter_map(|row| {
@@ -134,6 +136,7 @@ fn event_types<'a>(change: &Change, target: &'a Target) -> Vec<&'a Arc<str>> {
         Op::Delete => (Verb::Deleted, Operation::Delete),
         Op::Gap => return vec![target.gap()],
         Op::Truncate => return target.standard(Verb::Truncated).into_iter().collect(),
+        Op::Snapshot => return target.standard(Verb::Existed).into_iter().collect(),
         // What the API accepted has no object type, and is made ready elsewhere.
         Op::Event => return Vec::new(),
     };
@@ -191,11 +194,12 @@ fn change_facts<'a>(
 
 /// A captured row that is no object of its type is published as a gap, so that nothing is lost
 /// silently: somebody renamed a key column, for instance.
-fn unreadable((mut row, reason): (ChangeRow, String)) -> Change {
+pub(crate) fn unreadable((mut row, reason): (ChangeRow, String)) -> Change {
     let op = match row.op.as_str() {
         "c" => "insert",
         "u" => "update",
         "d" => "delete",
+        "s" => "snapshot",
         _ => "unknown",
     };
     tracing::warn!(

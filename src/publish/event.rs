@@ -50,6 +50,8 @@ pub struct Event {
     pub xid: i64,
     /// The CloudEvent as structured JSON, without `sequence`.
     pub body: Arc<str>,
+    /// The one subscription that it is for; `None`: all that match.
+    pub only_for: Option<Uuid>,
 }
 
 /// What an event gets besides its change.
@@ -88,6 +90,7 @@ impl Event {
             change_seq: change.row.seq,
             xid: change.row.writer_xid(),
             body,
+            only_for: None,
         }
     }
 
@@ -106,8 +109,7 @@ impl Event {
             position: number.position,
             event_type: accepted.event_type.as_str().into(),
             object_type: None,
-            // No object type has a space in its name.
-            scope: format!("source {}", accepted.source).into(),
+            scope: Self::scope_of_source(&accepted.source),
             key: accepted.subject.clone(),
             previous_key: None,
             time: accepted.time.unwrap_or(row.at),
@@ -115,7 +117,33 @@ impl Event {
             change_seq: row.seq,
             xid: row.xid,
             body: body.into(),
+            only_for: None,
         })
+    }
+
+    /// Within what the subjects of events are compared that came through the API.
+    #[must_use]
+    pub fn scope_of_source(source: &str) -> Arc<str> {
+        // No object type has a space in its name.
+        format!("source {source}").into()
+    }
+
+    /// Whether it tells a row that is there after it.
+    #[must_use]
+    pub fn tells_row(&self) -> bool {
+        // The first place of this kind is the event's own: before it there are only texts, in which
+        // a quote is escaped.
+        let op = self.body.split_once("},\"op\":\"").map(|(_, rest)| rest);
+        let is = |op: &str, name: Op| {
+            let rest = op.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.starts_with('"'))
+        };
+        self.object_type.is_some()
+            && op.is_some_and(|op| {
+                [Op::Create, Op::Update, Op::Snapshot]
+                    .into_iter()
+                    .any(|name| is(op, name))
+            })
     }
 
     /// The lane of the object; `None` if there is no object.

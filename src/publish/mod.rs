@@ -12,13 +12,13 @@ pub mod detect;
 pub mod event;
 pub mod facts;
 pub mod judge;
+mod locks;
 pub mod plan;
 pub mod store;
 pub mod submitted;
 mod written;
 
 use std::{
-    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -27,10 +27,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::{
-    detect::{Circumstances, detect},
+    detect::{Circumstances, Ids, detect},
+    event::Event,
     judge::judge_all,
-    plan::{Birth, Planned, assign, lanes, matched},
-    store::{delivery_insert, event_insert, lane_busy, sequence_take},
+    locks::{busy_lanes, sequences, wanted_lanes},
+    plan::{Birth, Planned, assign, matched},
+    store::{delivery_insert, event_insert},
     written::{Lease, Written},
 };
 use crate::{
@@ -41,7 +43,7 @@ use crate::{
     },
     catalog::model::DEFAULT_SOURCE,
     config::{Limits, PublicUrl},
-    constraint::store::judgement_insert,
+    constraint::{judge::Decision, store::judgement_insert},
     db::{Connection, Database, DbError, QueryError},
     deliver::{chain::Chain, outbox::Outbox},
     digest::gather::digest_gather,
@@ -51,7 +53,11 @@ use crate::{
         registry_share,
     },
     stage::{Nudge, Progress, Stage},
+    start::{Around, Starts},
 };
+
+/// How often a start that waits is looked at, and changes with it.
+const WAITING_POLL: Duration = Duration::from_millis(20);
 
 /// Why a batch was not published. Its transaction was rolled back, and it will be read again.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +86,8 @@ pub struct Publish {
     work: Arc<Mutex<Work>>,
     outbox: Outbox,
     digests: Nudge,
+    /// Nobody rings when a start that waits can go on.
+    has_waiting: bool,
     events: metrics::Counter,
     changes: metrics::Counter,
     deliveries: metrics::Counter,
@@ -91,6 +99,7 @@ struct Work {
     registry: LiveRegistry,
     /// What the links in events begin with.
     public_url: Option<PublicUrl>,
+    starts: Starts,
     lease: Duration,
     /// The longest that a delayed delivery waits for its event's synchronous ones.
     barrier: Duration,
@@ -100,6 +109,10 @@ struct Work {
 #[derive(Default)]
 struct Published {
     changes: usize,
+    /// A start went on, or one may have been registered.
+    has_start: bool,
+    /// A start is under way that can't go on now, and may soon.
+    has_waiting: bool,
     events: usize,
     deliveries: usize,
     chains: Vec<Chain>,
@@ -131,6 +144,7 @@ impl Publish {
             reader,
             registry,
             public_url,
+            starts: Starts::new(limits),
             lease: limits.lease(),
             barrier: limits.barrier(),
         };
@@ -140,6 +154,7 @@ impl Publish {
             work: Arc::new(Mutex::new(work)),
             outbox,
             digests,
+            has_waiting: false,
             events: metrics::counter!(EVENTS_PUBLISHED),
             changes: metrics::counter!(CHANGES_PUBLISHED),
             deliveries: metrics::counter!(DELIVERIES_CREATED),
@@ -152,10 +167,11 @@ impl Publish {
     fn learn(&self, published: &Result<Published, PublishError>) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         match published {
-            Ok(_) => work.reader.succeeded(),
+            Ok(_) => return work.reader.succeeded(),
             Err(PublishError::Overtaken) => {}
             Err(_) => work.reader.failed(),
         }
+        work.starts.failed();
     }
 }
 
@@ -170,6 +186,7 @@ impl Stage for Publish {
         // Goes with `now`: counted from here, a lease ends in memory before it ends in the
         // repository.
         let started = Instant::now();
+        self.has_waiting = false;
         if self.doorbell.duty().await? == Duty::Standby {
             return Ok(Progress::Idle);
         }
@@ -188,7 +205,9 @@ impl Stage for Publish {
             Err(PublishError::Overtaken) => return Ok(Progress::Idle),
             Err(error) => return Err(error),
         };
-        self.doorbell.found(published.changes).await;
+        let found = published.changes.max(usize::from(published.has_start));
+        self.doorbell.found(found).await;
+        self.has_waiting = published.has_waiting;
         self.changes.increment(published.changes as u64);
         self.events.increment(published.events as u64);
         self.deliveries.increment(published.deliveries as u64);
@@ -201,7 +220,7 @@ impl Stage for Publish {
         if published.has_closed {
             self.digests.ring();
         }
-        Ok(if published.changes == 0 {
+        Ok(if found == 0 {
             Progress::Idle
         } else {
             Progress::Worked
@@ -209,6 +228,9 @@ impl Stage for Publish {
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {
+        if self.has_waiting {
+            return tokio::time::sleep(WAITING_POLL).await;
+        }
         self.doorbell.rest().await;
     }
 }
@@ -221,9 +243,15 @@ impl Work {
         started: Instant,
         now: DateTime<Utc>,
     ) -> Result<Published, PublishError> {
-        // The batch's snapshot comes before anything is written: see `Reader::read`.
-        let Some(batch) = self.reader.read(connection)? else {
-            return Ok(Published::default());
+        // Snapshots come before anything is written: see `Reader::read` and `Starts::prepare`.
+        let turn = self.starts.prepare(connection, &self.registry)?;
+        let (waits, is_retried) = (turn.waits(), turn.is_retried());
+        let Some(batch) = self.reader.read_upto(connection, turn.upto())? else {
+            return Ok(Published {
+                has_start: self.starts.look(connection)? || is_retried,
+                has_waiting: waits,
+                ..Published::default()
+            });
         };
         let Batch {
             changes,
@@ -235,19 +263,49 @@ impl Work {
         // it.
         let revision = registry_share(connection)?;
         let registry = self.registry.at(connection, revision)?;
+        let mut brought = self.starts.bring(connection, turn, &registry, &from, &to)?;
+        let ids = Ids::new();
         let around = Circumstances {
+            ids: &ids,
             targets: &registry.targets,
             public_url: self.public_url.as_ref(),
             position: from.position,
             now,
         };
-        let events = detect(changes, around);
-        to.position = events.last().map_or(from.position, |event| event.position);
+        // Past events first: their subscription may be live from this batch on.
+        let mut events = std::mem::take(&mut brought.recalled);
+        let recalled = events.len();
+        events.extend(detect(changes, around));
+        let last = |events: &[Event]| events[recalled..].last().map(|event| event.position);
 
-        let mut planned = matched(&events, &registry, now);
+        let mut planned = matched(&events, 0, &registry, &brought.deferred, &ids, now);
         // In this order everywhere: locks of deliveries, rates, sequences, digests.
-        let busy = busy_lanes(connection, &planned, &registry)?;
-        let judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
+        let wanted = wanted_lanes(&planned, brought.chunk.as_deref(), &registry);
+        let busy = busy_lanes(connection, &wanted, &registry)?;
+        let mut judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
+        if let Some(chunk) = &brought.chunk {
+            let around = Around {
+                position: last(&events).unwrap_or(from.position),
+                ids: &ids,
+                source: DEFAULT_SOURCE,
+                public_url: self.public_url.as_ref(),
+                now,
+            };
+            let told = told_by(&planned, &events, &registry, chunk.subscription_id());
+            let rows = chunk.events(connection, told, around)?;
+            let first = events.len();
+            events.extend(rows);
+            let mut of_rows = matched(&events, first, &registry, &brought.deferred, &ids, now);
+            judgements.extend(judge_all(
+                connection,
+                &mut of_rows,
+                &events,
+                &registry,
+                now,
+            )?);
+            planned.extend(of_rows);
+        }
+        to.position = last(&events).unwrap_or(from.position);
         let chains = assign(&mut planned, &registry.subscriptions, busy, room);
         let sequences = sequences(connection, &planned, &registry)?;
         let lease = Lease {
@@ -262,20 +320,25 @@ impl Work {
         };
         let rows = written.rows(sequences, lease.until, now + self.barrier, now);
 
-        if !events.is_empty() {
-            event_insert(connection, &events, now)?;
+        let new_events = &events[recalled..];
+        if !new_events.is_empty() {
+            event_insert(connection, new_events, now)?;
         }
         if !rows.is_empty() {
             delivery_insert(connection, &rows, lease.id, now)?;
         }
         judgement_insert(connection, &judgements)?;
         let gathered = digest_gather(connection, &written.gatherings(), now)?;
+        let told = planned.iter().filter(|delivery| delivery.is_of_start);
+        brought.record(connection, told.count(), from.revision + 1, now)?;
         if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
             return Err(PublishError::Overtaken);
         }
         Ok(Published {
             changes: count,
-            events: events.len(),
+            has_start: brought.is_work(),
+            has_waiting: waits,
+            events: new_events.len(),
             deliveries: rows.len(),
             has_closed: gathered.closed > 0,
             chains: written.chains(&rows, lease, chains),
@@ -284,37 +347,17 @@ impl Work {
     }
 }
 
-/// The lanes of this batch in which something is unsettled.
-fn busy_lanes(
-    connection: &mut Connection,
-    planned: &[Planned],
-    registry: &Registry,
-) -> Result<HashSet<plan::LaneOf>, PublishError> {
-    let wanted: HashSet<(Uuid, i64)> = lanes(planned)
-        .into_iter()
-        .map(|(place, lane)| (registry.id(place), lane))
-        .collect();
-    let busy = lane_busy(connection, &wanted)?;
-    Ok(busy
-        .into_iter()
-        .filter_map(|(id, lane)| Some((*registry.by_id.get(&id)?, lane)))
-        .collect())
-}
-
-/// The first sequence number of each subscription in this batch.
-fn sequences(
-    connection: &mut Connection,
-    planned: &[Planned],
-    registry: &Registry,
-) -> Result<HashMap<Uuid, i64>, PublishError> {
-    let mut counts: HashMap<Uuid, i64> = HashMap::new();
-    for delivery in planned.iter().filter(|delivery| delivery.is_numbered()) {
-        *counts
-            .entry(registry.id(delivery.subscription))
-            .or_default() += 1;
-    }
-    if counts.is_empty() {
-        return Ok(HashMap::new());
-    }
-    Ok(sequence_take(connection, &counts)?)
+/// What a subscription is owed of the events of a batch and told, in their order.
+fn told_by<'a>(
+    planned: &'a [Planned],
+    events: &'a [Event],
+    registry: &'a Registry,
+    subscription: Uuid,
+) -> impl Iterator<Item = &'a Event> {
+    let is_told = move |delivery: &&Planned| {
+        let judged = delivery.judged.as_ref().map(|judged| judged.decision);
+        registry.id(delivery.subscription) == subscription && judged != Some(Decision::Suppress)
+    };
+    let told = planned.iter().filter(is_told);
+    told.map(|delivery| &events[delivery.event])
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     constraint::judge::{Decision, Judged},
-    registry::{live::Registry, registered::Registered},
+    registry::{index::is_for, live::Registry, registered::Registered},
     subscription::model::{Condense, Mode, Ordering, State},
 };
 
@@ -46,6 +46,8 @@ pub struct Planned {
     pub judged: Option<Judged>,
     /// Held by a constraint that is judged at the event, and not only when it is gathered.
     pub is_unjudged: bool,
+    /// It is of a start, which has time: others are sent first.
+    pub is_of_start: bool,
     /// How it is born.
     pub birth: Birth,
 }
@@ -74,15 +76,28 @@ pub enum Birth {
     Gathered,
 }
 
-/// Matches events with subscriptions: what is owed, in the order of the events, and of an event the
-/// synchronous ones first.
+/// Matches the events from the place `first` on with subscriptions: what is owed, in the order of
+/// the events, and of an event the synchronous ones first. Those that are `deferred` are owed
+/// nothing but what is for them alone.
 #[must_use]
-pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec<Planned> {
-    let ids = Ids::new();
+pub fn matched(
+    events: &[Event],
+    first: usize,
+    registry: &Registry,
+    deferred: &HashSet<u32>,
+    ids: &Ids,
+    now: DateTime<Utc>,
+) -> Vec<Planned> {
     let mut planned = Vec::new();
     let mut found = Vec::new();
-    for (place, event) in events.iter().enumerate() {
-        registry.index.find(event.query(), &mut found);
+    for (place, event) in events.iter().enumerate().skip(first) {
+        match event.only_for {
+            None => {
+                registry.index.find(event.query(), &mut found);
+                found.retain(|place| !deferred.contains(place));
+            }
+            Some(id) => alone(event, id, registry, &mut found),
+        }
         retain_wanted(event, registry, &mut found);
         if found.is_empty() {
             continue;
@@ -102,11 +117,22 @@ pub fn matched(events: &[Event], registry: &Registry, now: DateTime<Utc>) -> Vec
                 lane_previous: lane_previous.filter(|_| ordered),
                 judged: None,
                 is_unjudged: false,
+                is_of_start: event.only_for.is_some(),
                 birth: Birth::Due,
             });
         }
     }
     planned
+}
+
+/// The one subscription that the event is for, if it asks for such events.
+fn alone(event: &Event, id: Uuid, registry: &Registry, found: &mut Vec<u32>) {
+    let asks = |place: &u32| {
+        let registered = &registry.subscriptions[*place as usize];
+        is_for(registered, event.query())
+    };
+    found.clear();
+    found.extend(registry.by_id.get(&id).copied().filter(asks));
 }
 
 /// Keeps those subscriptions whose filter is true of the event. That of a net-effect digest is
@@ -224,7 +250,8 @@ impl Births {
     ) -> Birth {
         let subscription = &registered.subscription;
         // Claiming judges once more, just before it is sent.
-        let may_be_claimed = self.room > 0 && !registered.is_judged_at_send();
+        let may_be_claimed =
+            self.room > 0 && !delivery.is_of_start && !registered.is_judged_at_send();
         let must_wait =
             delivery.mode == Mode::SynchronousDelayed && self.untried == Some(delivery.event);
         match ahead {

@@ -67,6 +67,16 @@ impl Index {
         }
     }
 
+    /// Whether the catalogue has the event type.
+    #[must_use]
+    pub fn has(&self, query: Query<'_>) -> bool {
+        let entries = match query.object_type {
+            Some(object_type) => self.by_object_type.get(object_type),
+            None => Some(&self.by_event_type),
+        };
+        entries.is_some_and(|entries| entries.contains_key(query.event_type))
+    }
+
     /// The subscriptions of an event in ascending order, each once. A change of the key is for
     /// those of the old key, too.
     pub fn find(&self, query: Query<'_>, found: &mut Vec<u32>) {
@@ -106,6 +116,25 @@ impl Entry {
             }
         }
     }
+}
+
+/// Whether an event is for the subscription, apart from its filter: as [`Index::find`] finds it.
+#[must_use]
+pub fn is_for(registered: &Registered, query: Query<'_>) -> bool {
+    let Query {
+        object_type,
+        event_type,
+        key,
+        previous_key,
+    } = query;
+    let texts = &registered.subscription.object_key_texts;
+    let is_of_keys = || {
+        let mut keys = [key, previous_key].into_iter().flatten();
+        keys.any(|key| texts.iter().any(|text| text == key))
+    };
+    is_meant(registered, object_type, event_type)
+        && registered.fits(object_type)
+        && (registered.subscription.spec.object_keys.is_empty() || is_of_keys())
 }
 
 /// Whether the subscription names the event type or the object type.

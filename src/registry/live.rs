@@ -59,6 +59,13 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The object type of this name, if it is captured.
+    #[must_use]
+    pub fn target(&self, object_type: &str) -> Option<&Arc<Target>> {
+        let mut targets = self.targets.values();
+        targets.find(|target| *target.name == *object_type)
+    }
+
     /// The id of the subscription at a place of the list.
     #[must_use]
     pub fn id(&self, place: u32) -> Uuid {

@@ -6,5 +6,6 @@ pub mod model;
 pub mod register;
 pub mod secret;
 pub mod selection;
+pub mod start;
 pub mod state;
 pub mod store;

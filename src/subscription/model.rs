@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 use url::Url;
 use uuid::Uuid;
 
+pub use super::start::Start;
+
 /// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and
 /// reliability"). Entry n is the wait before attempt n.
 pub const SCHEDULE_DEFAULT: [Duration; 10] = [
@@ -48,6 +50,9 @@ pub struct SubscriptionSpec {
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condense: Option<Condense>,
+    /// From where it begins. Only registering looks at it.
+    #[serde(default, skip_serializing_if = "Start::is_now")]
+    pub start: Start,
     /// For people and for constraints.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

@@ -9,13 +9,14 @@
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
 use uuid::{NoContext, Timestamp, Uuid};
 
 pub use super::check::{SpecProblem, check, pointer_part};
 use super::{
     check::secret_advice,
     key_text::object_key_texts,
-    model::{SecretSpec, SubscriptionSpec},
+    model::{SecretSpec, Start, SubscriptionSpec},
     secret::{SecretError, SecretKey},
     store,
 };
@@ -25,6 +26,7 @@ use crate::{
     db::{Connection, DbError, QueryError},
     registry::registry_raise,
     sink::SigningSecret,
+    start::begin::{start_begin, start_judge},
 };
 
 /// Where a subscription was born; decides who may change it.
@@ -141,6 +143,10 @@ pub fn register(
     let key_texts = object_key_texts(connection, catalog, &spec)?;
 
     registry_raise(connection)?;
+    let problems = start_judge(connection, catalog, &spec, now)?;
+    if !problems.is_empty() {
+        return Err(RegisterError::Problems(problems));
+    }
     let id = id_at(now);
     let sealed = secret.as_ref().map(|secret| key.seal(id, secret));
     let sealed = sealed.transpose()?;
@@ -157,6 +163,7 @@ pub fn register(
     if !store::subscription_insert(connection, &row, now.trunc_subsecs(6))? {
         return Err(RegisterError::NameTaken(name));
     }
+    start_begin(connection, catalog, id, &spec, now.trunc_subsecs(6))?;
     Ok(Registered { id, secret })
 }
 
@@ -177,6 +184,17 @@ pub fn replace(
     let Some(origin) = store::subscription_origin(connection, id)? else {
         return Err(RegisterError::Absent(id));
     };
+    if let Some(definition) = store::subscription_definition(connection, id)? {
+        let began: Began = serde_json::from_str(&definition)?;
+        if began.start != spec.start {
+            let text = format!(
+                "it says where the subscription began, and stays `{}`; to begin anew, register \
+                 another subscription",
+                began.start
+            );
+            return Err(problem("/start", text));
+        }
+    }
     let secret = secret_take(&mut spec, origin)?;
     let signs = spec.sink.secret_mut().is_some();
     if signs && secret.is_none() && !store::subscription_has_secret(connection, id)? {
@@ -225,6 +243,13 @@ pub fn remove(
     } else {
         Removal::Absent
     })
+}
+
+/// What of a stored definition can't be changed.
+#[derive(Deserialize)]
+struct Began {
+    #[serde(default)]
+    start: Start,
 }
 
 /// Takes the secret out of `spec`, so that it is not stored with the definition. The name of an

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{model::State, store};
 use crate::{
+    capture::store::doorbell_ring,
     db::{Connection, DbError},
     registry::registry_raise,
 };
@@ -64,6 +65,8 @@ pub fn subscription_resume(
         return Ok(Switch::Absent);
     }
     store::delivery_unpark(connection, id, now)?;
+    // Its start goes on, if one is under way.
+    doorbell_ring(connection)?;
     Ok(Switch::Done)
 }
 

@@ -182,6 +182,24 @@ struct OriginRow {
     is_folder: bool,
 }
 
+/// The definition that a subscription is registered with; `None` if there is none.
+pub(super) fn subscription_definition(
+    connection: &mut PgConnection,
+    id: Uuid,
+) -> QueryResult<Option<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        definition: String,
+    }
+    let row: Option<Row> =
+        sql_query("select definition::text as definition from rowcall.subscription where id = $1")
+            .bind::<SqlUuid, _>(id)
+            .get_result(connection)
+            .optional()?;
+    Ok(row.map(|row| row.definition))
+}
+
 /// Where a subscription was born; `None` if there is none.
 pub fn subscription_origin(connection: &mut PgConnection, id: Uuid) -> QueryResult<Option<Origin>> {
     let row: Option<OriginRow> = sql_query(

@@ -71,6 +71,7 @@ async fn an_event_type_is_made_shown_replaced_and_removed_and_each_is_a_version(
             "sales.order.updated",
             "sales.order.deleted",
             "sales.order.truncated",
+            "sales.order.existed",
             "sales.order.released"
         ]
     );
@@ -130,11 +131,13 @@ async fn the_list_has_the_standard_ones_too_and_pages() {
         ("sales.campaign.started", false),
         ("sales.order.created", true),
         ("sales.order.deleted", true),
+        ("sales.order.existed", true),
         ("sales.order.released", false),
         ("sales.order.truncated", true),
         ("sales.order.updated", true),
         ("sales.part.created", true),
         ("sales.part.deleted", true),
+        ("sales.part.existed", true),
         ("sales.part.truncated", true),
         ("sales.part.updated", true),
     ];
@@ -170,6 +173,22 @@ async fn each_event_type_has_the_schema_of_its_data() {
     assert!(!validator.is_valid(&json!({"id": 1})));
     let schema = api.get("/v1/event-types/sales.order.deleted/schema").await;
     assert_eq!(schema.json["properties"]["op"], json!({"enum": ["delete"]}));
+    let existed = "/v1/event-types/sales.order.existed";
+    let shown = api.get(existed).await.json;
+    assert!(shown.get("on").is_none(), "{shown}");
+    let schema = api.get(&format!("{existed}/schema")).await.json;
+    assert_eq!(
+        [
+            &schema["properties"]["op"],
+            &schema["properties"]["before"],
+            &schema["properties"]["after"]
+        ],
+        [
+            &json!({"enum": ["snapshot"]}),
+            &json!({"type": "null"}),
+            &json!({"$ref": "#/$defs/row"})
+        ]
+    );
     let schema = api
         .get("/v1/event-types/sales.order.truncated/schema")
         .await;

@@ -323,7 +323,8 @@ async fn a_writer_in_the_change_table_is_waited_for_and_not_lost() {
         let database = Database::new(&url, 1);
         rebase(&database, "default", Unread::Publish).await
     });
-    while app.count("select count(*) from pg_locks where mode = 'ShareLock' and not granted") == 0 {
+    let waits = "select count(*) from pg_locks where mode = 'ShareLock' and not granted";
+    while !rebasing.is_finished() && app.count(waits) == 0 {
         tokio::task::yield_now().await;
     }
     crate::reading::run(&mut writer, "commit");

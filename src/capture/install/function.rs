@@ -200,7 +200,8 @@ impl Function<'_> {
         !self.object_type.exclude.is_empty() || !self.object_type.mask.is_empty()
     }
 
-    fn image(&self, row: &str) -> String {
+    /// The row called `row` as JSON, as the trigger captures it.
+    pub(crate) fn image(&self, row: &str) -> String {
         let whole = self.whole_image(row);
         if !self.filters() {
             return whole;

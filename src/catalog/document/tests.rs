@@ -100,9 +100,9 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
             "m.toml:3:7: `key`: invalid type: string \"id\", expected a list such as [\"id\"]",
         ),
         (
-            "[object_type.\"s.o\"]\ntable = \"a.b\"\nwhen_clause = true\n",
-            "m.toml:3:1: `when_clause` is not a setting of [object_type.\"s.o\"] (expected one of \
-             `description`, `table`, `key`, `exclude`, `mask`)",
+            "[object_type.\"s.o\"]\ntable = \"a.b\"\npartitions = true\n",
+            "m.toml:3:1: `partitions` is not a setting of [object_type.\"s.o\"] (expected one of \
+             `description`, `table`, `key`, `exclude`, `mask`, `source`, `capture`, `when_clause`)",
         ),
         (
             "[object_type.order]\ntable = \"a.b\"\n",

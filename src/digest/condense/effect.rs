@@ -2,7 +2,7 @@
 //!
 //! `before` and `after` are the text that was captured, copied out of the stored events.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,7 +17,7 @@ pub struct Fold<'a> {
     pub object_type: &'a str,
     /// Its last key as text.
     pub key: &'a str,
-    /// `create`, `update` or `delete`.
+    /// `create`, `update`, `delete` or `snapshot`.
     pub op: &'static str,
     /// The row before the first change, as it was captured; `None`: there was none.
     pub before: Option<&'a RawValue>,
@@ -40,6 +40,8 @@ struct Data<'a> {
     key: Option<&'a RawValue>,
     #[serde(borrow, default)]
     previous_key: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    op: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     before: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -90,6 +92,8 @@ pub(super) fn effect(
     let op = match (before, after) {
         _ if object.has_gap => "gap",
         (None, None) => return None,
+        // It was there before anything was told of it.
+        (None, Some(_)) if first.op.as_deref() == Some("snapshot") => "snapshot",
         (None, Some(_)) => "create",
         (Some(_), None) => "delete",
         (Some(before), Some(after)) if is_same(before, after) => return None,

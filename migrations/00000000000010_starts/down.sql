@@ -1,0 +1,2 @@
+drop index rowcall.event_position;
+drop table rowcall.start;
