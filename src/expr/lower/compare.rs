@@ -14,21 +14,21 @@ use crate::expr::{
 };
 
 /// A comparison of two values, one of which is no literal.
-pub(super) fn compare(how: Comparison, a: Operand, b: Operand) -> Option<Cond> {
+pub(super) fn compare(how: Comparison, a: &Operand, b: &Operand) -> Option<Cond> {
     let needed: Vec<String> = [a.needed(), b.needed()].concat();
     let is_null = |side: &Operand| matches!(side, Operand::Constant(Constant::Null));
-    let found = if is_null(&a) || is_null(&b) {
+    let found = if is_null(a) || is_null(b) {
         match how {
             Comparison::Equal => Cond::and(vec![a.null_test(), b.null_test()]),
             Comparison::NotEqual => Cond::and(vec![a.null_test(), b.null_test()]).not(),
             _ => Cond::FAILS,
         }
     } else {
-        let (a_text, b_text) = pair(&a, &b)?;
+        let (a_text, b_text) = pair(a, b)?;
         let compared = |sign: &str| format!("({a_text} operator(pg_catalog.{sign}) {b_text})");
         match how {
-            Comparison::Equal => equal(&a, &b, compared("=")),
-            Comparison::NotEqual => equal(&a, &b, compared("=")).not(),
+            Comparison::Equal => equal(a, b, compared("=")),
+            Comparison::NotEqual => equal(a, b, compared("=")).not(),
             Comparison::Less => Cond::of(compared("<")),
             Comparison::LessOrEqual => Cond::of(compared("<=")),
             Comparison::Greater => Cond::of(compared(">")),
@@ -51,14 +51,14 @@ fn equal(a: &Operand, b: &Operand, compared: String) -> Cond {
 }
 
 /// Whether it is one of these. Null fails.
-pub(super) fn in_set(item: Operand, set: &Set) -> Option<Cond> {
+pub(super) fn in_set(item: &Operand, set: &Set) -> Option<Cond> {
     let (place, items, of) = match set {
         Set::Texts(texts) => {
             let items: Option<Vec<String>> =
                 texts.iter().map(|text| text::constant(text)).collect();
-            (text::by_bytes(&item)?, items?, "text")
+            (text::by_bytes(item)?, items?, "text")
         }
-        Set::Numbers(numbers) => number::list(&item, numbers)?,
+        Set::Numbers(numbers) => number::list(item, numbers)?,
     };
     // Of null, an empty list would say false.
     if items.is_empty() {

@@ -154,13 +154,13 @@ impl Lowering<'_> {
             Node::IsNull(part) => self.is_null(part)?,
             Node::Compare(how, sides) => {
                 let (a, b) = (self.operand(&sides[0])?, self.operand(&sides[1])?);
-                compare::compare(*how, a, b)?
+                compare::compare(*how, &a, &b)?
             }
-            Node::InSet(item, set) => compare::in_set(self.operand(item)?, set)?,
+            Node::InSet(item, set) => compare::in_set(&self.operand(item)?, set)?,
             Node::In(sides) => self.is_in(&sides[0], &sides[1])?,
             Node::Search(search, sides) => {
                 let (a, b) = (self.operand(&sides[0])?, self.operand(&sides[1])?);
-                text::search(*search, a, b)?
+                text::search(*search, &a, &b)?
             }
             Node::Loop(r#loop) if !r#loop.every && is_changed(&r#loop.list) => {
                 self.one_has_changed(&r#loop.body)?
@@ -194,7 +194,7 @@ impl Lowering<'_> {
         let mut found = Vec::new();
         for other in items {
             let other = self.operand(other)?;
-            found.push(compare::compare(Comparison::Equal, item.clone(), other)?);
+            found.push(compare::compare(Comparison::Equal, &item, &other)?);
         }
         // An item that is null is found nowhere: that fails, in an empty list as well.
         Some(Cond::or(found).unless(item.null_test()))

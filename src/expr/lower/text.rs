@@ -24,13 +24,13 @@ pub(super) fn constant(text: &str) -> Option<String> {
 }
 
 /// Whether a text holds another. Null fails.
-pub(super) fn search(search: Search, a: Operand, b: Operand) -> Option<Cond> {
-    for side in [&a, &b] {
+pub(super) fn search(search: Search, a: &Operand, b: &Operand) -> Option<Cond> {
+    for side in [a, b] {
         if matches!(side, Operand::Constant(Constant::Null)) {
             return Some(Cond::FAILS);
         }
     }
-    let (text, part) = (by_bytes(&a)?, by_bytes(&b)?);
+    let (text, part) = (by_bytes(a)?, by_bytes(b)?);
     let found = match search {
         Search::Contains => {
             format!("pg_catalog.strpos({text}, {part}) operator(pg_catalog.>) '0'::pg_catalog.int4")
