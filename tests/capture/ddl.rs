@@ -3,10 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Condvar, Mutex},
     thread::JoinHandle,
 };
 
@@ -27,6 +24,9 @@ use crate::{
 /// How often all changes of a table are made.
 const CYCLES: usize = 2;
 const WRITERS: usize = 3;
+/// Rows that the writers write, change and delete while one statement of the owner's runs. Without a
+/// bound they would outrun publishing on a busy machine.
+const ROWS_EACH: usize = 60;
 
 /// Why a writer may fail: it names what is not there at the moment.
 const OWN_FAULTS: [&str; 2] = ["does not exist", "no partition of relation"];
@@ -39,27 +39,63 @@ struct Committed {
     failed: usize,
 }
 
+/// How many rows may be written yet; `None`: no more ever.
+struct Pace {
+    left: Mutex<Option<usize>>,
+    changed: Condvar,
+}
+
+impl Pace {
+    fn add(&self, rows: usize) {
+        let mut left = self.left.lock().unwrap();
+        *left = left.map(|left| left + rows);
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        *self.left.lock().unwrap() = None;
+        self.changed.notify_all();
+    }
+
+    /// Waits until a row may be written; false: none may be any more.
+    fn take(&self) -> bool {
+        let left = self.left.lock().unwrap();
+        let is_none = |left: &mut Option<usize>| *left == Some(0);
+        let mut left = self.changed.wait_while(left, is_none).unwrap();
+        match left.as_mut() {
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 /// Writers that go on until they are stopped, each with rows of its own.
 struct Writers {
-    stop: Arc<AtomicBool>,
+    pace: Arc<Pace>,
     threads: Vec<JoinHandle<Committed>>,
 }
 
 impl Writers {
     /// `statements` make the texts of an insert, an update and a delete of an id and a text.
     fn start(url: &str, statements: fn(usize, &str) -> [String; 3]) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let pace = Arc::new(Pace {
+            left: Mutex::new(Some(0)),
+            changed: Condvar::new(),
+        });
         let threads = (0..WRITERS)
             .map(|writer| {
-                let (url, stop) = (url.to_owned(), Arc::clone(&stop));
-                std::thread::spawn(move || write(&url, writer, &stop, statements))
+                let (url, pace) = (url.to_owned(), Arc::clone(&pace));
+                std::thread::spawn(move || write(&url, writer, &pace, statements))
             })
             .collect();
-        Self { stop, threads }
+        Self { pace, threads }
     }
 
     fn stop(self) -> Committed {
-        self.stop.store(true, Ordering::Relaxed);
+        self.pace.stop();
         let mut all = Committed::default();
         for thread in self.threads {
             let one = thread.join().unwrap();
@@ -74,12 +110,12 @@ impl Writers {
 fn write(
     url: &str,
     writer: usize,
-    stop: &AtomicBool,
+    pace: &Pace,
     statements: fn(usize, &str) -> [String; 3],
 ) -> Committed {
     let (mut connection, mut committed) = (connect(url), Committed::default());
     let mut count = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while pace.take() {
         count += 1;
         let id = writer * 1_000_000 + count;
         for step in 0..3 {
@@ -103,8 +139,9 @@ fn write(
     committed
 }
 
-/// Runs DDL; it may have to wait for writers, never for long.
-fn alter(connection: &mut PgConnection, ddl: &str) {
+/// Runs DDL while the writers write; it may have to wait for them, never for long.
+fn alter(connection: &mut PgConnection, writers: &Writers, ddl: &str) {
+    writers.pace.add(ROWS_EACH);
     let tries = (0..100).any(|_| connection.batch_execute(ddl).is_ok());
     assert!(tries, "{ddl}");
 }
@@ -189,7 +226,7 @@ async fn columns_and_tables_change_under_load() {
             "alter table rows rename column secret to shown",
             "alter table rows rename column shown to secret",
         ] {
-            alter(&mut owner, ddl);
+            alter(&mut owner, &writers, ddl);
             publish(&mut app).await;
             if cycle > 0 {
                 reconcile(&mut app).await;
@@ -222,10 +259,11 @@ async fn a_key_column_that_is_gone_makes_gaps_of_every_change() {
         "alter table rows drop column number",
         "alter table rows add column id bigserial primary key",
     ] {
-        alter(&mut owner, ddl);
+        alter(&mut owner, &writers, ddl);
         // WHEN each of them has written a while
         let before = app.count("select last_value from rowcall.change_seq");
         while app.count("select last_value from rowcall.change_seq") < before + 150 {
+            writers.pace.add(ROWS_EACH);
             publish(&mut app).await;
         }
         reconcile(&mut app).await;
@@ -287,7 +325,7 @@ async fn partitions_come_and_go_under_load() {
             "begin; lock table rows in exclusive mode; update rows set part = 1, v = v where part = 2; \
              alter table rows detach partition rows_2; commit; drop table rows_2",
         ] {
-            alter(&mut owner, ddl);
+            alter(&mut owner, &writers, ddl);
             publish(&mut app).await;
             if cycle > 0 {
                 reconcile(&mut app).await;

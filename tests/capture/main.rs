@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod anew;
 mod columns;
 mod cursor;
 mod ddl;
