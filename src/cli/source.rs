@@ -11,13 +11,14 @@ use miette::{IntoDiagnostic as _, WrapErr as _, miette};
 use secrecy::ExposeSecret as _;
 
 use crate::{
+    catalog::model::DEFAULT_SOURCE,
     clock::Clock,
     config::{Config, ConfigError},
     db::Database,
     source::{
         detach::{Attached, Detachment, TriggerLeft, attach, detach},
         list::{Overview, overview},
-        rebase::{Rebased, Unread, rebase},
+        rebase::{Rebased, Unread, elsewhere::rebase_elsewhere, rebase},
         uninstall::{Inventory, RoleLeft, Uninstalled, inventory, uninstall},
     },
 };
@@ -103,12 +104,38 @@ pub async fn run(args: SourceArgs, config: &Config) -> miette::Result<()> {
             attached_text(&done)
         }
         SourceCommand::Rebase { name, unread } => {
-            let done = rebase(&database, &name, unread).await?;
+            let done = if name == DEFAULT_SOURCE {
+                rebase(&database, &name, unread).await?
+            } else {
+                elsewhere(&database, &name, unread, config).await?
+            };
             rebased_text(&name, &done, unread)
         }
         SourceCommand::Uninstall { name, yes } => remove(&database, &name, yes, now).await?,
     };
     print(&text)
+}
+
+async fn elsewhere(
+    database: &Database,
+    name: &str,
+    unread: Unread,
+    config: &Config,
+) -> miette::Result<Rebased> {
+    if unread == Unread::Publish {
+        return Err(miette!(
+            help = "add --unread skip; subscribers are told of the gap, and may read the rows anew",
+            "source {name} is another database: what it captured and was not copied can't be told \
+             from what was, so it can only be skipped"
+        ));
+    }
+    let url = config.sources.url(name).ok_or_else(|| {
+        miette!(
+            help = "say where it is in [source.{name}] in rowcall.toml",
+            "the source {name} is not configured"
+        )
+    })?;
+    Ok(rebase_elsewhere(database, name, url).await?)
 }
 
 async fn remove(
@@ -221,6 +248,10 @@ fn attached_text(done: &[Attached]) -> String {
 
 fn rebased_text(name: &str, done: &Rebased, unread: Unread) -> String {
     match done {
+        Rebased::Skipped { reason } => format!(
+            "source {name} was stopped: {reason}\nit is read on from its present state, and \
+             subscribers are told of the gap\n"
+        ),
         Rebased::NotStopped => format!("nothing to do: source {name} is not stopped\n"),
         Rebased::Done {
             reason,

@@ -130,6 +130,8 @@ async fn no_delayed_delivery_starts_before_the_synchronous_ones_are_tried() {
              update rowcall.registry set revision = revision + 1; \
              update rowcall.delivery set due_at = created_at where due_at = 'infinity'",
         );
+        // What was written last may not have been published in any of the steps.
+        app.run_until_idle().await;
         let end = tokio::time::Instant::now() + Duration::from_secs(30);
         while app.count("select count(*) from rowcall.delivery where settled_at is null") > 0 {
             app.run_until_idle().await;

@@ -129,7 +129,7 @@ async fn a_new_leaf_is_written_also_by_the_function_of_a_busy_table() {
     // THEN no function writes into the old one, which may be dropped one day
     assert_eq!(
         app.count(
-            "select count(*) from pg_proc where proname like 'capture\\_%' \
+            "select count(*) from pg_proc where proname ~ '^capture_[0-9]+$' \
                  and prosrc like '%rowcall.change_2%'"
         ),
         3

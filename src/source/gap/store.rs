@@ -154,8 +154,12 @@ pub fn gap_capture(
          insert into rowcall.change (seq, xid, rotation, target, relation, op, after, at, role) \
          select pg_catalog.nextval('rowcall.change_seq'), pg_catalog.pg_current_xact_id(), r.number, \
              t.id, 0, 'g', told.gap, pg_catalog.clock_timestamp(), session_user \
-         from told, rowcall.capture_target t, rowcall.rotation r \
-         where t.removed_at is null and t.object_type = any ($1) and r.closed_at is null",
+         from told, rowcall.rotation r, ( \
+             select id, object_type from rowcall.capture_target where removed_at is null \
+             union all select id, object_type from rowcall.source_target s where not exists ( \
+                 select from rowcall.capture_target c \
+                 where c.object_type = s.object_type and c.removed_at is null)) as t \
+         where t.object_type = any ($1) and r.closed_at is null",
     )
     .bind::<Array<Text>, _>(object_types)
     .bind::<Text, _>(reason.as_str())

@@ -18,6 +18,7 @@
 //! state that the restore went back to. Nothing that the database holds is lost, unless
 //! [`Unread::Skip`] says so.
 
+pub mod elsewhere;
 mod store;
 
 use chrono::{DateTime, Utc};
@@ -69,6 +70,11 @@ pub enum Rebased {
         unread: i64,
         /// How many of them had to be numbered anew.
         renumbered: i64,
+    },
+    /// It is another database, and read on from its present state.
+    Skipped {
+        /// Why it was stopped.
+        reason: String,
     },
 }
 
@@ -123,12 +129,12 @@ fn stop_find(
         let name = source.to_owned();
         return Err(SourceError::NotOwn { name });
     }
+    if let Some(stopped) = stopped_of(connection, source)? {
+        return Ok(Some(stopped));
+    }
     let Some(cursor) = cursor_get(connection, source)? else {
         return Ok(None);
     };
-    if let (Some(kind), Some((_, reason))) = (&cursor.stop_kind, cursor.stop()) {
-        return Ok(Some((StopKind::parse(kind), reason.to_owned())));
-    }
     let sighting = sighting_take(connection)?;
     match judge(&cursor, &sighting, None) {
         Ok(()) => Ok(None),
@@ -137,6 +143,31 @@ fn stop_find(
             Ok(Some((deviation.kind(), deviation.to_string())))
         }
     }
+}
+
+/// Why the source is stopped, as it is recorded.
+fn stopped_of(
+    connection: &mut Connection,
+    source: &str,
+) -> Result<Option<(StopKind, String)>, SourceError> {
+    source_known(connection, source)?;
+    let Some(cursor) = cursor_get(connection, source)? else {
+        return Ok(None);
+    };
+    Ok(match (&cursor.stop_kind, cursor.stop()) {
+        (Some(kind), Some((_, reason))) => Some((StopKind::parse(kind), reason.to_owned())),
+        _ => None,
+    })
+}
+
+/// The object types of a source.
+fn object_types(connection: &mut Connection, source: &str) -> Result<Vec<String>, SourceError> {
+    let catalog = Catalog::load(connection)?;
+    let of_source = catalog
+        .object_types
+        .iter()
+        .filter(|(_, object_type)| object_type.source.0 == source);
+    Ok(of_source.map(|(name, _)| name.clone()).collect())
 }
 
 /// Makes the numbers of unread changes rise again, if they do not. Returns of how many.
@@ -168,13 +199,7 @@ fn finish(
     unread: Unread,
 ) -> Result<i64, SourceError> {
     let count = backlog_count(connection, source)?;
-    let catalog = Catalog::load(connection)?;
-    let object_types: Vec<String> = catalog
-        .object_types
-        .iter()
-        .filter(|(_, object_type)| object_type.source.0 == source)
-        .map(|(name, _)| name.clone())
-        .collect();
+    let object_types = object_types(connection, source)?;
     let now = store::now(connection)?;
     // Rowcall's clock and the database's may differ.
     let from = last_published_at(connection, source)?.map(|from| from.min(now));
