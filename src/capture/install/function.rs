@@ -6,7 +6,19 @@ use super::rendering::{Column, Setting, settings};
 pub use crate::expr::identifier;
 use crate::{catalog::model::ObjectType, expr::literal};
 
-const TEMPLATE: &str = include_str!("function.sql");
+/// What captures every row.
+const TEMPLATE: &str = concat!(
+    include_str!("function.sql"),
+    "\n",
+    include_str!("careful.sql")
+);
+
+/// What judges each row first.
+const JUDGED: &str = concat!(
+    include_str!("judged.sql"),
+    "\n",
+    include_str!("careful.sql")
+);
 
 /// What stands around a body in the template.
 const QUOTE: &str = "$rowcall$";
@@ -30,7 +42,8 @@ const SETTING_CHARS_MAX: u32 = 255;
 const BELL: &str =
     "    if not (case when pg_catalog.pg_try_advisory_lock_shared({{class}}, {{bell_key}})
         then pg_catalog.pg_advisory_unlock_shared({{class}}, {{bell_key}}) else false end) then
-        if pg_catalog.current_setting('rowcall.doorbell', true) is distinct from 'off' then
+        if coalesce(pg_catalog.current_setting('rowcall.doorbell', true)
+            operator(pg_catalog.<>) 'off'::pg_catalog.text, true) then
             perform pg_catalog.pg_notify('rowcall', '');
         end if;
     end if;";
@@ -105,7 +118,8 @@ impl Function<'_> {
             .into_iter()
             .chain(quotes)
             .filter(is_apart);
-        let template = TEMPLATE.replace(QUOTE, &quotes.next().unwrap_or_default());
+        let template = self.verdict.map_or(TEMPLATE, |_| JUDGED);
+        let template = template.replace(QUOTE, &quotes.next().unwrap_or_default());
         // Only the template is searched for places, so a column named like one stays a column.
         let mut sql = String::with_capacity(template.len() * 2);
         let mut rest = template.as_str();

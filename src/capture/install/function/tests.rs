@@ -120,7 +120,7 @@ fn the_verdict_comes_before_everything_else() {
     };
     let sql = judging("    judge;\n");
     assert!(
-        sql.contains("as $rowcall$\nbegin\n    judge;\n    if "),
+        sql.contains("security definer\nas $rowcall$\nbegin\n    judge;\n    perform "),
         "{sql}"
     );
     assert_eq!(sql.matches("judge").count(), 1);
