@@ -1,5 +1,6 @@
 //! Batches that are too large for one transaction, while a chunk of rows waits for their end.
 
+use diesel::connection::SimpleConnection as _;
 use rowcall::stage::{Progress, Stage as _};
 use serde_json::json;
 
@@ -108,4 +109,58 @@ async fn a_chunk_is_not_told_by_a_batch_that_another_instance_published() {
         Mirror::of_table(&app, "public.orders", &["id"])
     );
     drop(sibling);
+}
+
+#[tokio::test]
+async fn a_chunk_that_waits_while_a_column_is_excluded_is_read_anew() {
+    // GIVEN a chunk that waits for the end of a batch
+    let receiver = Receiver::start().await;
+    let mut app = shop(TWENTY).await;
+    register(&app, &mirror(&receiver, &json!({}))).await;
+    publish(&mut app).await;
+    app.sql("insert into public.orders select n from generate_series(101, 350) n");
+    publish(&mut app).await;
+    // WHEN a column of it is excluded before the batch ends
+    app.apply(
+        "[namespace.sales]\n[object_type.\"sales.order\"]\ntable = \"public.orders\"\n\
+         key = [\"id\"]\nexclude = [\"amount\"]",
+    )
+    .await;
+    app.run_until_idle().await;
+    // THEN no row is told with it
+    let told = app.texts("select body from rowcall.event where type = 'sales.order.existed'");
+    assert_eq!(told.len(), 20);
+    assert!(told.iter().all(|body| !body.contains("amount")));
+}
+
+#[tokio::test]
+async fn an_edit_while_the_publisher_waits_for_its_lock_has_the_rows_read_anew() {
+    // GIVEN a start, and an edit that excludes nothing but pauses it, and is not committed yet
+    let receiver = Receiver::start().await;
+    let mut app = shop(TWENTY).await;
+    let id = register(&app, &mirror(&receiver, &json!({}))).await;
+    publish(&mut app).await;
+    let mut editor = app.connect();
+    editor
+        .batch_execute(
+            "begin; update rowcall.registry set revision = revision + 1; \
+             update rowcall.subscription set state = 'paused'",
+        )
+        .unwrap();
+    // WHEN the publisher has read rows, and the edit is committed while it waits for the lock
+    let database = std::sync::Arc::clone(&app.database);
+    let edit = std::thread::spawn(move || {
+        let waits = "do $$ begin if not exists (select from pg_stat_activity where \
+            wait_event_type = 'Lock' and datname = current_database()) then raise 'not yet'; \
+            end if; end $$";
+        let mut watcher = database.connect();
+        while watcher.batch_execute(waits).is_err() {}
+        editor.batch_execute("commit").unwrap();
+    });
+    publish(&mut app).await;
+    edit.join().unwrap();
+    // THEN they are not told
+    assert_eq!(progress(&app, &id).await, "running 0 0");
+    app.run_until_idle().await;
+    assert_eq!(app.count("select count(*) from rowcall.event"), 0);
 }
