@@ -26,3 +26,13 @@ create table rowcall.source_table (
     shape       json not null check (json_typeof(shape) = 'object'),
     primary key (source, schema_name, table_name)
 );
+
+-- As before, with the writer's transaction.
+create or replace view rowcall.backlog_change as
+select b.source, b.seq_to, b.seq as seq_published,
+    c.seq, c.xid, c.target, c.relation, c.op, c.before, c.after, c.at, c.role, c.actor, c.traceparent, c.source_xid
+from rowcall.source_backlog as b
+join rowcall.change as c on c.seq > b.seq_from and c.seq <= b.seq_to
+where (c.seq > b.seq_seen or not pg_catalog.pg_visible_in_snapshot(c.xid, b.snapshot))
+    and (b.batch_snapshot is null or c.seq > b.batch_seq
+        or not pg_catalog.pg_visible_in_snapshot(c.xid, b.batch_snapshot));

@@ -98,8 +98,8 @@ fn standard(catalog: &Catalog, name: &str) -> Option<Shown> {
     Some(Shown::standard(name.to_owned(), spec))
 }
 
-/// The operation that a standard event is found in; `None`: it is done to the table, or told of a row
-/// that is there.
+/// The operation that a standard event is found in; `None`: it is done to the table, or told of a
+/// row that is there.
 fn operation(verb: Verb) -> Option<Operation> {
     match verb {
         Verb::Created => Some(Operation::Create),

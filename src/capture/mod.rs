@@ -17,6 +17,7 @@
 
 pub mod batch;
 pub mod change;
+mod cut;
 pub mod doorbell;
 pub mod epoch;
 pub mod image;

@@ -1,8 +1,8 @@
 //! Applying a folder whose object types are tables of other databases.
 //!
 //! Two databases don't commit together, so the order makes it safe. While the source is held (see
-//! [`hold`](crate::foreign::hold)): its triggers are put in place; then the catalogue commits in the
-//! repository; then triggers that nobody wants any more are taken off. So whoever was told that
+//! [`hold`](crate::foreign::hold)): its triggers are put in place; then the catalogue commits in
+//! the repository; then triggers that nobody wants any more are taken off. So whoever was told that
 //! the folder is applied, or is subscribed after that, misses no change. If anything fails before
 //! the catalogue's commit, the triggers that were put in place capture changes of which nothing is
 //! made, until upkeep takes them off.

@@ -1,7 +1,7 @@
 //! Which standard events an object type has.
 //!
-//! Of an object type with `capture = "defined"`, `.created`, `.updated` and `.deleted` would tell of
-//! an arbitrary part of its changes: of those that some event type wanted. So they do not exist.
+//! Of an object type with `capture = "defined"`, `.created`, `.updated` and `.deleted` would tell
+//! of an arbitrary part of its changes: of those that some event type wanted. So they do not exist.
 //! `.truncated` and `.existed` do: every TRUNCATE is captured, and rows that are there are read.
 
 use super::model::{CaptureMode, Catalog, ObjectType, Verb};

@@ -65,7 +65,7 @@ enum Rest {
 /// What became of a batch.
 enum Outcome {
     /// It is written, and this is the cursor now.
-    Copied(Cursor),
+    Copied(Box<Cursor>),
     /// Another copier was faster.
     Overtaken,
 }
@@ -187,7 +187,7 @@ impl Stage for Copy {
             Outcome::Overtaken => Ok(Progress::Idle),
             Outcome::Copied(cursor) => {
                 self.copied.increment(changes as u64);
-                self.cursor = Some(cursor);
+                self.cursor = Some(*cursor);
                 Ok(Progress::Worked)
             }
         }
@@ -236,7 +236,7 @@ fn write(
         cursor.database_oid = Some(epoch.database_oid);
         cursor.timeline = Some(epoch.timeline);
     }
-    Ok(Outcome::Copied(cursor))
+    Ok(Outcome::Copied(Box::new(cursor)))
 }
 
 /// The changes with the repository's numbers of their object types.

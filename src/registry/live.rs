@@ -44,7 +44,7 @@ pub struct Registry {
     /// The revision.
     pub revision: i64,
     /// What changes' targets mean; those of removed object types are not in it.
-    pub targets: HashMap<i32, Arc<Target>>,
+    pub targets: Targets,
     /// The targets that were known when it was loaded, those of removed object types included.
     targets_known: HashSet<i32>,
     /// Everything that is not deleted.
@@ -97,8 +97,8 @@ impl LiveRegistry {
         }
     }
 
-    /// As [`Self::at`], for changes of these targets: loaded again if one of them is not known yet. A
-    /// table that was made anew has another target, which raises no revision.
+    /// As [`Self::at`], for changes of these targets: loaded again if one of them is not known yet.
+    /// A table that was made anew has another target, which raises no revision.
     ///
     /// # Errors
     ///
@@ -326,11 +326,15 @@ fn schedule(subscription: &Subscription) -> Option<Schedule> {
     }))
 }
 
+/// Object types by the numbers that changes carry.
+type Targets = HashMap<i32, Arc<Target>>;
+
+/// The targets of object types that are in the catalogue, and the numbers of all.
 fn targets(
     connection: &mut Connection,
     catalog: &Catalog,
     scopes: &Scopes,
-) -> Result<(HashMap<i32, Arc<Target>>, HashSet<i32>), DbError> {
+) -> Result<(Targets, HashSet<i32>), DbError> {
     let mut targets = HashMap::new();
     // What the API accepted has no target of its own.
     let mut known = HashSet::from([SUBMITTED_TARGET]);

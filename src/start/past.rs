@@ -37,10 +37,6 @@ pub(super) struct Recall {
 /// Reads the next events of a start, which are owed to its subscription unless its filter or a
 /// constraint is against it. `head` is the last position that was published; a start that reached
 /// it is done.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is another thing that decides what is told"
-)]
 pub(super) fn recall(
     connection: &mut Connection,
     turn: &TurnRow,

@@ -24,8 +24,8 @@ use crate::{
 /// How often all changes of a table are made.
 const CYCLES: usize = 2;
 const WRITERS: usize = 3;
-/// Rows that the writers write, change and delete while one statement of the owner's runs. Without a
-/// bound they would outrun publishing on a busy machine.
+/// Rows that the writers write, change and delete while one statement of the owner's runs. Without
+/// a bound they would outrun publishing on a busy machine.
 const ROWS_EACH: usize = 60;
 
 /// Why a writer may fail: it names what is not there at the moment.

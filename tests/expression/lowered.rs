@@ -441,7 +441,8 @@ impl Shop {
             );
         }
         // Sessions of writers differ; the images are made under the function's settings.
-        sql += "set jit = off; set timezone = 'Asia/Tokyo'; set datestyle = 'German'; set intervalstyle = 'sql_standard';";
+        sql += "set jit = off; set timezone = 'Asia/Tokyo'; set datestyle = 'German'; \
+                set intervalstyle = 'sql_standard';";
         connection.batch_execute(&sql).unwrap();
         let images: Vec<Image> = {
             connection

@@ -26,8 +26,8 @@ const QUOTE: &str = "$rowcall$";
 /// A gap's key is kept up to this many bytes.
 const KEY_BYTES_MAX: u32 = 2_000;
 
-/// Rows of up to this many bytes, before and after together, are captured without a look at how large
-/// their images are.
+/// Rows of up to this many bytes, before and after together, are captured without a look at how
+/// large their images are.
 const PLAIN_BYTES_MAX: u32 = 2_000;
 
 /// How many bytes of an image one byte of a row can become at most: a compressed value is up to 255

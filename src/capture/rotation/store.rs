@@ -97,8 +97,8 @@ pub fn leaf_attach(
 }
 
 /// Whether the cursor of this database has not passed all of the leaf. If it is not read, or has a
-/// backlog, the leaf may hold something whatever the cursor says. In the repository there are cursors
-/// of other databases, too, whose transaction ids mean nothing here.
+/// backlog, the leaf may hold something whatever the cursor says. In the repository there are
+/// cursors of other databases, too, whose transaction ids mean nothing here.
 pub fn leaf_has_unread(
     connection: &mut PgConnection,
     number: i32,

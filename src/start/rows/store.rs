@@ -13,8 +13,8 @@ use super::{KeyColumn, Part};
 use crate::capture::install::rendering::Setting;
 
 /// That nothing but the key's index is used, and how long a table may keep publishing waiting.
-const SETTINGS: &str = "set local row_security = off; set local enable_seqscan = off; set local lock_timeout = '200ms'; \
-    set local statement_timeout = '10s'";
+const SETTINGS: &str = "set local row_security = off; set local enable_seqscan = off; \
+    set local lock_timeout = '200ms'; set local statement_timeout = '10s'";
 
 /// The tables that an object type's rows are in, in the order of their oids: its own, and those
 /// that inherit from it. Partitions are read through their root.
