@@ -108,27 +108,29 @@ impl Verdicts {
             (Operation::Create, "INSERT"),
             (Operation::Delete, "DELETE"),
         ] {
-            let then = match self.on(operation) {
-                Verdict::Always => "null;".to_owned(),
-                Verdict::Never => "return null;".to_owned(),
+            let is_wanted = match self.on(operation) {
+                Verdict::Always => continue,
+                Verdict::Never => "false".to_owned(),
                 Verdict::If { sql, columns } => format!(
-                    "if {} and ({sql}) is not true then return null; end if;",
+                    "({} and ({sql}) is not true) is not true",
                     is_as_it_was(columns, table)
                 ),
             };
-            let keyword = if branches.is_empty() { "if" } else { "elsif" };
             let _ = write!(
                 branches,
-                "        {keyword} tg_op operator(pg_catalog.=) '{word}'::pg_catalog.text then
-            {then}
+                "            when tg_op operator(pg_catalog.=) '{word}'::pg_catalog.text then {is_wanted}
 "
             );
         }
         Some(format!(
             "    -- What no event type can match is not written down. A column may be dropped, renamed or retyped
-    -- at any time, which raises here, and then the change is captured.
+    -- at any time, which raises here, and then the change is captured. It is one expression, because a
+    -- transaction makes each of them ready anew.
     begin
-{branches}        end if;
+        if not (case
+{branches}            else true end) then
+            return null;
+        end if;
     exception when others then
         null;
     end;

@@ -122,11 +122,12 @@ fn the_body_is_guarded_by_types_and_by_an_exception_block() {
     );
     let body = verdicts.body(&table(false)).unwrap();
     for part in [
-        "if tg_op operator(pg_catalog.=) 'UPDATE'::pg_catalog.text then\n            if \
-         pg_catalog.pg_typeof(old.\"id\") operator(pg_catalog.=) '101'::pg_catalog.oid and \
+        "        if not (case\n            when tg_op operator(pg_catalog.=) 'UPDATE'::pg_catalog.text then \
+         (pg_catalog.pg_typeof(old.\"id\") operator(pg_catalog.=) '101'::pg_catalog.oid and \
          pg_catalog.pg_typeof(new.\"status\") operator(pg_catalog.=) '102'::pg_catalog.oid and (",
-        " is not true then return null; end if;",
-        "elsif tg_op operator(pg_catalog.=) 'INSERT'::pg_catalog.text then\n            return null;",
+        ") is not true) is not true\n",
+        "when tg_op operator(pg_catalog.=) 'INSERT'::pg_catalog.text then false\n",
+        "else true end) then\n            return null;\n",
         "exception when others then\n        null;\n    end;\n",
     ] {
         assert!(body.contains(part), "{part}\n{body}");
