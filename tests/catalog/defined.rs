@@ -84,7 +84,12 @@ async fn the_standard_events_do_not_exist_and_who_names_one_is_told_what_to_do()
     let known: Vec<String> = catalog.event_types().collect();
     assert_eq!(
         known,
-        ["s.o.truncated", "rowcall.capture.gap", "s.o.released"]
+        [
+            "s.o.truncated",
+            "s.o.existed",
+            "rowcall.capture.gap",
+            "s.o.released"
+        ]
     );
 }
 
