@@ -68,6 +68,8 @@ create table rowcall.capture_target (
     function_sql text not null default '',
     installed_at timestamptz not null,
     removed_at   timestamptz,
+    -- Not used here: the repository keeps the columns' shapes.
+    shape        text not null default '',
     check (removed_at >= installed_at)
 );
 
