@@ -210,9 +210,25 @@ impl Limits {
         Duration::from_millis(self.request_timeout_ms)
     }
 
+    /// `rotation_hours` as a duration.
+    #[must_use]
+    pub fn rotation_age(&self) -> Duration {
+        hours(self.rotation_hours)
+    }
+
+    /// `change_retention_hours` as a duration.
+    #[must_use]
+    pub fn change_retention(&self) -> Duration {
+        hours(self.change_retention_hours)
+    }
+
     /// `lease_ms` as a duration.
     #[must_use]
     pub fn lease(&self) -> Duration {
         Duration::from_millis(self.lease_ms)
     }
+}
+
+fn hours(count: u64) -> Duration {
+    Duration::from_secs(count.saturating_mul(3600))
 }

@@ -54,7 +54,7 @@ impl Hold {
 }
 
 /// A connection to a server that can be written. Blocks.
-pub(super) fn connect_to_primary(url: &str) -> Result<Connection, DbError> {
+pub(crate) fn connect_to_primary(url: &str) -> Result<Connection, DbError> {
     let mut connection = connect(url)?;
     if is_standby(&mut connection)? {
         return Err(DbError::standby());

@@ -182,7 +182,7 @@ fn tend(
     limits: &Limits,
     now: DateTime<Utc>,
 ) -> Result<(Result<usize, Fault>, Shapes), Fault> {
-    let age = hours(limits.rotation_hours);
+    let age = limits.rotation_age();
     let rotated = hold.transaction(|connection| {
         ddl_lock(connection, install::LOCK_TIMEOUT_MS)?;
         let rotated = rotation::open_next_if_due(connection, age, now)?;
@@ -191,7 +191,7 @@ fn tend(
     });
     let dropped = hold.transaction(|connection| {
         read_up_to_set(connection, &wanted.snapshot)?;
-        let retention = hours(limits.change_retention_hours);
+        let retention = limits.change_retention();
         Ok::<_, Fault>(rotation::drop_one_expired(connection, retention, now)?)
     });
     for failure in [&rotated, &dropped]
@@ -207,8 +207,4 @@ fn tend(
     })?;
     let done = rotated.and_then(|rotated| Ok(rotated + dropped?));
     Ok((done, shapes))
-}
-
-fn hours(count: u64) -> Duration {
-    Duration::from_secs(count.saturating_mul(3600))
 }

@@ -97,7 +97,7 @@ impl Upkeep {
     }
 
     async fn retention(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
-        let retention = hours(self.limits.change_retention_hours);
+        let retention = self.limits.change_retention();
         self.database
             .transaction(move |connection| {
                 Ok(rotation::drop_one_expired(connection, retention, now)?)
@@ -186,8 +186,4 @@ impl Stage for Upkeep {
         };
         self.nudge.wait(wait).await;
     }
-}
-
-fn hours(count: u64) -> Duration {
-    Duration::from_secs(count.saturating_mul(3600))
 }

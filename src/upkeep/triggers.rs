@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::{Upkeep, UpkeepError, hours, store};
+use super::{Upkeep, UpkeepError, store};
 use crate::{
     capture::{
         install::{self, InstallError, step::Step},
@@ -19,10 +19,7 @@ impl Upkeep {
     /// The functions at once, then table by table. A table whose lock is not free is left for the
     /// next run, which is soon, and keeps no other from being captured.
     pub(super) async fn triggers(&mut self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
-        let (age, bytes) = (
-            hours(self.limits.rotation_hours),
-            self.limits.value_bytes_max,
-        );
+        let (age, bytes) = (self.limits.rotation_age(), self.limits.value_bytes_max);
         let prepare = move |connection: &mut Connection| prepare(connection, age, bytes, now);
         let (rotated, steps) = self.database.transaction(prepare).await?;
         let (mut worked, mut is_busy, mut failure) = (usize::from(rotated), false, None);

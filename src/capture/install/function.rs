@@ -6,16 +6,16 @@ use super::rendering::{Column, Setting, settings};
 pub use crate::expr::identifier;
 use crate::{catalog::model::ObjectType, expr::literal};
 
-/// What captures every row.
-const TEMPLATE: &str = concat!(
+/// What captures most rows by one statement.
+const PLAIN: &str = concat!(
     include_str!("function.sql"),
     "\n",
     include_str!("careful.sql")
 );
 
-/// What judges each row first.
-const JUDGED: &str = concat!(
-    include_str!("judged.sql"),
+/// What leaves every row that is captured to the careful function.
+const DELEGATING: &str = concat!(
+    include_str!("delegating.sql"),
     "\n",
     include_str!("careful.sql")
 );
@@ -94,13 +94,12 @@ impl Function<'_> {
             })
             .collect();
         let key = format!("pg_catalog.json_build_object({})", keys.join(", "));
+        let is_plain = self.is_plain().filter(|_| self.verdict.is_none());
         let fill = [
             ("{{function}}", Self::name(self.target)),
             ("{{settings}}", pins(self.pinned_always())),
             ("{{settings_all}}", pins(settings(self.columns))),
-            ("{{is_plain}}", self.is_plain()),
-            ("{{before_plain}}", self.plain_image("old")),
-            ("{{after_plain}}", self.plain_image("new")),
+            ("{{is_plain}}", is_plain.clone().unwrap_or_default()),
             ("{{images}}", self.images()),
             ("{{key}}", key),
             ("{{bell}}", bell),
@@ -118,7 +117,7 @@ impl Function<'_> {
             .into_iter()
             .chain(quotes)
             .filter(is_apart);
-        let template = self.verdict.map_or(TEMPLATE, |_| JUDGED);
+        let template = is_plain.as_ref().map_or(DELEGATING, |_| PLAIN);
         let template = template.replace(QUOTE, &quotes.next().unwrap_or_default());
         // Only the template is searched for places, so a column named like one stays a column.
         let mut sql = String::with_capacity(template.len() * 2);
@@ -148,11 +147,11 @@ impl Function<'_> {
     }
 
     /// Whether one statement can capture the row: its image can't be too large, making it can't
-    /// raise, and the session would write it as every other does.
-    fn is_plain(&self) -> String {
+    /// raise, and the session would write it as every other does. `None`: it never can.
+    fn is_plain(&self) -> Option<String> {
         let bytes_max = PLAIN_BYTES_MAX.min(self.value_bytes_max / EXPANSION_MAX);
         if self.is_guarded() || bytes_max == 0 {
-            return "false".to_owned();
+            return None;
         }
         let mut conditions = vec![format!(
             "coalesce(pg_catalog.pg_column_size(old), 0) \
@@ -164,15 +163,7 @@ impl Function<'_> {
                 .iter()
                 .filter_map(|setting| setting.is_good().map(String::from)),
         );
-        conditions.join("\n        and ")
-    }
-
-    fn plain_image(&self, row: &str) -> String {
-        if self.is_guarded() {
-            "null".to_owned()
-        } else {
-            self.image(row)
-        }
+        Some(conditions.join("\n        and "))
     }
 
     fn images(&self) -> String {

@@ -22,7 +22,7 @@ begin
             (pg_catalog.nextval('rowcall.change_seq'::pg_catalog.regclass), pg_catalog.pg_current_xact_id(),
              {{rotation}}, {{target}}, tg_relid,
              case tg_op when 'INSERT' then 'c' when 'UPDATE' then 'u' when 'DELETE' then 'd' else 't' end,
-             {{before_plain}}, {{after_plain}},
+             pg_catalog.row_to_json(old), pg_catalog.row_to_json(new),
              pg_catalog.clock_timestamp(), session_user,
              pg_catalog.left(pg_catalog.current_setting('rowcall.actor', true), {{setting_chars_max}}),
              pg_catalog.left(pg_catalog.current_setting('rowcall.traceparent', true), {{setting_chars_max}}));

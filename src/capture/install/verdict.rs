@@ -116,10 +116,9 @@ impl Verdicts {
                     is_as_it_was(columns, table)
                 ),
             };
-            let _ = write!(
+            let _ = writeln!(
                 branches,
-                "            when tg_op operator(pg_catalog.=) '{word}'::pg_catalog.text then {is_wanted}
-"
+                "            when tg_op operator(pg_catalog.=) '{word}'::pg_catalog.text then {is_wanted}"
             );
         }
         Some(format!(

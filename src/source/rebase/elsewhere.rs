@@ -5,14 +5,15 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     Rebased, stopped_of,
-    store::{self, last_published_at, source_begin_anew},
+    store::{self, cursor_begin, last_published_at, source_resume},
 };
 use crate::{
     capture::{
         epoch::{StopKind, store::sighting_take},
         store::doorbell_ring_if_asleep,
     },
-    db::{Connection, Database, DbError, connect},
+    db::{Connection, Database, DbError},
+    foreign::hold::connect_to_primary,
     source::{
         SourceError,
         gap::{
@@ -26,7 +27,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// If the source is not known, or its database can't be used.
+/// If the source is not known, or its database can't be used or is a standby.
 pub async fn rebase_elsewhere(
     database: &Database,
     source: &str,
@@ -41,15 +42,17 @@ pub async fn rebase_elsewhere(
     };
     let url = url.clone();
     let sighting = tokio::task::spawn_blocking(move || {
-        let mut there = connect(url.expose_secret())?;
+        let mut there = connect_to_primary(url.expose_secret())?;
         Ok::<_, DbError>(sighting_take(&mut there)?)
     });
     let sighting = sighting.await.map_err(|_| DbError::Panicked)??;
     let name = source.to_owned();
     database
         .transaction(move |connection| {
-            source_begin_anew(connection, &name, &sighting)?;
-            tell(connection, &name, kind)
+            cursor_begin(connection, &name, &sighting)?;
+            tell(connection, &name, kind)?;
+            source_resume(connection, &name)?;
+            Ok::<_, SourceError>(())
         })
         .await?;
     Ok(Rebased::Skipped { reason })

@@ -24,8 +24,8 @@ mod store;
 use chrono::{DateTime, Utc};
 
 use self::store::{
-    backlog_begin, backlog_count, backlog_drop, change_lock, change_renumber, last_published_at,
-    sequence_fault, sequence_raise, source_resume,
+    backlog_begin, backlog_count, backlog_drop, change_lock, change_renumber, cursor_begin,
+    last_published_at, sequence_fault, sequence_raise, source_resume,
 };
 use super::{
     LOCK_TIMEOUT_MS, SourceError,
@@ -104,7 +104,7 @@ pub async fn rebase(
         // Before anything is written: see `sighting_take`.
         let sighting = sighting_take(connection)?;
         backlog_begin(connection, &name, &sighting)?;
-        Ok(())
+        Ok(cursor_begin(connection, &name, &sighting)?)
     })
     .await?;
 

@@ -91,8 +91,7 @@ pub(super) fn change_renumber(
     Ok(count as i64)
 }
 
-/// Writes the cursor down as a backlog up to the sequence's last number, and begins a new one after
-/// it, in the database that was sighted. Under [`change_lock`].
+/// Writes the cursor down as a backlog up to the sequence's last number. Under [`change_lock`].
 pub(super) fn backlog_begin(
     connection: &mut PgConnection,
     source: &str,
@@ -107,7 +106,17 @@ pub(super) fn backlog_begin(
     )
     .bind::<Text, _>(source)
     .bind::<BigInt, _>(sighting.seq_last)
-    .execute(connection)?;
+    .execute(connection)
+    .map(|_| ())
+}
+
+/// Begins a new cursor in the database that was sighted: what was captured before is never again
+/// judged by its transaction ids, which may be those of another history.
+pub(super) fn cursor_begin(
+    connection: &mut PgConnection,
+    source: &str,
+    sighting: &Sighting,
+) -> QueryResult<()> {
     sql_query(
         "update rowcall.source set snapshot = $2::pg_snapshot, batch_snapshot = null, \
              batch_seq = null, seq_floor = $3, seq_seen = $3, system_identifier = $4, \
@@ -184,29 +193,5 @@ pub(super) fn source_resume(connection: &mut PgConnection, source: &str) -> Quer
              revision = revision + 1 where name = $1",
     )
     .bind::<Text, _>(source)
-    .execute(connection)
-}
-
-/// Lets a source that is another database be read from what `sighting` saw of it: what was captured
-/// before is not looked at, whatever its transaction ids, which may be those of another history.
-pub(super) fn source_begin_anew(
-    connection: &mut PgConnection,
-    source: &str,
-    sighting: &Sighting,
-) -> QueryResult<usize> {
-    sql_query(
-        "update rowcall.source set snapshot = $2::pg_snapshot, batch_snapshot = null, \
-             batch_seq = null, seq_seen = $3, seq_floor = $3, \
-             rebased_at = pg_catalog.clock_timestamp(), system_identifier = $4, \
-             database_oid = $5::oid, timeline = $6, stopped_at = null, stop_kind = null, \
-             stop_reason = null, revision = revision + 1 \
-         where name = $1",
-    )
-    .bind::<Text, _>(source)
-    .bind::<Text, _>(&sighting.snapshot)
-    .bind::<BigInt, _>(sighting.seq_last)
-    .bind::<BigInt, _>(sighting.system_identifier)
-    .bind::<BigInt, _>(sighting.database_oid)
-    .bind::<Nullable<Integer>, _>(sighting.timeline)
     .execute(connection)
 }
