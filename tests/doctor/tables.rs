@@ -248,6 +248,36 @@ async fn an_edited_function_and_one_that_another_owns() {
 }
 
 #[tokio::test]
+async fn functions_of_every_form_are_as_they_were_written() {
+    for (form, names) in [
+        ("exclude = [\"card\"]", 2),
+        ("capture = \"defined\"", 2),
+        ("mask = [\"$rowcall$;\"]", 2),
+        ("", 2),
+    ] {
+        // GIVEN an object type whose function has this form
+        let mut app = TestApp::start(ORDERS).await;
+        app.sql("alter table orders add \"$rowcall$;\" text");
+        app.apply(&format!("{SALES}\n{form}")).await;
+        // THEN nothing is said of it
+        assert_eq!(warnings(&mut app).await, Vec::<String>::new(), "{form}");
+        // WHEN either of its functions is another THEN that is told, until upkeep wrote it anew
+        let functions = app.texts(
+            "select oid::regprocedure::text from pg_proc \
+             where pronamespace = 'rowcall'::regnamespace and proname like 'capture%' order by 1",
+        );
+        assert_eq!(functions.len(), names, "{form}: {functions:?}");
+        for function in functions {
+            app.sql(&format!("alter function {function} set work_mem = '1MB'"));
+            let edited = found(&app, "function-edited").await;
+            let edited = only(&edited, Severity::Error, "public.orders");
+            app.sql(edited.remedy.split_once(';').unwrap().0);
+            assert_eq!(warnings(&mut app).await, Vec::<String>::new(), "{form}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn children_and_parts_that_no_trigger_tells_of() {
     // GIVEN a table that is inherited from
     let mut app = shop().await;

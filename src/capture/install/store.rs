@@ -156,17 +156,20 @@ pub fn target_insert(
     .get_result(connection)
 }
 
-/// Remembers the function as it was written.
+/// Remembers the function as it was written just now, and as the server keeps it.
 pub fn target_function_set(
     connection: &mut PgConnection,
     id: i32,
     sql: &str,
 ) -> Result<(), diesel::result::Error> {
-    sql_query("update rowcall.capture_target set function_sql = $2 where id = $1")
-        .bind::<Integer, _>(id)
-        .bind::<Text, _>(sql)
-        .execute(connection)
-        .map(|_| ())
+    sql_query(
+        "update rowcall.capture_target set function_sql = $2, function_seal = \
+         (select seal from rowcall.capture_function where target = $1) where id = $1",
+    )
+    .bind::<Integer, _>(id)
+    .bind::<Text, _>(sql)
+    .execute(connection)
+    .map(|_| ())
 }
 
 /// Records that a table is no longer captured; changes that were captured still name the target.

@@ -7,8 +7,7 @@ select
     t.id as target,
     t.relation::bigint as target_relation,
     p.oid is not null as has_function,
-    coalesce(p.prosrc = split_part(t.function_sql, '$rowcall$', 2) and p.prosecdef
-        and p.proconfig::text like '%search_path=pg_catalog, pg_temp%', false) as is_as_written,
+    coalesce(f.seal = t.function_seal, false) as is_as_written,
     pg_catalog.pg_get_userbyid(p.proowner)::text as owner
 from unnest($1, $2, $3) as a (object_type, schema, name)
 left join pg_catalog.pg_namespace as n on n.nspname = a.schema
@@ -17,4 +16,5 @@ left join rowcall.capture_target as t on t.object_type = a.object_type and t.rem
 left join (pg_catalog.pg_proc as p
     join pg_catalog.pg_namespace as o on o.oid = p.pronamespace and o.nspname = 'rowcall')
     on p.proname = 'capture_' || t.id
+left join rowcall.capture_function as f on f.target = t.id
 order by a.object_type
