@@ -154,7 +154,7 @@ impl Instance {
         let safety_poll = safety_poll.then(|| Duration::from_millis(limits.safety_poll_ms));
         let bell = doorbell(None, url, &database, safety_poll, &readiness);
         let publish = Publish::new(
-            database.clone(),
+            database.of_stage(),
             bell,
             url,
             registry.clone(),
@@ -164,7 +164,7 @@ impl Instance {
             &limits,
         );
         let deliver = Deliver::new(
-            database.clone(),
+            database.of_stage(),
             registry.clone(),
             outbox.clone(),
             results,

@@ -5,9 +5,14 @@
 //! before the thread: when the pool is used up, tasks wait, not threads.
 
 mod error;
+mod statement;
 mod url;
 
-use std::{error::Error as StdError, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub(crate) use diesel::result::DatabaseErrorKind;
 use diesel::{
@@ -19,10 +24,10 @@ use diesel::{
 };
 pub use diesel::{PgConnection as Connection, result::Error as QueryError};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
-use r2d2::Pool;
+use r2d2::{Pool, PooledConnection};
 use tokio::sync::Semaphore;
 
-pub use self::error::DbError;
+pub use self::{error::DbError, statement::kept};
 pub(crate) use self::{error::without_url, url::with_settings};
 
 /// The repository's schema, version by version.
@@ -42,10 +47,16 @@ pub(crate) const SOURCE_LOCK: (i32, i32) = (DDL_LOCK.0, 9);
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What every session of Rowcall starts with. Plans of the batch queries never gain from jit;
+/// How long a session keeps the plans of its statements: tables grow faster than their statistics
+/// are renewed, and a plan that was right for an empty one would be kept.
+const PLANS_KEPT: Duration = Duration::from_secs(1);
+
+/// What every session of Rowcall starts with. Plans of the batch queries never gain from jit, and
+/// find their rows by an index, however small a table still is;
 /// a statement that takes longer than a minute is a fault, and the stage will come back to it.
 const SESSION: &str = "set application_name = 'rowcall'; set client_encoding = 'UTF8'; \
-     set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = '60s'; \
+     set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; \
+     set enable_seqscan = off; set statement_timeout = '60s'; \
      set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog";
 
 /// The connections to a database; clones share them.
@@ -53,6 +64,7 @@ const SESSION: &str = "set application_name = 'rowcall'; set client_encoding = '
 pub struct Database {
     pool: Pool<ConnectionManager<PgConnection>>,
     permits: Arc<Semaphore>,
+    keeps_plans: bool,
 }
 
 #[derive(Debug)]
@@ -83,6 +95,18 @@ impl Database {
         Self {
             pool,
             permits: Arc::new(Semaphore::new(connections_max as usize)),
+            keeps_plans: false,
+        }
+    }
+
+    /// The same connections for a stage, whose few statements are each planned once for all values.
+    /// To plan them for the values of each run takes longer than most runs, and no better plan comes
+    /// of it, because they find their rows by an index, whatever the values.
+    #[must_use]
+    pub fn of_stage(&self) -> Self {
+        Self {
+            keeps_plans: true,
+            ..self.clone()
         }
     }
 
@@ -114,12 +138,46 @@ impl Database {
             .acquire()
             .await
             .map_err(|_| DbError::Panicked)?;
-        let pool = self.pool.clone();
+        let (pool, keeps_plans) = (self.pool.clone(), self.keeps_plans);
         let task = tokio::task::spawn_blocking(move || {
             let mut connection = pool.get().map_err(DbError::connect)?;
+            Plans::prepare(keeps_plans, &mut connection).map_err(DbError::from)?;
             work(&mut connection)
         });
         task.await.map_err(|_| DbError::Panicked)?
+    }
+}
+
+/// How a session plans the statements of whoever uses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plans {
+    /// For the values of each run.
+    Each,
+    /// Once for all values, until they are older than [`PLANS_KEPT`].
+    Kept(Instant),
+}
+
+impl Plans {
+    /// Has the session plan so, if it does not.
+    fn prepare(
+        is_kept: bool,
+        connection: &mut PooledConnection<ConnectionManager<PgConnection>>,
+    ) -> Result<(), QueryError> {
+        let now = Instant::now();
+        let present = PooledConnection::extensions(connection).get::<Self>();
+        let (plans, sql) = match (present.copied().unwrap_or(Self::Each), is_kept) {
+            (Self::Each, false) => return Ok(()),
+            (Self::Kept(since), true) if now - since <= PLANS_KEPT => return Ok(()),
+            (Self::Kept(_), true) => (Self::Kept(now), "discard plans"),
+            (Self::Each, true) => (
+                Self::Kept(now),
+                "discard plans; set plan_cache_mode = force_generic_plan",
+            ),
+            (Self::Kept(_), false) => (Self::Each, "reset plan_cache_mode"),
+        };
+        connection.batch_execute(sql)?;
+        PooledConnection::extensions_mut(connection).insert(plans);
+        Ok(())
     }
 }
 

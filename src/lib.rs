@@ -105,3 +105,4 @@ pub mod cli;
 pub mod private_postgres;
 
 pub mod nearest;
+pub mod pace;

@@ -61,6 +61,11 @@ pub trait Stage: Send + 'static {
         now: DateTime<Utc>,
     ) -> impl Future<Output = Result<Progress, Self::Error>> + Send;
 
+    /// Lets more gather for a moment, if that pays. Called after a run that found something.
+    fn gather(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// Waits until it is worth looking again. Called after a run that found nothing.
     fn rest(&mut self, now: DateTime<Utc>) -> impl Future<Output = ()> + Send;
 
@@ -86,11 +91,16 @@ pub async fn drive<S: Stage>(
             Ok(progress) => {
                 failure_wait = FAILURE_WAIT_MIN;
                 health.send_if_modified(|state| state.take().is_some());
-                if progress == Progress::Idle {
-                    tokio::select! {
-                        () = stage.rest(clock.now()) => {}
-                        _ = shutdown.changed() => {}
+                let now = clock.now();
+                let pause = async {
+                    match progress {
+                        Progress::Worked => stage.gather().await,
+                        Progress::Idle => stage.rest(now).await,
                     }
+                };
+                tokio::select! {
+                    () = pause => {}
+                    _ = shutdown.changed() => {}
                 }
             }
             Err(error) => {

@@ -8,7 +8,7 @@
 //! several.
 //!
 //! `ROWCALL_BENCH_ROUNDS`, `ROWCALL_BENCH_SECONDS` and `ROWCALL_BENCH_COPY_ROWS` make it longer or
-//! shorter. The report is printed, and written as JSON to target/bench/capture.json.
+//! shorter; `ROWCALL_BENCH_ONLY` names the parts that are to be measured. The report is printed, and written as JSON to target/bench/capture.json.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,23 +26,35 @@ fn main() {
     let settings = Settings::read();
     let bed = Bed::make();
     let mut report = Report::new(bed.machine());
-    for clients in [8, 32] {
-        writers::stopped(&bed, &settings, clients, &mut report);
+    for (name, measure) in PARTS {
+        if settings.only.is_empty() || settings.only.iter().any(|only| only == name) {
+            measure(&bed, &settings, &mut report);
+        }
     }
-    writers::bulk(&bed, &settings, &mut report);
-    writers::copy(&bed, &settings, &mut report);
-    writers::held(&bed, &settings, &mut report);
-    serving::awake(&bed, &settings, &mut report);
-    serving::paced(&bed, &settings, &mut report);
-    serving::saturated(&bed, &settings, &mut report);
     report.write("target/bench/capture.json");
 }
 
-/// How long it takes.
+/// A part of the benchmark, which tells what it measured.
+type Part = fn(&Bed, &Settings, &mut Report);
+
+/// In their order.
+const PARTS: [(&str, Part); 7] = [
+    ("stopped", writers::stopped),
+    ("bulk", writers::bulk),
+    ("copy", writers::copy),
+    ("held", writers::held),
+    ("awake", serving::awake),
+    ("paced", serving::paced),
+    ("saturated", serving::saturated),
+];
+
+/// How long it takes, and what.
 struct Settings {
     rounds: usize,
     seconds: u32,
     copy_rows: u32,
+    /// The parts that are measured; all, if there is none.
+    only: Vec<String>,
 }
 
 impl Settings {
@@ -61,6 +73,22 @@ impl Settings {
             rounds: number("ROWCALL_BENCH_ROUNDS", 5) as usize,
             seconds: number("ROWCALL_BENCH_SECONDS", 5),
             copy_rows: number("ROWCALL_BENCH_COPY_ROWS", 1_000_000),
+            only: only(),
         }
     }
+}
+
+/// The parts that `ROWCALL_BENCH_ONLY` names, with commas between them.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a benchmark has no configuration"
+)]
+fn only() -> Vec<String> {
+    let names = std::env::var("ROWCALL_BENCH_ONLY").unwrap_or_default();
+    let names: Vec<String> = names.split_terminator(',').map(str::to_owned).collect();
+    for name in &names {
+        let is_known = PARTS.iter().any(|(part, _)| part == name);
+        assert!(is_known, "ROWCALL_BENCH_ONLY: there is no part {name}");
+    }
+    names
 }

@@ -9,12 +9,14 @@ use crate::{
 };
 
 /// Single-row updates while Rowcall is stopped.
-pub(crate) fn stopped(bed: &Bed, settings: &Settings, clients: u32, report: &mut Report) {
-    let figures = rounds(bed, settings, &Table::ALL, |table| {
-        bed.pgbench(table, clients, settings.seconds, None).rate
-    });
-    let title = format!("single-row UPDATE, {clients} clients, Rowcall stopped");
-    report.compare(&title, "commits/s", &figures);
+pub(crate) fn stopped(bed: &Bed, settings: &Settings, report: &mut Report) {
+    for clients in [8, 32] {
+        let figures = rounds(bed, settings, &Table::ALL, |table| {
+            bed.pgbench(table, clients, settings.seconds, None).rate
+        });
+        let title = format!("single-row UPDATE, {clients} clients, Rowcall stopped");
+        report.compare(&title, "commits/s", &figures);
+    }
 }
 
 /// One statement that updates 10,000 rows.
@@ -39,6 +41,7 @@ pub(crate) fn copy(bed: &Bed, settings: &Settings, report: &mut Report) {
     ));
     let settings = Settings {
         rounds: settings.rounds.min(2),
+        only: Vec::new(),
         ..*settings
     };
     let tables = [Table::Plain, Table::All, Table::Body, Table::When];

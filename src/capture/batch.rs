@@ -4,6 +4,8 @@
 //! A batch is what is visible in one snapshot and not in an earlier one. It is the same whenever it
 //! is read, so it may be published in several transactions and read again after a crash.
 
+use std::time::{Duration, Instant};
+
 use super::{
     cut::whole_moves,
     epoch::{
@@ -73,6 +75,8 @@ pub struct Reader {
     large: Option<LargeBatch>,
     /// The highest revision of the cursor that was read.
     revision_seen: Option<i64>,
+    /// How long the server took to answer with the cursor.
+    answered_in: Duration,
 }
 
 /// What is read in several transactions.
@@ -107,7 +111,14 @@ impl Reader {
             changes_now: changes_max,
             large: None,
             revision_seen: None,
+            answered_in: Duration::ZERO,
         }
+    }
+
+    /// How long the server took, the last time, for a statement that finds one row by its key.
+    #[must_use]
+    pub fn answered_in(&self) -> Duration {
+        self.answered_in
     }
 
     /// The cursor is kept in another database than the one that is read.
@@ -142,8 +153,10 @@ impl Reader {
         connection: &mut Connection,
         upto: Option<&str>,
     ) -> Result<Option<Batch>, ReadError> {
+        let asked = Instant::now();
         let from = cursor_get(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
+        self.answered_in = asked.elapsed();
         let sighting = self.sight(connection, &from)?;
         let first_of = sighting.epoch().filter(|_| from.epoch().is_none());
         let batch = self.next(connection, from, &sighting, upto)?;

@@ -15,7 +15,7 @@ select c.seq, c.xid::text::bigint as xid, c.source_xid::text::bigint as source_x
 from rowcall.change as c
 where c.xid >= pg_catalog.pg_snapshot_xmax($1::pg_snapshot)
     and c.xid < pg_catalog.pg_snapshot_xmax($2::pg_snapshot)
-    and pg_catalog.pg_visible_in_snapshot(c.xid, $2::pg_snapshot)
+    and pg_catalog.pg_visible_in_snapshot(c.xid, (select $2::pg_snapshot))
     and c.seq > $3
 union all
 select c.seq, c.xid::text::bigint, c.source_xid::text::bigint, c.target,

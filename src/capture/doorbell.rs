@@ -21,11 +21,12 @@ use super::{
 use crate::{
     db::{DDL_LOCK, Database, DbError},
     observe::metrics::READER_SLEEPS,
+    pace::Pace,
 };
 
 /// How often changes are looked for where nobody rings: no bell, or while falling asleep.
 const IDLE_POLL: Duration = Duration::from_millis(20);
-/// The pause between two reads at a high rate.
+/// The least pause after a read that found nothing at a high rate.
 const AWAKE_POLL: Duration = Duration::from_millis(1);
 /// How often an instance that does not publish tries to take over.
 const STANDBY_POLL: Duration = Duration::from_secs(1);
@@ -33,10 +34,6 @@ const STANDBY_POLL: Duration = Duration::from_secs(1);
 const SELF_TEST_WAIT: Duration = Duration::from_secs(2);
 /// The wait before a lost LISTEN session is opened again.
 const RECONNECT_WAIT: Duration = Duration::from_secs(1);
-/// From this rate on, changes come faster than falling asleep pays.
-const STAY_AWAKE_PER_S: f64 = 500.0;
-/// Over how long the rate is taken.
-const RATE_WINDOW_S: f64 = 0.2;
 /// The share of the cluster's notification queue above which no more is asked for: a full one would
 /// fail the writers' commits.
 const QUEUE_USAGE_MAX: f64 = 0.5;
@@ -79,7 +76,7 @@ pub struct Doorbell {
     rings: bool,
     duty: Duty,
     phase: Phase,
-    rate: Rate,
+    pace: Pace,
     warn: Box<dyn Fn(Option<String>) + Send + Sync>,
     sleeps: metrics::Counter,
 }
@@ -103,7 +100,7 @@ impl Doorbell {
             rings: false,
             duty: Duty::Publish,
             phase: Phase::Awake,
-            rate: Rate::default(),
+            pace: Pace::default(),
             warn: Box::new(warn),
             sleeps: metrics::counter!(READER_SLEEPS),
         }
@@ -123,14 +120,25 @@ impl Doorbell {
         Ok(self.duty)
     }
 
-    /// To be told after each read how many changes it found.
-    pub async fn found(&mut self, changes: usize) {
-        self.rate.count(changes);
+    /// To be told after each read when it began and how many changes it found.
+    pub async fn found(&mut self, changes: usize, began: Instant) {
+        self.pace.count(changes, began);
         if changes > 0
             && let Err(error) = self.wake().await
         {
             self.lost(&error);
         }
+    }
+
+    /// Whether changes come so fast that they are let gather.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.pace.is_high()
+    }
+
+    /// Lets changes gather for a moment, if many come.
+    pub async fn gather(&self) {
+        self.pace.gather().await;
     }
 
     /// Waits until it is worth reading again; called after a read that found nothing.
@@ -145,8 +153,10 @@ impl Doorbell {
     }
 
     async fn try_rest(&mut self) -> Result<(), ListenError> {
-        if self.rate.is_high() {
-            tokio::time::sleep(AWAKE_POLL).await;
+        if self.pace.is_high() {
+            // Changes come faster than falling asleep pays.
+            let gathering = self.pace.gathering(Instant::now());
+            tokio::time::sleep(gathering.max(AWAKE_POLL)).await;
             return Ok(());
         }
         let (true, Some(session)) = (self.rings, &mut self.session) else {
@@ -335,26 +345,4 @@ async fn try_lock(session: &mut ListenSocket) -> Result<bool, ListenError> {
         .await?
         .first()
         .is_some_and(|locked| locked == "t"))
-}
-
-/// Changes per second over the last moments.
-#[derive(Debug, Default)]
-struct Rate {
-    weight: f64,
-    at: Option<Instant>,
-}
-
-impl Rate {
-    fn count(&mut self, changes: usize) {
-        let now = Instant::now();
-        if let Some(at) = self.at {
-            self.weight *= (-(now - at).as_secs_f64() / RATE_WINDOW_S).exp();
-        }
-        self.weight += changes as f64;
-        self.at = Some(now);
-    }
-
-    fn is_high(&self) -> bool {
-        self.weight / RATE_WINDOW_S >= STAY_AWAKE_PER_S
-    }
 }

@@ -8,6 +8,8 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz},
 };
 
+use crate::db::kept;
+
 const CHANGES_READ: &str = include_str!("changes_read.sql");
 const BACKLOG_READ: &str = include_str!("backlog_read.sql");
 
@@ -113,7 +115,7 @@ pub fn cursor_get(
     connection: &mut PgConnection,
     source: &str,
 ) -> Result<Option<Cursor>, diesel::result::Error> {
-    sql_query(
+    kept(
         "select s.snapshot::text, s.batch_snapshot::text, s.batch_seq, s.position, s.revision, \
              s.seq_seen, s.seq_floor, s.system_identifier, s.database_oid::bigint, s.timeline, \
              s.stopped_at, s.stop_kind, s.stop_reason, \
@@ -134,8 +136,8 @@ pub fn snapshot_now(connection: &mut PgConnection) -> Result<String, diesel::res
         #[diesel(sql_type = Text)]
         snapshot: String,
     }
-    let row: Row = sql_query("select pg_catalog.pg_current_snapshot()::text as snapshot")
-        .get_result(connection)?;
+    let row: Row =
+        kept("select pg_catalog.pg_current_snapshot()::text as snapshot").get_result(connection)?;
     Ok(row.snapshot)
 }
 
@@ -148,9 +150,7 @@ pub fn changes_read(
     seq: i64,
     limit: i64,
 ) -> Result<Vec<ChangeRow>, diesel::result::Error> {
-    // The planner has no statistics of a table that only grows; the index on xid is always right.
-    connection.batch_execute("set local enable_seqscan = off")?;
-    sql_query(format!("{CHANGES_READ} limit $4"))
+    kept(concat!(include_str!("changes_read.sql"), " limit $4"))
         .bind::<Text, _>(lower)
         .bind::<Text, _>(upper)
         .bind::<BigInt, _>(seq)
@@ -196,8 +196,8 @@ fn before(seq: i64) -> String {
 /// DECLARE takes no parameters, so `query` has none.
 fn declare(connection: &mut PgConnection, query: &str) -> Result<(), diesel::result::Error> {
     connection.batch_execute(&format!(
-        "begin; set local enable_seqscan = off; set local statement_timeout = 0; \
-         declare rowcall_changes no scroll cursor with hold for {query}; commit"
+        "begin; set local statement_timeout = 0; declare rowcall_changes no scroll cursor with hold \
+         for {query}; commit"
     ))
 }
 
@@ -217,7 +217,7 @@ pub fn cursor_advance(
     to: &Cursor,
     changes: i64,
 ) -> Result<bool, diesel::result::Error> {
-    let moved = sql_query(
+    let moved = kept(
         "update rowcall.source set snapshot = $3::pg_snapshot, batch_snapshot = $4::pg_snapshot, \
          batch_seq = $5, position = $6, revision = revision + 1, \
          changes_published = changes_published + $7, seq_seen = greatest(seq_seen, $8) \
@@ -283,7 +283,7 @@ pub fn change_append(
 ) -> Result<(), diesel::result::Error> {
     let events: Vec<&str> = changes.iter().map(|change| change.event).collect();
     let traceparents: Vec<Option<&str>> = changes.iter().map(|change| change.traceparent).collect();
-    sql_query(
+    kept(
         "insert into rowcall.change (seq, xid, rotation, target, relation, op, after, at, role, \
              actor, traceparent) \
          select pg_catalog.nextval('rowcall.change_seq'), pg_catalog.pg_current_xact_id(), $1, 0, \
@@ -302,7 +302,7 @@ pub fn change_append(
 /// Rings the doorbell if the reader sleeps, exactly as the trigger does: after what was written, in
 /// one expression (see capture/install/function.rs).
 pub fn doorbell_ring_if_asleep(connection: &mut PgConnection) -> Result<(), diesel::result::Error> {
-    sql_query(
+    kept(
         "select pg_catalog.pg_notify('rowcall', '') \
          from (select 'rowcall.change'::regclass::oid::integer as class) as k \
          where not (case when pg_catalog.pg_try_advisory_lock_shared(k.class, 1) \
@@ -316,7 +316,7 @@ pub fn doorbell_ring_if_asleep(connection: &mut PgConnection) -> Result<(), dies
 
 /// Rings the doorbell, as a writer would.
 pub fn doorbell_ring(connection: &mut PgConnection) -> Result<(), diesel::result::Error> {
-    sql_query("select pg_catalog.pg_notify('rowcall', '')")
+    kept("select pg_catalog.pg_notify('rowcall', '')")
         .execute(connection)
         .map(|_| ())
 }
@@ -340,8 +340,7 @@ pub fn changes_unread_bounded(
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
-    connection.batch_execute("set local enable_seqscan = off")?;
-    let row: Count = sql_query(include_str!("unread_count.sql"))
+    let row: Count = kept(include_str!("unread_count.sql"))
         .bind::<Text, _>(source)
         .bind::<BigInt, _>(limit)
         .get_result(connection)?;

@@ -19,6 +19,8 @@ pub struct Limits {
     pub value_bytes_max: u32,
     /// How long a sleeping reader trusts the doorbell before it looks by itself.
     pub safety_poll_ms: u64,
+    /// How far publishing may fall behind fast writers on a busy server, for their sake.
+    pub writers_first_ms: u64,
     /// Deliveries that wait for a sender in memory, at most.
     pub deliveries_in_memory_max: usize,
     /// Requests under way at once.
@@ -66,6 +68,7 @@ impl Default for Limits {
             changes_per_batch_max: 2_000,
             value_bytes_max: 4 * 1024 * 1024,
             safety_poll_ms: 5_000,
+            writers_first_ms: 10_000,
             deliveries_in_memory_max: 8_000,
             senders_max: 256,
             senders_per_host_max: 64,
@@ -116,6 +119,7 @@ impl Limits {
             ("changes_per_batch_max", self.changes_per_batch_max as u64),
             ("value_bytes_max", u64::from(self.value_bytes_max)),
             ("safety_poll_ms", self.safety_poll_ms),
+            ("writers_first_ms", self.writers_first_ms),
             (
                 "deliveries_in_memory_max",
                 self.deliveries_in_memory_max as u64,
@@ -220,6 +224,12 @@ impl Limits {
     #[must_use]
     pub fn change_retention(&self) -> Duration {
         hours(self.change_retention_hours)
+    }
+
+    /// `writers_first_ms` as a duration.
+    #[must_use]
+    pub fn writers_first(&self) -> Duration {
+        Duration::from_millis(self.writers_first_ms)
     }
 
     /// `lease_ms` as a duration.

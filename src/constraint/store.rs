@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
@@ -11,6 +11,7 @@ use super::{
     counters::{BatchRates, RateKey},
     judge::{Decision, Ground, Moment},
 };
+use crate::db::kept;
 
 #[derive(QueryableByName)]
 struct RateRow {
@@ -38,7 +39,7 @@ pub fn rates_load(connection: &mut PgConnection, keys: Vec<RateKey>) -> QueryRes
     }
     // FOR UPDATE can't lock a row that is not there, and two instances would both begin at 0. The
     // conflict's update changes nothing but locks the row that the other one has inserted.
-    let rows: Vec<RateRow> = sql_query(
+    let rows: Vec<RateRow> = kept(
         "insert into rowcall.rate as r (constraint_name, subscription_id, window_start, spent) \
          select k.name, k.subscription, k.start, 0 \
          from unnest($1, $2, $3) with ordinality as k (name, subscription, start, place) \
@@ -67,7 +68,7 @@ pub fn rates_save(connection: &mut PgConnection, rates: &BatchRates) -> QueryRes
     if changed.is_empty() {
         return Ok(());
     }
-    sql_query(
+    kept(
         "update rowcall.rate r set spent = k.spent \
          from unnest($1, $2, $3, $4) as k (name, subscription, start, spent) \
          where r.constraint_name = k.name and r.subscription_id = k.subscription \
@@ -87,7 +88,7 @@ pub fn rate_forget(
     before: DateTime<Utc>,
     limit: i64,
 ) -> QueryResult<usize> {
-    sql_query(
+    kept(
         "delete from rowcall.rate where ctid = any(array( \
              select ctid from rowcall.rate where window_start < $1 limit $2 \
              for update skip locked))",
@@ -175,7 +176,7 @@ pub fn judgement_insert(
         Owed::Digest(id) => Some(id),
         Owed::Event(_) => None,
     };
-    sql_query(
+    kept(
         "insert into rowcall.judgement (event_id, digest_id, subscription_id, judged_at, moment, \
              decision, constraint_name, constraint_version, reason, \"values\") \
          select j.event_id, j.digest_id, j.subscription_id, j.judged_at, j.moment, j.decision, \
@@ -231,7 +232,7 @@ pub fn judgement_last(
         Owed::Digest(id) => Some(*id),
         Owed::Event(_) => None,
     };
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "select distinct on (h.event_id, h.digest_id, h.subscription_id) h.event_id, \
              h.digest_id, h.subscription_id, h.constraint_name, h.constraint_version \
          from unnest($1, $2, $3) as w (event_id, digest_id, subscription_id) \

@@ -42,6 +42,7 @@ use crate::{
     config::Limits,
     db::{Database, DbError},
     observe::metrics::{ATTEMPT_SECONDS, ATTEMPTS},
+    pace::Pace,
     registry::live::LiveRegistry,
     stage::{Nudge, Progress, Stage, chain},
 };
@@ -71,6 +72,8 @@ pub struct Deliver {
     has_more: bool,
     next_at: Option<DateTime<Utc>>,
     looked_at: Option<Instant>,
+    /// How fast results come.
+    pace: Pace,
     /// The constraints of the last claim.
     constraints: Option<BTreeMap<String, i64>>,
 }
@@ -109,6 +112,7 @@ impl Deliver {
             has_more: false,
             next_at: None,
             looked_at: None,
+            pace: Pace::default(),
             constraints: None,
         }
     }
@@ -233,6 +237,7 @@ impl Stage for Deliver {
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, DbError> {
         let started = Instant::now();
         let written = self.write_results(now).await?;
+        self.pace.count(written, started);
         let claimed = if self.should_claim(now) {
             self.claim(now, started).await?
         } else {
@@ -243,6 +248,10 @@ impl Stage for Deliver {
         } else {
             Progress::Idle
         })
+    }
+
+    async fn gather(&mut self) {
+        self.pace.gather().await;
     }
 
     async fn rest(&mut self, now: DateTime<Utc>) {

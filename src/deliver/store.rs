@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl, sql_query,
+    PgConnection, QueryableByName, RunQueryDsl,
     sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
 use super::{barrier::store::barrier_release, lane::store::lane_release};
-use crate::digest::gather::NewMember;
+use crate::{db::kept, digest::gather::NewMember};
 
 /// How many expired leases are rescued at a time.
 const RESCUED_MAX: i64 = 1_000;
@@ -35,7 +35,7 @@ pub fn lease_rescue(
         #[diesel(sql_type = Nullable<SqlUuid>)]
         awaited: Option<Uuid>,
     }
-    let rescued: Vec<Row> = sql_query(
+    let rescued: Vec<Row> = kept(
         "with expired as ( \
              select id from rowcall.delivery where state = 'sending' and lease_until <= $1 \
              order by id limit $2 for no key update skip locked) \
@@ -77,7 +77,7 @@ pub fn lease_held(
         lease: Uuid,
     }
     let (ids, claims): (Vec<Uuid>, Vec<Uuid>) = leases.iter().copied().unzip();
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "select d.id, d.lease_holder as lease from rowcall.delivery d \
          join unnest($1, $2) as l (id, claim) on l.id = d.id and l.claim = d.lease_holder \
          where d.state = 'sending' order by d.id for update of d",
@@ -113,7 +113,7 @@ pub fn delivery_finish(
     finished: &[Finish],
     now: DateTime<Utc>,
 ) -> Result<usize> {
-    sql_query(
+    kept(
         "update rowcall.delivery d set state = f.state, lease_holder = null, lease_until = null, \
              attempts = d.attempts + f.attempts, lost_leases = d.lost_leases + f.lost_leases, \
              due_at = case when f.parked then 'infinity' else f.due_at end, \
@@ -167,7 +167,7 @@ pub fn attempt_insert(
     fn column<'a, T>(attempts: &'a [NewAttempt], of: impl Fn(&'a NewAttempt) -> T) -> Vec<T> {
         attempts.iter().map(of).collect()
     }
-    sql_query(
+    kept(
         "insert into rowcall.attempt \
              (delivery_id, number, instance, started_at, duration_ms, outcome, status, detail) \
          select a.delivery_id, a.number, $1, a.started_at, a.duration_ms, a.outcome, a.status, a.detail \
@@ -203,7 +203,7 @@ pub fn part_bodies(
         return Ok(Vec::new());
     }
     let (digests, parts): (Vec<Uuid>, Vec<i32>) = parts.iter().copied().unzip();
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "select p.digest_id, p.part, p.body from rowcall.digest_part p \
          join unnest($1, $2) as w (digest_id, part) \
              on w.digest_id = p.digest_id and w.part = p.part",
@@ -234,11 +234,9 @@ pub struct EventBody {
 
 /// The bodies of events.
 pub fn event_bodies(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<EventBody>> {
-    sql_query(
-        "select id, body, type as event_type, object_type from rowcall.event where id = any($1)",
-    )
-    .bind::<Array<SqlUuid>, _>(ids)
-    .load(connection)
+    kept("select id, body, type as event_type, object_type from rowcall.event where id = any($1)")
+        .bind::<Array<SqlUuid>, _>(ids)
+        .load(connection)
 }
 
 /// Events as digests know them.
@@ -260,7 +258,7 @@ pub fn event_members(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<
         #[diesel(sql_type = Timestamptz)]
         time: DateTime<Utc>,
     }
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "select id, position, type as event_type, object_type, object_key, previous_key, \
              \"time\" from rowcall.event where id = any($1)",
     )
@@ -283,7 +281,7 @@ pub fn delivery_remove(connection: &mut PgConnection, ids: &[Uuid]) -> Result<us
     if ids.is_empty() {
         return Ok(0);
     }
-    sql_query("delete from rowcall.delivery where id = any($1)")
+    kept("delete from rowcall.delivery where id = any($1)")
         .bind::<Array<SqlUuid>, _>(ids)
         .execute(connection)
 }
@@ -295,7 +293,7 @@ pub fn delivery_next_at(connection: &mut PgConnection) -> Result<Option<DateTime
         #[diesel(sql_type = Nullable<Timestamptz>)]
         next: Option<DateTime<Utc>>,
     }
-    let row: Row = sql_query(
+    let row: Row = kept(
         "select least( \
              (select min(due_at) from rowcall.delivery where urgency = 0 \
                  and state in ('pending', 'held') and due_at < 'infinity'), \

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl,
     sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
 use super::{gather::NewMember, schedule::Close};
+use crate::db::kept;
 
 /// A digest to be opened, if its subscription has no open one.
 #[derive(Clone, Debug)]
@@ -50,7 +51,7 @@ pub(super) fn digest_take(
         is_overdue: bool,
     }
     let columns = OpeningColumns::of(openings.iter());
-    let rows: Vec<Row> = sql_query(include_str!("take.sql"))
+    let rows: Vec<Row> = kept(include_str!("take.sql"))
         .bind::<Timestamptz, _>(now)
         .bind::<Array<SqlUuid>, _>(columns.ids)
         .bind::<Array<SqlUuid>, _>(columns.subscription_ids)
@@ -91,7 +92,7 @@ pub(super) fn digest_opened_at(
         #[diesel(sql_type = Timestamptz)]
         opened_at: DateTime<Utc>,
     }
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "update rowcall.digest d set opened_at = p.closed_at \
          from (select o.id, ( \
                  select l.closed_at from rowcall.digest l \
@@ -130,7 +131,7 @@ pub(super) fn digest_reschedule(
         .iter()
         .map(|one| one.close.map(|close| close.by.as_str()))
         .collect();
-    sql_query(
+    kept(
         "update rowcall.digest d set close_at = r.close_at, close_by = r.close_by \
          from unnest($1, $2, $3) as r (id, close_at, close_by) \
          where d.id = r.id and d.state = 'open'",
@@ -173,7 +174,7 @@ pub(super) fn digest_fill(
         #[diesel(sql_type = Timestamptz)]
         closed_at: DateTime<Utc>,
     }
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "update rowcall.digest d set state = 'closed', events = f.events, \
              first_at = case when f.events > 0 then d.first_at end, \
              number = 1 + coalesce((select max(p.number) from rowcall.digest p \
@@ -231,7 +232,7 @@ pub(super) fn overflow_insert(
         .map(|(one, closed)| one.is_full.then_some(closed.number + one.behind))
         .collect();
     let begins: Vec<DateTime<Utc>> = rows.iter().map(|(_, closed)| closed.closed_at).collect();
-    sql_query(
+    kept(
         "insert into rowcall.digest (id, subscription_id, state, opened_at, first_at, events, \
              close_at, close_by, number, closed_at, closed_by) \
          select o.id, o.subscription_id, \
@@ -294,7 +295,7 @@ pub(super) fn member_insert(
     fn column<'a, T>(rows: &'a [MemberRow<'a>], of: impl Fn(&'a MemberRow<'a>) -> T) -> Vec<T> {
         rows.iter().map(of).collect()
     }
-    sql_query(
+    kept(
         "insert into rowcall.digest_member (digest_id, subscription_id, position, event_id, \
              event_type, object_type, object_key, previous_key, \"time\") \
          select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)",
@@ -347,5 +348,5 @@ pub struct DigestAccount {
 ///
 /// Those of the database.
 pub fn digest_account(connection: &mut PgConnection) -> QueryResult<DigestAccount> {
-    sql_query(include_str!("account.sql")).get_result(connection)
+    kept(include_str!("account.sql")).get_result(connection)
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
@@ -161,6 +161,7 @@ impl Stage for Copy {
     }
 
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, SourceError> {
+        let began = Instant::now();
         let Some(from) = self.cursor().await? else {
             self.rest = Rest::Registration;
             return Ok(Progress::Idle);
@@ -171,18 +172,18 @@ impl Stage for Copy {
         }
         let found = match self.read(from).await? {
             Found::Nothing => {
-                self.doorbell.found(0).await;
+                self.doorbell.found(0, began).await;
                 return Ok(Progress::Idle);
             }
             Found::Unflushed(changes) => {
-                self.doorbell.found(changes).await;
+                self.doorbell.found(changes, began).await;
                 self.rest = Rest::Flush;
                 return Ok(Progress::Idle);
             }
             Found::Batch(found) => *found,
         };
         let changes = found.batch.changes.len();
-        self.doorbell.found(changes).await;
+        self.doorbell.found(changes, began).await;
         match self.write(found, now).await? {
             Outcome::Overtaken => Ok(Progress::Idle),
             Outcome::Copied(cursor) => {
@@ -191,6 +192,10 @@ impl Stage for Copy {
                 Ok(Progress::Worked)
             }
         }
+    }
+
+    async fn gather(&mut self) {
+        self.doorbell.gather().await;
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {

@@ -8,6 +8,7 @@
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
 
+pub mod courtesy;
 pub mod detect;
 pub mod event;
 pub mod facts;
@@ -27,6 +28,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::{
+    courtesy::{Courtesy, Seen},
     detect::{Circumstances, Ids, detect},
     event::Event,
     judge::judge_all,
@@ -88,6 +90,9 @@ pub struct Publish {
     digests: Nudge,
     /// Nobody rings when a start that waits can go on.
     has_waiting: bool,
+    courtesy: Courtesy,
+    /// For how long the writers come first, after the last run.
+    pause: Duration,
     events: metrics::Counter,
     changes: metrics::Counter,
     deliveries: metrics::Counter,
@@ -119,6 +124,10 @@ struct Published {
     has_due: bool,
     /// A digest is full.
     has_closed: bool,
+    /// How long the server took to answer the first question.
+    answered_in: Duration,
+    /// When the first of the changes was made.
+    since: Option<DateTime<Utc>>,
 }
 
 impl Publish {
@@ -155,6 +164,8 @@ impl Publish {
             outbox,
             digests,
             has_waiting: false,
+            courtesy: Courtesy::new(limits.writers_first()),
+            pause: Duration::ZERO,
             events: metrics::counter!(EVENTS_PUBLISHED),
             changes: metrics::counter!(CHANGES_PUBLISHED),
             deliveries: metrics::counter!(DELIVERIES_CREATED),
@@ -206,7 +217,15 @@ impl Stage for Publish {
             Err(error) => return Err(error),
         };
         let found = published.changes.max(usize::from(published.has_start));
-        self.doorbell.found(found).await;
+        self.doorbell.found(found, started).await;
+        self.pause = published.since.map_or(Duration::ZERO, |since| {
+            self.courtesy.pause(Seen {
+                answered_in: published.answered_in,
+                ran_for: started.elapsed(),
+                behind: (now - since).to_std().unwrap_or_default(),
+                is_fast: self.doorbell.is_busy(),
+            })
+        });
         self.has_waiting = published.has_waiting;
         self.changes.increment(published.changes as u64);
         self.events.increment(published.events as u64);
@@ -225,6 +244,11 @@ impl Stage for Publish {
         } else {
             Progress::Worked
         })
+    }
+
+    async fn gather(&mut self) {
+        tokio::time::sleep_until((Instant::now() + self.pause).into()).await;
+        self.doorbell.gather().await;
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {
@@ -259,6 +283,7 @@ impl Work {
             mut to,
         } = batch;
         let count = changes.len();
+        let since = changes.first().map(|change| change.at);
         // Asked for after the snapshot, so every subscription whose 201 came before a change is in
         // it.
         let revision = registry_share(connection)?;
@@ -344,6 +369,8 @@ impl Work {
             has_closed: gathered.closed > 0,
             chains: written.chains(&rows, lease, chains),
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
+            answered_in: self.reader.answered_in(),
+            since,
         })
     }
 }

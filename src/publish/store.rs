@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl, sql_query,
+    PgConnection, QueryableByName, RunQueryDsl,
     sql_types::{
         Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
     },
@@ -12,6 +12,7 @@ use diesel::{
 use uuid::Uuid;
 
 use super::event::Event;
+use crate::db::kept;
 
 /// The most bytes of bodies that one statement writes; Postgres takes no message over 1 GiB.
 const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -45,7 +46,7 @@ fn event_insert_some(
     fn column<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
         events.iter().map(of).collect()
     }
-    sql_query(
+    kept(
         "insert into rowcall.event (published_at, source, id, position, type, object_type, \
              object_key, previous_key, \"time\", change_seq, xid, body) \
          select $1, e.source, e.id, e.position, e.type, e.object_type, e.object_key, \
@@ -114,7 +115,7 @@ pub fn delivery_insert(
     fn column<'a, T>(deliveries: &'a [NewDelivery], of: impl Fn(&'a NewDelivery) -> T) -> Vec<T> {
         deliveries.iter().map(of).collect()
     }
-    sql_query(
+    kept(
         "insert into rowcall.delivery (created_at, id, subscription_id, event_id, position, lane, \
              lane_previous, sequence, urgency, state, due_at, lease_holder, lease_until, hold_until, \
              is_unjudged, is_rate_spent, settled_at) \
@@ -162,7 +163,7 @@ pub fn sequence_take(
         before: i64,
     }
     let (ids, counts): (Vec<Uuid>, Vec<i64>) = counts.iter().map(|(id, n)| (*id, *n)).unzip();
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "with taken as ( \
              select s.subscription_id, t.count from rowcall.subscription_sequence s \
              join unnest($1, $2) as t (id, count) on t.id = s.subscription_id \
@@ -197,14 +198,14 @@ pub fn lane_busy(
     let mut busy = HashSet::new();
     while !open.is_empty() {
         let (ids, numbers): (Vec<Uuid>, Vec<i64>) = open.iter().copied().unzip();
-        let locked: Vec<Row> = sql_query(include_str!("lane_lock.sql"))
+        let locked: Vec<Row> = kept(include_str!("lane_lock.sql"))
             .bind::<Array<SqlUuid>, _>(&ids)
             .bind::<Array<BigInt>, _>(&numbers)
             .load(connection)?;
         let locked: HashSet<usize> = locked.iter().map(|row| row.place as usize - 1).collect();
         // A lane whose last delivery was settled while we waited for its lock may hold others:
         // looked at once more. It is free only if a later look finds nothing.
-        let unsettled: Vec<Row> = sql_query(include_str!("lane_unsettled.sql"))
+        let unsettled: Vec<Row> = kept(include_str!("lane_unsettled.sql"))
             .bind::<Array<SqlUuid>, _>(&ids)
             .bind::<Array<BigInt>, _>(&numbers)
             .load(connection)?;

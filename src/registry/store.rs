@@ -3,23 +3,25 @@
 use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     result::Error as QueryError,
-    sql_query,
     sql_types::{Array, BigInt, Integer, Text},
 };
 
-use crate::{db::DbError, subscription::secret::SecretKey};
+use crate::{
+    db::{DbError, kept},
+    subscription::secret::SecretKey,
+};
 
 /// Takes the lock that orders edits and publishing, and raises the revision, which it returns.
 /// Every edit of the catalogue or the registration list begins with it.
 pub fn registry_raise(connection: &mut PgConnection) -> QueryResult<i64> {
-    sql_query("update rowcall.registry set revision = revision + 1 returning revision")
+    kept("update rowcall.registry set revision = revision + 1 returning revision")
         .get_result(connection)
         .map(|row: Revision| row.revision)
 }
 
 /// Takes the lock without raising the revision, for an edit that first looks whether it has to be.
 pub fn registry_lock(connection: &mut PgConnection) -> QueryResult<i64> {
-    sql_query("select revision from rowcall.registry for update")
+    kept("select revision from rowcall.registry for update")
         .get_result(connection)
         .map(|row: Revision| row.revision)
 }
@@ -27,7 +29,7 @@ pub fn registry_lock(connection: &mut PgConnection) -> QueryResult<i64> {
 /// Takes the lock for share, as publishing does: no edit commits before this transaction ends.
 /// Returns the revision, which differs if and only if something was edited.
 pub fn registry_share(connection: &mut PgConnection) -> QueryResult<i64> {
-    sql_query("select revision from rowcall.registry for share")
+    kept("select revision from rowcall.registry for share")
         .get_result(connection)
         .map(|row: Revision| row.revision)
 }
@@ -84,7 +86,7 @@ pub fn secret_key_check(
     key: &SecretKey,
 ) -> Result<(), SecretKeyError> {
     let given = key.id();
-    let row: SecretKeyId = sql_query(
+    let row: SecretKeyId = kept(
         "update rowcall.registry set secret_key_id = coalesce(secret_key_id, $1) \
          returning secret_key_id",
     )
@@ -126,7 +128,7 @@ pub(super) struct TargetName {
 
 /// The object types that changes name by number, those of removed triggers included.
 pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<TargetName>> {
-    let rows: Vec<TargetRow> = sql_query(include_str!("targets.sql")).load(connection)?;
+    let rows: Vec<TargetRow> = kept(include_str!("targets.sql")).load(connection)?;
     let target = |row: TargetRow| TargetName {
         id: row.id,
         source: row.source,
@@ -138,7 +140,7 @@ pub(super) fn targets_load(connection: &mut PgConnection) -> QueryResult<Vec<Tar
 
 /// The revision, without a lock: for delivering, which only needs a recent one.
 pub fn registry_revision(connection: &mut PgConnection) -> QueryResult<i64> {
-    sql_query("select revision from rowcall.registry")
+    kept("select revision from rowcall.registry")
         .get_result(connection)
         .map(|row: Revision| row.revision)
 }

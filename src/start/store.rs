@@ -1,9 +1,9 @@
 //! The SQL of starts: how far each is, what was told already, and past events.
 
+use crate::db::kept;
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
-    sql_query,
     sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
@@ -23,7 +23,7 @@ pub(super) struct RunningRow {
 
 /// The starts that are under way.
 pub(super) fn start_running(connection: &mut PgConnection) -> QueryResult<Vec<RunningRow>> {
-    sql_query(
+    kept(
         "select t.subscription_id, t.since is not null as is_of_events, \
              s.state = 'active' as is_active \
          from rowcall.start t join rowcall.subscription s on s.id = t.subscription_id \
@@ -68,7 +68,7 @@ pub(super) fn start_next(
     resting: &[Uuid],
     undelivered_max: i64,
 ) -> QueryResult<Option<TurnRow>> {
-    sql_query(
+    kept(
         "select t.subscription_id, t.since, t.begun_at, t.object_types, t.place, \
              t.relation::bigint as relation, t.last_key, t.position, t.registered_at \
          from rowcall.start t join rowcall.subscription s on s.id = t.subscription_id \
@@ -102,7 +102,7 @@ pub(super) fn start_insert(
     start: &NewStart<'_>,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    sql_query(
+    kept(
         "insert into rowcall.start (subscription_id, since, state, begun_at, object_types, \
              position, complete_from, estimate, registered_at) \
          values ($1, $2, 'running', $3, $4, $5, $6, $7, $8)",
@@ -140,7 +140,7 @@ pub(super) fn start_advance(
     turn: i64,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    sql_query(
+    kept(
         "update rowcall.start set place = $2, relation = $3::oid, last_key = $4, position = $5, \
              done = done + $6, told = told + $7, turn = $8, reason = null, \
              state = case when $9 then 'done' else state end, \
@@ -168,7 +168,7 @@ pub(super) fn start_fail(
     reason: &str,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    sql_query(
+    kept(
         "update rowcall.start set state = 'failed', reason = $2, ended_at = greatest($3, begun_at) \
          where subscription_id = $1 and state = 'running'",
     )
@@ -209,7 +209,7 @@ pub(super) fn start_shown(
     connection: &mut PgConnection,
     subscriptions: &[Uuid],
 ) -> QueryResult<Vec<ShownRow>> {
-    sql_query(
+    kept(
         "select subscription_id, since, state, reason, begun_at, ended_at, done, told, estimate, \
              complete_from \
          from rowcall.start where subscription_id = any($1)",
@@ -233,7 +233,7 @@ pub(super) fn object_told(
         #[diesel(sql_type = Text)]
         key: String,
     }
-    let rows: Vec<Row> = sql_query(include_str!("object_told.sql"))
+    let rows: Vec<Row> = kept(include_str!("object_told.sql"))
         .bind::<SqlUuid, _>(subscription)
         .bind::<Text, _>(object_type)
         .bind::<Array<Text>, _>(keys)
@@ -258,7 +258,7 @@ pub(super) struct KeptRow {
 /// Which events are kept. Under the registry's lock nothing is being published. The events of all
 /// sources have their positions from one cursor, that of the repository's own database.
 pub(super) fn event_kept(connection: &mut PgConnection) -> QueryResult<KeptRow> {
-    sql_query(
+    kept(
         "select e.position as first_position, e.\"time\" as first_time, \
              s.position as last_position \
          from rowcall.source s left join lateral (select position, \"time\" from rowcall.event \
@@ -307,7 +307,7 @@ pub(super) fn event_past(
     since: DateTime<Utc>,
     registered_at: i64,
 ) -> QueryResult<Vec<PastRow>> {
-    sql_query(
+    kept(
         "select id, source, position, type as event_type, object_type, object_key, previous_key, \"time\", \
              published_at, change_seq, xid::text::bigint as xid, octet_length(body) as bytes \
          from rowcall.event \
@@ -333,7 +333,7 @@ pub(super) fn event_bodies(
         #[diesel(sql_type = Text)]
         body: String,
     }
-    let rows: Vec<Row> = sql_query("select id, body from rowcall.event where id = any($1)")
+    let rows: Vec<Row> = kept("select id, body from rowcall.event where id = any($1)")
         .bind::<Array<SqlUuid>, _>(ids)
         .load(connection)?;
     Ok(rows.into_iter().map(|row| (row.id, row.body)).collect())

@@ -2,11 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl,
     sql_types::{BigInt, Integer, Nullable, Text},
 };
 
 use super::{super::store::Cursor, Deviation};
+use crate::db::kept;
 
 /// What tells one history of a database from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +62,7 @@ impl Sighting {
 /// The timeline is taken from the name of the current file of the write-ahead log, because the
 /// control file learns of a promotion only with the next checkpoint.
 pub fn sighting_take(connection: &mut PgConnection) -> QueryResult<Sighting> {
-    sql_query(
+    kept(
         "select pg_catalog.pg_current_snapshot()::text as snapshot, \
              coalesce(pg_catalog.pg_sequence_last_value('rowcall.change_seq'), 0) as seq_last, \
              c.system_identifier, d.oid::bigint as database_oid, \
@@ -80,7 +81,7 @@ pub fn epoch_adopt(
     source: &str,
     epoch: Epoch,
 ) -> QueryResult<usize> {
-    sql_query(
+    kept(
         "update rowcall.source set system_identifier = $2, database_oid = $3::oid, timeline = $4 \
          where name = $1 and system_identifier is null",
     )
@@ -97,7 +98,7 @@ pub fn source_stop(
     source: &str,
     deviation: &Deviation,
 ) -> QueryResult<usize> {
-    sql_query(
+    kept(
         "update rowcall.source set stopped_at = pg_catalog.clock_timestamp(), stop_kind = $2, \
              stop_reason = $3 where name = $1 and stopped_at is null",
     )

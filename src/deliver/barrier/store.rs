@@ -1,8 +1,9 @@
 //! The SQL of the barrier.
 
+use crate::db::kept;
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, RunQueryDsl, sql_query,
+    PgConnection, QueryResult, RunQueryDsl,
     sql_types::{Array, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
@@ -20,10 +21,10 @@ pub fn barrier_release(
     }
     // Two that try the last two synchronous deliveries of an event at the same moment do not see
     // each other. Here one waits for the other, and the statement after it sees all.
-    sql_query(include_str!("lock.sql"))
+    kept(include_str!("lock.sql"))
         .bind::<Array<SqlUuid>, _>(events)
         .execute(connection)?;
-    sql_query(include_str!("release.sql"))
+    kept(include_str!("release.sql"))
         .bind::<Array<SqlUuid>, _>(events)
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(barrier_ends)

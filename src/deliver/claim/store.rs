@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl,
     sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
 use super::super::chain::Owed;
-use crate::registry::registry_share;
+use crate::{db::kept, registry::registry_share};
 
 /// How many deliveries of a lane are claimed behind its head.
 const FOLLOWERS_MAX: i64 = 256;
@@ -95,7 +95,7 @@ pub fn delivery_claim(
     barrier_ends: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> QueryResult<ClaimedRows> {
-    let heads: Vec<ClaimedRow> = sql_query(include_str!("claim.sql"))
+    let heads: Vec<ClaimedRow> = kept(include_str!("claim.sql"))
         .bind::<Timestamptz, _>(now)
         .bind::<BigInt, _>(limit as i64)
         .bind::<SqlUuid, _>(lease)
@@ -141,7 +141,7 @@ fn claim_followers(
         heads.iter().map(|(_, head)| of(head)).collect()
     }
     let lanes: Vec<i64> = heads.iter().map(|(lane, _)| *lane).collect();
-    sql_query(include_str!("followers.sql"))
+    kept(include_str!("followers.sql"))
         .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
         .bind::<BigInt, _>(FOLLOWERS_MAX)
@@ -171,7 +171,7 @@ pub struct Settled {
 pub fn delivery_settle_claim(connection: &mut PgConnection, settled: &Settled) -> QueryResult<()> {
     if !settled.numbered.is_empty() {
         let (ids, numbers): (Vec<Uuid>, Vec<i64>) = settled.numbered.iter().copied().unzip();
-        sql_query(
+        kept(
             "update rowcall.delivery d set sequence = n.sequence \
              from unnest($1, $2) as n (id, sequence) where d.id = n.id",
         )
@@ -180,17 +180,17 @@ pub fn delivery_settle_claim(connection: &mut PgConnection, settled: &Settled) -
         .execute(connection)?;
     }
     if !settled.counted.is_empty() {
-        sql_query("update rowcall.delivery set is_rate_spent = true where id = any($1)")
+        kept("update rowcall.delivery set is_rate_spent = true where id = any($1)")
             .bind::<Array<SqlUuid>, _>(&settled.counted)
             .execute(connection)?;
     }
     if !settled.judged.is_empty() {
-        sql_query("update rowcall.delivery set is_unjudged = false where id = any($1)")
+        kept("update rowcall.delivery set is_unjudged = false where id = any($1)")
             .bind::<Array<SqlUuid>, _>(&settled.judged)
             .execute(connection)?;
     }
     if !settled.released.is_empty() {
-        sql_query("update rowcall.delivery set hold_until = null where id = any($1)")
+        kept("update rowcall.delivery set hold_until = null where id = any($1)")
             .bind::<Array<SqlUuid>, _>(&settled.released)
             .execute(connection)?;
     }
@@ -199,7 +199,7 @@ pub fn delivery_settle_claim(connection: &mut PgConnection, settled: &Settled) -
 
 /// Has everything that is held, and first in its lanes, judged again at once. Returns how many.
 pub fn held_judge_again(connection: &mut PgConnection, now: DateTime<Utc>) -> QueryResult<usize> {
-    sql_query(
+    kept(
         "with held as ( \
              select id from rowcall.delivery \
              where state = 'held' and due_at > $1 and due_at < 'infinity' \
@@ -216,7 +216,7 @@ pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> QueryR
     // A subscription that is resumed at this moment is active before the look below, or its owner
     // finds what was parked: the lock puts the two in an order.
     registry_share(connection)?;
-    sql_query(
+    kept(
         "update rowcall.delivery d set due_at = 'infinity' from rowcall.subscription s \
          where d.id = any($1) and d.state in ('pending', 'held') and d.due_at is not null \
          and s.id = d.subscription_id and s.state <> 'active'",

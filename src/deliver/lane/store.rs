@@ -1,8 +1,9 @@
 //! The SQL of lanes: what was held back goes on.
 
+use crate::db::kept;
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, RunQueryDsl, sql_query,
+    PgConnection, QueryResult, RunQueryDsl,
     sql_types::{Array, BigInt, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
@@ -19,7 +20,7 @@ pub fn lane_head_lock(connection: &mut PgConnection, lanes: &[(Uuid, i64)]) -> Q
         return Ok(0);
     }
     let (ids, numbers): (Vec<Uuid>, Vec<i64>) = lanes.iter().copied().unzip();
-    sql_query(include_str!("head_lock.sql"))
+    kept(include_str!("head_lock.sql"))
         .bind::<Array<SqlUuid>, _>(ids)
         .bind::<Array<BigInt>, _>(numbers)
         .execute(connection)
@@ -38,7 +39,7 @@ pub fn lane_release(
         return Ok(0);
     }
     let (ids, numbers): (Vec<Uuid>, Vec<i64>) = lanes.iter().copied().unzip();
-    sql_query(include_str!("release.sql"))
+    kept(include_str!("release.sql"))
         .bind::<Array<SqlUuid>, _>(ids)
         .bind::<Array<BigInt>, _>(numbers)
         .bind::<Timestamptz, _>(now)
