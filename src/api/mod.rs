@@ -21,6 +21,7 @@ mod input;
 mod layers;
 mod page;
 mod problem;
+mod since;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -90,6 +91,10 @@ pub fn router(state: ApiState) -> Router {
             get(subscriptions::show)
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
+        )
+        .route(
+            "/v1/subscriptions/{id}/since/{sequence}",
+            get(since::show),
         )
         .route(
             "/v1/event-types",
