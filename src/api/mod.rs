@@ -92,10 +92,7 @@ pub fn router(state: ApiState) -> Router {
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
         )
-        .route(
-            "/v1/subscriptions/{id}/since/{sequence}",
-            get(since::show),
-        )
+        .route("/v1/subscriptions/{id}/since/{sequence}", get(since::show))
         .route(
             "/v1/event-types",
             get(event_types::list).post(entries::create::<EventTypes>),
