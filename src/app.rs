@@ -82,7 +82,7 @@ pub struct Instance {
     /// Deliveries to attempts.
     pub deliver: Deliver,
     /// Tells receivers how far their numbers go.
-    pub heartbeat: Heartbeat,
+    pub beats: Heartbeat,
     /// Windows of digests to deliveries.
     pub digest: Digest,
     /// Rotation, retention, triggers.
@@ -177,7 +177,7 @@ impl Instance {
         );
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
             .watching(registry.clone(), readiness.clone());
-        let heartbeat = Heartbeat::new(database.clone(), registry.clone(), &limits);
+        let beats = Heartbeat::new(database.clone(), registry.clone(), &limits);
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
         let sources = sources
             .iter()
@@ -204,7 +204,7 @@ impl Instance {
         Ok(Self {
             publish,
             deliver,
-            heartbeat,
+            beats,
             digest,
             upkeep,
             sources,
@@ -256,13 +256,8 @@ impl Instance {
             front.spawn(drive(self.upkeep, clock.clone(), health, shutdown.clone()));
         }
         if roles.contains(&Role::Deliver) {
-            let health = start(self.heartbeat.name(), Need::Shown);
-            front.spawn(drive(
-                self.heartbeat,
-                clock.clone(),
-                health,
-                shutdown.clone(),
-            ));
+            let health = start(self.beats.name(), Need::Shown);
+            front.spawn(drive(self.beats, clock.clone(), health, shutdown.clone()));
             let health = start(self.deliver.name(), Need::Shown);
             back.spawn(drive(self.deliver, clock.clone(), health, deliver_stopped));
         }

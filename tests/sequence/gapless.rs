@@ -288,10 +288,10 @@ async fn an_event_that_has_a_number_is_added_to_no_digest() {
 #[tokio::test]
 async fn numbers_stay_gapless_whatever_happens() {
     // GIVEN every kind of subscription, and a seed
-    let seed: u64 = std::env::var("ROWCALL_TEST_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| u64::from(getrandom::u32().unwrap()));
+    let seed = std::env::var_os("ROWCALL_TEST_SEED").map_or_else(
+        || u64::from(getrandom::u32().unwrap()),
+        |text| text.to_str().unwrap().parse().unwrap(),
+    );
     eprintln!("ROWCALL_TEST_SEED={seed}");
     let mut state = seed;
     let mut random = |below: u64| {

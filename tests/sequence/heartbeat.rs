@@ -31,7 +31,7 @@ fn told(receiver: &Receiver, name: &str) -> String {
 /// Runs the stage once; whether it had something to send.
 async fn beat(app: &mut TestApp) -> bool {
     let now = app.clock.now();
-    app.instance.heartbeat.run_once(now).await.unwrap() == Progress::Worked
+    app.instance.beats.run_once(now).await.unwrap() == Progress::Worked
 }
 
 /// Runs the stage until nothing is due.
@@ -159,7 +159,7 @@ async fn it_rests_while_its_subscription_does_and_is_not_retried() {
 
 #[tokio::test]
 async fn a_receiver_that_hangs_holds_up_neither_others_nor_deliveries() {
-    // GIVEN more subscriptions of a receiver that hangs than may be told at once, and one of another
+    // GIVEN more subscriptions of a receiver that hangs than may be told at once, and one more
     let (hanging, quick) = (Receiver::start().await, Receiver::start().await);
     let gate = Gate::default();
     let held = gate.clone();
@@ -196,7 +196,7 @@ async fn a_receiver_that_hangs_holds_up_neither_others_nor_deliveries() {
         if beaten().len() == many {
             return;
         }
-        app.instance.heartbeat.rest(app.clock.now()).await;
+        app.instance.beats.rest(app.clock.now()).await;
         app.clock.advance(TimeDelta::seconds(5));
         beat_all(&mut app).await;
     }

@@ -268,7 +268,7 @@ impl Sender {
             app.texts("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
         let now = DateTime::parse_from_rfc3339(&now[0]).unwrap().to_utc();
         app.clock.advance(now - app.clock.now());
-        app.instance.heartbeat.run_once(now).await.unwrap();
+        app.instance.beats.run_once(now).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let since = format!(
@@ -309,7 +309,7 @@ impl Sender {
         self.app.advance(TimeDelta::seconds(10)).await;
         let retried = self.between.received().len() - before;
         let now = self.app.clock.now();
-        self.app.instance.heartbeat.run_once(now).await.unwrap();
+        self.app.instance.beats.run_once(now).await.unwrap();
         let mut received = self.between.wait_for(before + retried + 1, WAIT).await;
         let beat = received.pop().unwrap();
         assert_eq!(event(&beat)["type"], "rowcall.heartbeat");
@@ -354,7 +354,7 @@ async fn each_event_is_handled_once(language: Language) {
     assert_eq!(foreign.handled().await, [0; 0]);
     let backup = std::fs::read(&state).unwrap();
 
-    // GIVEN events that were lost with nothing after them: one acknowledged, one dead, one suppressed
+    // GIVEN events that were lost with nothing after them: acknowledged, dead, suppressed
     sender.order(5, "EU").await;
     sender
         .between

@@ -1,6 +1,6 @@
--- What became of the numbers of subscription $1 behind $2 up to $3, in their order, until bodies of $4 bytes are passed;
--- of a subscription without any one row that has no number, and no row if there is none for its owner $5. A body is read only where it may be told: a constraint that
--- is judged at send has not spoken of what was never tried.
+-- What became of the numbers of subscription $1 behind $2 up to $3, in their order, until bodies come to $4 bytes.
+-- Of a subscription without any, one row that has no number; no row, if its owner is not $5. A body is read only where
+-- it may be told: a constraint that is judged at send has not spoken of what was never tried.
 with numbered as (
     select d.sequence, d.state, d.event_id, d.digest_id, d.part,
         d.state = 'delivered' or d.state in ('pending', 'sending', 'dead') and not d.is_unjudged

@@ -9,8 +9,8 @@ use crate::{
     publish::event::event_source,
 };
 
-/// It has no `sequence`: it is no delivery, and receivers count none for it. The numbers are written
-/// as events have them, so that they compare as texts.
+/// It has no `sequence`: it is no delivery, and receivers count none for it. The numbers are
+/// written as events have them, so that they compare as texts.
 pub(super) fn body(id: Uuid, name: &str, numbers: Numbers, now: DateTime<Utc>) -> String {
     // A string always serialises.
     let name = serde_json::to_string(name).unwrap_or_default();
