@@ -14,7 +14,7 @@ use crate::{
     clock::Clock,
     config::{Limits, PublicUrl, Sources},
     db::{Connection, Database, DbError},
-    deliver::{Deliver, outbox::Outbox},
+    deliver::{Deliver, heartbeat::Heartbeat, outbox::Outbox},
     digest::Digest,
     foreign::{SourceStages, unconfigured},
     observe::{
@@ -81,6 +81,8 @@ pub struct Instance {
     pub publish: Publish,
     /// Deliveries to attempts.
     pub deliver: Deliver,
+    /// Tells receivers how far their numbers go.
+    pub beats: Heartbeat,
     /// Windows of digests to deliveries.
     pub digest: Digest,
     /// Rotation, retention, triggers.
@@ -175,6 +177,7 @@ impl Instance {
         );
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
             .watching(registry.clone(), readiness.clone());
+        let beats = Heartbeat::new(database.clone(), registry.clone(), &limits);
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
         let sources = sources
             .iter()
@@ -201,6 +204,7 @@ impl Instance {
         Ok(Self {
             publish,
             deliver,
+            beats,
             digest,
             upkeep,
             sources,
@@ -252,6 +256,8 @@ impl Instance {
             front.spawn(drive(self.upkeep, clock.clone(), health, shutdown.clone()));
         }
         if roles.contains(&Role::Deliver) {
+            let health = start(self.beats.name(), Need::Shown);
+            front.spawn(drive(self.beats, clock.clone(), health, shutdown.clone()));
             let health = start(self.deliver.name(), Need::Shown);
             back.spawn(drive(self.deliver, clock.clone(), health, deliver_stopped));
         }

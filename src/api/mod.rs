@@ -21,6 +21,7 @@ mod input;
 mod layers;
 mod page;
 mod problem;
+mod since;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -91,6 +92,7 @@ pub fn router(state: ApiState) -> Router {
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
         )
+        .route("/v1/subscriptions/{id}/since/{sequence}", get(since::show))
         .route(
             "/v1/event-types",
             get(event_types::list).post(entries::create::<EventTypes>),

@@ -96,7 +96,8 @@ impl NamePageRequest {
     }
 }
 
-fn limit_read(parameters: &Parameters) -> Result<i64, Problem> {
+/// The items of a page that are asked for.
+pub(super) fn limit_read(parameters: &Parameters) -> Result<i64, Problem> {
     let limit = parameters.value("limit", |text| {
         let limit = text
             .parse()

@@ -12,6 +12,9 @@ pub const GAP_EVENT_TYPE: &str = "rowcall.capture.gap";
 /// The event type of digests.
 pub const DIGEST_EVENT_TYPE: &str = "rowcall.digest";
 
+/// The event type of heartbeats.
+pub const HEARTBEAT_EVENT_TYPE: &str = "rowcall.heartbeat";
+
 /// One version of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {

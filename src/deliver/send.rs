@@ -21,7 +21,7 @@ use crate::{
     sink::{Message, Outcome},
 };
 
-const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
+pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
 
 /// What became of a claimed delivery.
 #[derive(Debug)]

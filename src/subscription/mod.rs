@@ -1,6 +1,7 @@
 //! The registration list: who is told of which events, how and where.
 
 pub mod check;
+pub mod heartbeat;
 mod key_text;
 pub mod model;
 pub mod register;

@@ -64,6 +64,13 @@ pub struct SubscriptionSpec {
     /// Whether the order of an object's events is kept.
     #[serde(default)]
     pub ordering: Ordering,
+    /// How often it is told how far its numbers go; never, if left out.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_duration"
+    )]
+    pub heartbeat: Option<Duration>,
 }
 
 impl Mode {

@@ -147,10 +147,12 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether it is an event for a digest.
+    /// Whether it is an event for a digest. One that has a number, from when its subscription was
+    /// no batch, is sent by itself: with its row the number would be gone.
     pub(super) fn is_gathered(&self) -> bool {
         self.row.urgency == Mode::Batch.urgency()
             && self.row.event_id.is_some()
+            && self.row.sequence.is_none()
             && self.registered.schedule.is_some()
     }
 

@@ -1,0 +1,3 @@
+drop table rowcall.heartbeat;
+drop view rowcall.numbering;
+drop index rowcall.delivery_unsettled, rowcall.delivery_sequence;
