@@ -3,6 +3,7 @@
 pub mod check;
 mod key_text;
 pub mod model;
+pub mod on_dead;
 pub mod register;
 pub mod secret;
 pub mod selection;
