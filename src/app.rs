@@ -1,5 +1,7 @@
 //! The composition root: builds the parts of one instance, runs them until shutdown, drains.
 
+mod serving;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
@@ -7,6 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
+use self::serving::serve;
 use crate::{
     api::{ApiState, SubmittedTypes, router},
     auth::AdminKey,
@@ -23,6 +26,7 @@ use crate::{
     },
     publish::Publish,
     registry::{SecretKeyError, live::LiveRegistry, secret_key_check},
+    replay::Replay,
     sink::{AddressGuard, ClientError, MailSettings, Mailer, MailerError, Net, WebhookClient},
     stage::{Nudge, Stage, drive},
     subscription::secret::SecretKey,
@@ -83,6 +87,8 @@ pub struct Instance {
     pub deliver: Deliver,
     /// Tells receivers how far their numbers go.
     pub beats: Heartbeat,
+    /// Settled deliveries, sent again on request.
+    pub replay: Replay,
     /// Windows of digests to deliveries.
     pub digest: Digest,
     /// Rotation, retention, triggers.
@@ -148,8 +154,7 @@ impl Instance {
         let client = WebhookClient::new(guard.clone())?;
         let mailer = mail.clone().map(Mailer::new).transpose()?;
         let registry = LiveRegistry::new(Arc::clone(&secret_key), client, mailer);
-        let (deliver_nudge, wake) = (Nudge::default(), Nudge::default());
-        let digests = Nudge::default();
+        let [deliver_nudge, wake, digests] = std::array::from_fn(|_| Nudge::default());
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
         // Names this run in attempts.
         let instance = Uuid::new_v4();
@@ -175,6 +180,7 @@ impl Instance {
             instance,
             &limits,
         );
+        let replay = Replay::new(&database, &registry, &outbox, instance, &limits);
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
             .watching(registry.clone(), readiness.clone());
         let beats = Heartbeat::new(database.clone(), registry.clone(), &limits);
@@ -199,12 +205,14 @@ impl Instance {
             submitted_types: SubmittedTypes::default(),
             limits,
             wake,
+            replays: replay.nudge(),
             readiness: readiness.clone(),
         });
         Ok(Self {
             publish,
             deliver,
             beats,
+            replay,
             digest,
             upkeep,
             sources,
@@ -258,6 +266,13 @@ impl Instance {
         if roles.contains(&Role::Deliver) {
             let health = start(self.beats.name(), Need::Shown);
             front.spawn(drive(self.beats, clock.clone(), health, shutdown.clone()));
+            let health = start(self.replay.name(), Need::Shown);
+            back.spawn(drive(
+                self.replay,
+                clock.clone(),
+                health,
+                deliver_stopped.clone(),
+            ));
             let health = start(self.deliver.name(), Need::Shown);
             back.spawn(drive(self.deliver, clock.clone(), health, deliver_stopped));
         }
@@ -298,29 +313,4 @@ fn doorbell(
         None => readiness.warning_clear(&name),
     };
     Doorbell::new(url, database.clone(), safety_poll, warn)
-}
-
-/// Answers until shutdown; requests under way may go on for `drain`.
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    mut shutdown: watch::Receiver<bool>,
-    drain: Duration,
-) {
-    let mut stopping = shutdown.clone();
-    let graceful = async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
-    let bounded = async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(graceful) => {
-            if let Err(error) = served {
-                tracing::error!(%error, "the API stopped");
-            }
-        }
-        () = bounded => {}
-    }
 }

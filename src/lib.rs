@@ -63,6 +63,7 @@ pub mod start;
 pub mod deliver;
 
 pub mod digest;
+pub mod replay;
 
 pub mod sink;
 

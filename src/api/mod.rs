@@ -9,6 +9,7 @@
 
 mod caller;
 mod constraints;
+mod deliveries;
 mod digests;
 mod entries;
 mod event_types;
@@ -22,6 +23,7 @@ mod layers;
 mod page;
 mod problem;
 mod since;
+mod replays;
 mod subscriptions;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware::{from_fn, map_response},
-    routing::get,
+    routing::{get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -71,6 +73,8 @@ pub struct ApiState {
     pub limits: Limits,
     /// Rung after a commit that may have made deliveries due.
     pub wake: Nudge,
+    /// Rung after a commit that asks for a replay.
+    pub replays: Nudge,
     /// What /readyz tells.
     pub readiness: Readiness,
 }
@@ -118,6 +122,15 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))
         .route("/v1/events/{id}/deliveries", get(events::deliveries))
+        .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/{id}", get(deliveries::show))
+        .route("/v1/deliveries/{id}/replay", post(deliveries::replay))
+        .route("/v1/deliveries/{id}/release", post(deliveries::release))
+        .route("/v1/replays", get(replays::list).post(replays::create))
+        .route(
+            "/v1/replays/{id}",
+            get(replays::show).delete(replays::cancel),
+        )
         .route("/v1/explain", get(explain::show))
         .fallback(layers::no_such_route)
         .method_not_allowed_fallback(layers::method_not_allowed)

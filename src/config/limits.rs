@@ -44,6 +44,10 @@ pub struct Limits {
     pub start_bytes_per_chunk_max: usize,
     /// Undelivered deliveries of a subscription from which on its start waits.
     pub start_undelivered_max: usize,
+    /// Deliveries that one replay sends again, at most.
+    pub replay_deliveries_max: usize,
+    /// The fastest that one replay sends; its rate, if it is asked for without one.
+    pub replay_sends_per_second_max: u32,
     /// How long changes are kept.
     pub change_retention_hours: u64,
     /// How long one leaf of the change table is written.
@@ -80,6 +84,8 @@ impl Default for Limits {
             start_rows_per_chunk_max: 500,
             start_bytes_per_chunk_max: 4 * 1024 * 1024,
             start_undelivered_max: 2_000,
+            replay_deliveries_max: 100_000,
+            replay_sends_per_second_max: 50,
             change_retention_hours: 7 * 24,
             rotation_hours: 24,
             body_bytes_max: 1024 * 1024,
@@ -138,6 +144,11 @@ impl Limits {
                 self.start_bytes_per_chunk_max as u64,
             ),
             ("start_undelivered_max", self.start_undelivered_max as u64),
+            ("replay_deliveries_max", self.replay_deliveries_max as u64),
+            (
+                "replay_sends_per_second_max",
+                u64::from(self.replay_sends_per_second_max),
+            ),
             ("rotation_hours", self.rotation_hours),
             ("body_bytes_max", self.body_bytes_max as u64),
             ("event_bytes_max", self.event_bytes_max as u64),

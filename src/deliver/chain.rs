@@ -5,7 +5,7 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{constraint::store, registry::registered::Registered};
+use crate::{constraint::store, registry::registered::Registered, replay::again::Again};
 
 /// A delivery whose lease this instance holds.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Claimed {
     pub hold_until: Option<DateTime<Utc>>,
     /// Whether its first attempt may be what delayed deliveries of the event wait for.
     pub is_awaited: bool,
+    /// It is settled and sent again: its result is the replay stage's to write.
+    pub again: Option<Again>,
 }
 
 /// What a delivery owes.

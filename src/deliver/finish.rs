@@ -9,7 +9,10 @@ use super::{
     barrier::store::barrier_release,
     chain::{Claimed, Owed},
     claim::judge::Fate,
-    lane::store::{lane_head_lock, lane_release},
+    lane::{
+        block::store::delivery_block,
+        store::{lane_head_lock, lane_release},
+    },
     release::{gather, gathered},
     retry::Next,
     send::{Done, Tried},
@@ -27,7 +30,7 @@ const DETAIL_CHARS_MAX: usize = 1_000;
 
 /// What of a detail Postgres can hold, bounded: a result that can't be written would hold up all
 /// others.
-fn kept(detail: &str) -> String {
+pub(crate) fn kept(detail: &str) -> String {
     detail
         .chars()
         .filter(|letter| *letter != '\0')
@@ -84,6 +87,7 @@ pub(super) fn finish(
         .map(|done| done.finish(now))
         .collect();
     delivery_finish(connection, &finished, now)?;
+    delivery_block(connection, &blocking(&results))?;
     delivery_remove(connection, &gathered(&results))?;
     let disabled: HashMap<Uuid, &str> = results.iter().filter_map(|done| done.disables()).collect();
     for (subscription_id, reason) in disabled {
@@ -143,6 +147,13 @@ fn awaited(results: &[&Done]) -> Vec<Uuid> {
     events.into_iter().collect()
 }
 
+/// The dead ones that hold their lanes.
+fn blocking(results: &[&Done]) -> Vec<Uuid> {
+    let blocks = |done: &&&Done| matches!(done, Done::Tried(tried) if tried.blocks);
+    let blocking = results.iter().filter(blocks);
+    blocking.map(|done| done.delivery().id).collect()
+}
+
 fn lanes(results: &[&Done], is_wanted: impl Fn(&Done) -> bool) -> Vec<(Uuid, i64)> {
     let lanes: HashSet<(Uuid, i64)> = results
         .iter()
@@ -154,7 +165,7 @@ fn lanes(results: &[&Done], is_wanted: impl Fn(&Done) -> bool) -> Vec<(Uuid, i64
 
 impl Tried {
     /// As attempts and metrics have it.
-    pub(super) fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         match self.next {
             Next::Delivered => "delivered",
             Next::Retry { .. } | Next::Disabled => "retry",
@@ -164,7 +175,7 @@ impl Tried {
 }
 
 impl Done {
-    pub(super) fn delivery(&self) -> &Claimed {
+    pub(crate) fn delivery(&self) -> &Claimed {
         match self {
             Self::Tried(tried) => &tried.delivery,
             Self::Returned { delivery, .. } | Self::Decided { delivery, .. } => delivery,
@@ -179,7 +190,7 @@ impl Done {
 
     fn is_settled(&self) -> bool {
         match self {
-            Self::Tried(tried) => tried.next.is_settled(),
+            Self::Tried(tried) => tried.lets_go_on(),
             Self::Decided { fate, .. } => !fate.is_held(),
             Self::Returned { .. } => false,
         }
@@ -233,7 +244,7 @@ impl Done {
             .map(move |lane| (id, lane))
     }
 
-    fn disables(&self) -> Option<(Uuid, &str)> {
+    pub(crate) fn disables(&self) -> Option<(Uuid, &str)> {
         match self {
             Self::Tried(tried) if tried.next == Next::Disabled => Some((
                 tried.subscription_id,
@@ -255,6 +266,7 @@ impl Done {
             outcome: tried.outcome(),
             status: tried.status.map(i32::from),
             detail: tried.detail.as_deref().map(kept),
+            answer: tried.answer.clone(),
         })
     }
 

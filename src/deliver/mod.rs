@@ -11,7 +11,7 @@
 pub mod barrier;
 pub mod chain;
 pub mod claim;
-mod finish;
+pub(crate) mod finish;
 pub mod heartbeat;
 pub mod lane;
 pub mod outbox;

@@ -216,6 +216,9 @@ impl Outbox {
     }
 
     fn tell(&self, done: Done) {
+        if let Some(again) = done.delivery().again.clone() {
+            return again.tell(done);
+        }
         // Nobody listens any more only when the instance is gone; the leases run out then.
         let _ = self.0.done.send(done);
         self.0.nudge.ring();

@@ -18,7 +18,9 @@ use crate::{
     clock::Clock,
     publish::event::with_sequence,
     registry::registered::Registered,
+    replay::again::Again,
     sink::{Message, Outcome},
+    subscription::model::OnDead,
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -65,13 +67,25 @@ pub struct Tried {
     pub status: Option<u16>,
     /// Why it failed.
     pub detail: Option<String>,
+    /// How the receiver's answer begins, where it did not acknowledge.
+    pub answer: Option<String>,
     /// What follows.
     pub next: Next,
+    /// If it is dead: what follows in its lane waits until it is sent again or released.
+    pub blocks: bool,
+}
+
+impl Tried {
+    /// Whether what waits behind the delivery may go on.
+    #[must_use]
+    pub fn lets_go_on(&self) -> bool {
+        self.next.is_settled() && !self.blocks
+    }
 }
 
 /// Sends the chain's deliveries in order and tells what became of each. It stops at the first that
-/// is not settled, when the lease might end before an answer would, and when it is to; the rest is
-/// returned.
+/// is not settled or blocks, when the lease might end before an answer would, and when it is to;
+/// the rest is returned.
 pub async fn send_chain(
     mut chain: Chain,
     clock: &Clock,
@@ -87,9 +101,9 @@ pub async fn send_chain(
             break;
         }
         let tried = try_one(&chain, delivery, clock, timeout).await;
-        let is_settled = tried.next.is_settled();
+        let goes_on = tried.lets_go_on();
         tell(Done::Tried(tried));
-        if !is_settled {
+        if !goes_on {
             break;
         }
     }
@@ -121,22 +135,25 @@ fn give_back(
 async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Duration) -> Tried {
     let (started_at, started) = (clock.now(), Instant::now());
     let subscription = &chain.subscription.subscription;
-    let outcome = match &chain.subscription.sink {
+    let (outcome, answer) = match &chain.subscription.sink {
         Ok(sink) => {
             let message = Message {
                 id: delivery.owed.to_string(),
                 content_type: CONTENT_TYPE,
                 body: Bytes::from(with_sequence(&delivery.body, delivery.sequence)),
-                extra_headers: Vec::new(),
+                extra_headers: delivery.again.iter().map(Again::header).collect(),
             };
-            sink.send(&message, started_at, timeout).await
+            sink.exchange(&message, started_at, timeout).await
         }
         // An operator can mend it: another key, another allowed network.
-        Err(reason) => Outcome::Retry {
-            status: None,
-            detail: reason.clone(),
-            retry_after: None,
-        },
+        Err(reason) => (
+            Outcome::Retry {
+                status: None,
+                detail: reason.clone(),
+                retry_after: None,
+            },
+            None,
+        ),
     };
     let attempts = delivery.attempts + 1;
     let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
@@ -172,6 +189,8 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
         duration,
         status,
         detail,
+        answer,
+        blocks: next == Next::Dead && subscription.spec.on_dead == OnDead::Block,
         next,
     }
 }

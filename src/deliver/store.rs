@@ -156,6 +156,8 @@ pub struct NewAttempt {
     pub status: Option<i32>,
     /// Why it failed.
     pub detail: Option<String>,
+    /// How the receiver's answer begins, where it did not acknowledge.
+    pub answer: Option<String>,
 }
 
 /// Writes attempts.
@@ -169,10 +171,11 @@ pub fn attempt_insert(
     }
     kept(
         "insert into rowcall.attempt \
-             (delivery_id, number, instance, started_at, duration_ms, outcome, status, detail) \
-         select a.delivery_id, a.number, $1, a.started_at, a.duration_ms, a.outcome, a.status, a.detail \
-         from unnest($2, $3, $4, $5, $6, $7, $8) as a \
-             (delivery_id, number, started_at, duration_ms, outcome, status, detail)",
+             (delivery_id, number, instance, started_at, duration_ms, outcome, status, detail, answer) \
+         select a.delivery_id, a.number, $1, a.started_at, a.duration_ms, a.outcome, a.status, \
+             a.detail, a.answer \
+         from unnest($2, $3, $4, $5, $6, $7, $8, $9) as a \
+             (delivery_id, number, started_at, duration_ms, outcome, status, detail, answer)",
     )
     .bind::<SqlUuid, _>(instance)
     .bind::<Array<SqlUuid>, _>(column(attempts, |attempt| attempt.delivery_id))
@@ -182,6 +185,7 @@ pub fn attempt_insert(
     .bind::<Array<Text>, _>(column(attempts, |attempt| attempt.outcome))
     .bind::<Array<Nullable<Integer>>, _>(column(attempts, |attempt| attempt.status))
     .bind::<Array<Nullable<Text>>, _>(column(attempts, |attempt| attempt.detail.as_deref()))
+    .bind::<Array<Nullable<Text>>, _>(column(attempts, |attempt| attempt.answer.as_deref()))
     .execute(connection)
 }
 

@@ -201,6 +201,7 @@ impl Delivery {
             ("pending", 1.., Some(due)) => {
                 format!("pending, and is tried again at {}", shown(due))
             }
+            ("dead", ..) => "dead, and blocks until it is replayed with success or released".into(),
             (state, ..) => state.to_owned(),
         };
         format!("it waits behind {what}, whose delivery is {state}")

@@ -22,6 +22,8 @@ pub const DELIVERIES_CREATED: &str = "rowcall_deliveries_created_total";
 pub const ATTEMPTS: &str = "rowcall_attempts_total";
 /// Counter: heartbeats that were sent, by `outcome`: acknowledged or failed.
 pub const HEARTBEATS: &str = "rowcall_heartbeats_total";
+/// Counter: attempts of replays that ended, by `outcome`, as above.
+pub const REPLAY_ATTEMPTS: &str = "rowcall_replay_attempts_total";
 /// Counter: conditions that could not be judged, by `kind`: event_type, filter or constraint.
 pub const CONDITIONS_FAILED: &str = "rowcall_conditions_failed_total";
 /// Histogram, in seconds: how long attempts took.
@@ -96,6 +98,7 @@ fn describe() {
     describe_counter!(DELIVERIES_CREATED, "Deliveries that were written");
     describe_counter!(ATTEMPTS, "Attempts that ended");
     describe_counter!(HEARTBEATS, "Heartbeats that were sent");
+    describe_counter!(REPLAY_ATTEMPTS, "Attempts of replays that ended");
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "How long attempts took");
     describe_counter!(DIGESTS_CLOSED, "Digests closed by time or end");
     describe_counter!(DIGEST_PARTS, "Parts of digests that were written");

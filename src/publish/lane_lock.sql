@@ -1,24 +1,24 @@
--- Locks the last unsettled delivery of each lane ($1, $2) against being settled, and against nothing else: whoever
--- claims or releases it need not wait. In the order of ids, which is the order in which results are written, so that
--- the two never wait for each other.
+-- Locks the last delivery of each lane ($1, $2) that is unsettled or blocks, against being settled or unblocked, and
+-- against nothing else: whoever claims or releases it need not wait. In the order of ids, which is the order in which
+-- results are written, so that the two never wait for each other.
 with tail as (
     select lane.place, last.id
     from unnest($1::uuid[], $2::bigint[]) with ordinality as lane (subscription_id, number, place)
     cross join lateral (
         (select d.id, d.position from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane = lane.number
-            and d.state in ('pending', 'held', 'sending')
+            and (d.state in ('pending', 'held', 'sending') or d.blocks)
          order by d.position desc limit 1)
         union all
         (select d.id, d.position from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
-            and d.lane_previous is not null and d.state in ('pending', 'held', 'sending')
+            and d.lane_previous is not null and (d.state in ('pending', 'held', 'sending') or d.blocks)
          order by d.position desc limit 1)
     ) as last
 ),
 locked as (
     select d.id from rowcall.delivery as d
-    where d.id in (select tail.id from tail) and d.state in ('pending', 'held', 'sending')
+    where d.id in (select tail.id from tail) and (d.state in ('pending', 'held', 'sending') or d.blocks)
     order by d.id
     for key share
 )

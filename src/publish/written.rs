@@ -122,6 +122,7 @@ impl Written<'_> {
                 body: Arc::clone(&self.events[delivery.event].body),
                 hold_until: None,
                 is_awaited: delivery.mode == Mode::Synchronous && delayed.contains(&delivery.event),
+                again: None,
             });
         }
         chains.into_iter().flatten().collect()

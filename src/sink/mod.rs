@@ -11,12 +11,14 @@
 //!
 //! Guaranteed: an attempt ends within its timeout; no address is dialled that the guard did not
 //! admit, but the mail server's, which the operator named; what a receiver sends is read up to a
-//! named limit and never repeated in a log or an outcome; secrets appear nowhere.
+//! named limit and never repeated in a log or an outcome (its beginning is kept beside it); secrets
+//! appear nowhere.
 
 mod client;
 mod connect;
 mod connection;
 mod email;
+mod excerpt;
 mod failure;
 mod guard;
 mod net;
@@ -42,6 +44,7 @@ pub use email::{
     RECIPIENTS_MAX, REPLY_BYTES_MAX, ROWS_MAX, SUBJECT_CHARS_MAX, TEMPLATE_BYTES_MAX,
     TEXT_BYTES_MAX, VALUE_CHARS_MAX, check_email,
 };
+pub use excerpt::ANSWER_CHARS_MAX;
 pub use guard::{AddressGuard, Refusal};
 pub use net::{Net, NetError};
 pub use retry_after::RETRY_AFTER_MAX;
@@ -111,6 +114,9 @@ impl From<UrlRefusal> for Outcome {
 /// The outcome of an attempt that is under way.
 pub type Attempt<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
+/// The outcome of an attempt, and how the receiver's answer begins.
+pub type Exchange<'a> = Pin<Box<dyn Future<Output = (Outcome, Option<String>)> + Send + 'a>>;
+
 /// One way to one receiver.
 pub trait Sink: Send + Sync {
     /// What this sink shares with others that reach the same receiver; limits and circuit
@@ -124,4 +130,16 @@ pub trait Sink: Send + Sync {
         now: DateTime<Utc>,
         timeout: Duration,
     ) -> Attempt<'a>;
+
+    /// As [`Sink::send`]; with it comes how the receiver's answer begins, where it did not
+    /// acknowledge and the protocol has such a thing: at most [`ANSWER_CHARS_MAX`] characters,
+    /// without secrets of ours, and not for everybody's eyes.
+    fn exchange<'a>(
+        &'a self,
+        message: &'a Message,
+        now: DateTime<Utc>,
+        timeout: Duration,
+    ) -> Exchange<'a> {
+        Box::pin(async move { (self.send(message, now, timeout).await, None) })
+    }
 }

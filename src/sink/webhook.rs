@@ -19,14 +19,16 @@ use url::Url;
 
 use super::client::WebhookClient;
 use super::connection::ReuseMark;
+use super::excerpt::Beginning;
 use super::failure;
 use super::retry_after::retry_after;
 use super::signature::SigningSecret;
 use super::url_check::{UrlRefusal, target_of};
-use super::{Attempt, Message, Outcome, Sink};
+use super::{Attempt, Exchange, Message, Outcome, Sink};
 
-/// How much of a response body is read, in bytes. A body is read for one reason only: at its end
-/// the connection can be used again. A longer one costs its receiver the connection.
+/// How much of a response body is read, in bytes. At its end the connection can be used again; a
+/// longer one costs its receiver the connection. Of what is no acknowledgement the beginning is
+/// kept.
 pub const RESPONSE_BODY_BYTES_MAX: usize = 16 * 1024;
 /// How long the end of a response body is waited for, within the request timeout. By then the
 /// outcome is known, so a receiver that drips its body holds a sender no longer than this.
@@ -78,14 +80,17 @@ impl WebhookSink {
         self
     }
 
-    async fn attempt(&self, message: &Message, now: DateTime<Utc>, timeout: Duration) -> Outcome {
+    async fn attempt(
+        &self,
+        message: &Message,
+        now: DateTime<Utc>,
+        timeout: Duration,
+    ) -> (Outcome, Option<String>) {
         let deadline = Instant::now() + timeout;
         let Some(headers) = self.headers(message, now) else {
             let detail = "the message's id or headers cannot be written in HTTP".to_owned();
-            return Outcome::Final {
-                status: None,
-                detail,
-            };
+            let status = None;
+            return (Outcome::Final { status, detail }, None);
         };
 
         // The client itself repeats a request that was never written. One that was written to a
@@ -102,11 +107,12 @@ impl WebhookSink {
                     repeated = true;
                 }
                 Ok(Err(error)) => {
-                    return failure::outcome(&error, &self.host, self.client.trusts_nobody());
+                    let trusts_nobody = self.client.trusts_nobody();
+                    return (failure::outcome(&error, &self.host, trusts_nobody), None);
                 }
                 Err(_elapsed) => {
                     let connected = connection.connection_metadata().is_some();
-                    return failure::timed_out(&self.host, timeout, connected);
+                    return (failure::timed_out(&self.host, timeout, connected), None);
                 }
             }
         }
@@ -155,11 +161,18 @@ impl WebhookSink {
         response: Response<Incoming>,
         now: DateTime<Utc>,
         deadline: Instant,
-    ) -> Outcome {
+    ) -> (Outcome, Option<String>) {
         let (head, body) = response.into_parts();
         mark_as_used(&head.extensions);
-        discard(body, deadline.min(Instant::now() + RESPONSE_BODY_WAIT)).await;
-        self.outcome(&head, now)
+        let deadline = deadline.min(Instant::now() + RESPONSE_BODY_WAIT);
+        let outcome = self.outcome(&head, now);
+        if head.status.is_success() {
+            discard(body, deadline).await;
+            return (outcome, None);
+        }
+        let beginning = Beginning::read(body, RESPONSE_BODY_BYTES_MAX, deadline).await;
+        let answer = beginning.text(&head.headers, &self.secrets, self.target.query());
+        (outcome, answer)
     }
 
     fn outcome(&self, head: &response::Parts, now: DateTime<Utc>) -> Outcome {
@@ -252,6 +265,15 @@ impl Sink for WebhookSink {
         now: DateTime<Utc>,
         timeout: Duration,
     ) -> Attempt<'a> {
+        Box::pin(async move { self.attempt(message, now, timeout).await.0 })
+    }
+
+    fn exchange<'a>(
+        &'a self,
+        message: &'a Message,
+        now: DateTime<Utc>,
+        timeout: Duration,
+    ) -> Exchange<'a> {
         Box::pin(self.attempt(message, now, timeout))
     }
 }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use url::Url;
 
-use super::{heartbeat::check_heartbeat, start::check_start};
+use super::{heartbeat::check_heartbeat, on_dead::check_on_dead, start::check_start};
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
     digest::schedule::Schedule,
@@ -95,6 +95,7 @@ pub fn check(
     check_digest(spec, &mut problems);
     check_start(spec, catalog, &mut problems);
     check_heartbeat(spec, &mut problems);
+    check_on_dead(spec, &mut problems);
     match &spec.sink {
         SinkSpec::Webhook { url, secret } => {
             check_webhook(url, secret.as_ref(), guard, &mut problems);

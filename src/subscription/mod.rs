@@ -4,6 +4,7 @@ pub mod check;
 pub mod heartbeat;
 mod key_text;
 pub mod model;
+pub mod on_dead;
 pub mod register;
 pub mod secret;
 pub mod selection;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use url::Url;
 use uuid::Uuid;
 
-pub use super::start::Start;
+pub use super::{on_dead::OnDead, start::Start};
 
 /// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and
 /// reliability"). Entry n is the wait before attempt n.
@@ -71,6 +71,9 @@ pub struct SubscriptionSpec {
         with = "optional_duration"
     )]
     pub heartbeat: Option<Duration>,
+    /// What a dead delivery means for the later events of its object.
+    #[serde(default)]
+    pub on_dead: OnDead,
 }
 
 impl Mode {

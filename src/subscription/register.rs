@@ -16,7 +16,7 @@ pub use super::check::{SpecProblem, check, pointer_part};
 use super::{
     check::secret_advice,
     key_text::object_key_texts,
-    model::{SecretSpec, Start, SubscriptionSpec},
+    model::{OnDead, SecretSpec, Start, SubscriptionSpec},
     secret::{SecretError, SecretKey},
     store,
 };
@@ -24,6 +24,7 @@ use crate::{
     catalog::model::Catalog,
     config::secret_from_environment,
     db::{Connection, DbError, QueryError},
+    deliver::lane::block::unblock_all,
     registry::registry_raise,
     sink::SigningSecret,
     start::begin::{start_begin, start_judge},
@@ -220,6 +221,9 @@ pub fn replace(
         keeps_secret: signs,
     };
     if store::subscription_update(connection, id, &change, now.trunc_subsecs(6))? {
+        if spec.on_dead == OnDead::Continue {
+            unblock_all(connection, id, now)?;
+        }
         Ok(())
     } else {
         Err(RegisterError::Absent(id))

@@ -105,6 +105,7 @@ impl Api {
                 ..limits
             },
             wake: Nudge::default(),
+            replays: Nudge::default(),
             readiness: readiness.clone(),
         };
         Self {

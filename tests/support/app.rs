@@ -195,8 +195,9 @@ impl TestApp {
             let published = self.instance.publish.run_once(now).await.unwrap();
             let digested = self.instance.digest.run_once(now).await.unwrap();
             let delivered = self.instance.deliver.run_once(now).await.unwrap();
+            let replayed = self.instance.replay.run_once(now).await.unwrap();
             let outbox = &self.instance.outbox;
-            if [published, digested, delivered] != [Progress::Idle; 3] {
+            if [published, digested, delivered, replayed] != [Progress::Idle; 4] {
                 continue;
             }
             if outbox.in_memory() == 0 && outbox.senders() == 0 && self.due() == 0 {
@@ -216,8 +217,9 @@ impl TestApp {
     fn due(&self) -> i64 {
         let now = self.clock.now().to_rfc3339();
         self.count(&format!(
-            "select count(*) from rowcall.delivery where state = 'sending' \
-             or (state in ('pending', 'held') and due_at <= '{now}')"
+            "select (select count(*) from rowcall.delivery where state = 'sending' \
+                 or (state in ('pending', 'held') and due_at <= '{now}')) \
+             + (select count(*) from rowcall.replay_item where state = 'sending')"
         ))
     }
 

@@ -309,6 +309,7 @@ impl Lane<'_> {
                 body: Arc::clone(&case.body.text),
                 hold_until: row.hold_until,
                 is_awaited: has_delayed && row.urgency == 0 && row.attempts == 0,
+                again: None,
             };
             match fates.next() {
                 Some(Fate::Sent { .. }) => chain.push(delivery),

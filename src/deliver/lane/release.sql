@@ -1,6 +1,7 @@
--- Makes the heads of the lanes ($1, $2) due at $3: of each lane the first unsettled delivery, if nothing in its other
--- lane stands before it. A head that is sending, due or parked already stays as it is. A delayed delivery whose event
--- has synchronous ones that are still to be tried is due at $4, if nobody releases it before.
+-- Makes the heads of the lanes ($1, $2) due at $3: of each lane the first delivery that is unsettled or blocks, if
+-- nothing in its other lane stands before it. A head that is sending, due or parked already, or that blocks, stays as
+-- it is. A delayed delivery whose event has synchronous ones that are still to be tried is due at $4, if nobody
+-- releases it before.
 with lane as (
     select distinct l.subscription_id, l.number
     from unnest($1::uuid[], $2::bigint[]) as l (subscription_id, number)
@@ -11,12 +12,12 @@ head as (
     cross join lateral (
         (select d.id from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane = lane.number
-            and d.state in ('pending', 'held', 'sending')
+            and (d.state in ('pending', 'held', 'sending') or d.blocks)
          order by d.position limit 1)
         union all
         (select d.id from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
-            and d.lane_previous is not null and d.state in ('pending', 'held', 'sending')
+            and d.lane_previous is not null and (d.state in ('pending', 'held', 'sending') or d.blocks)
          order by d.position limit 1)
     ) as first
 )
@@ -30,18 +31,18 @@ where d.id = head.id and d.state in ('pending', 'held') and d.due_at is null
     and not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane = d.lane
-            and e.state in ('pending', 'held', 'sending') and e.position < d.position)
+            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position)
     and not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane_previous = d.lane
             and e.lane_previous is not null
-            and e.state in ('pending', 'held', 'sending') and e.position < d.position)
+            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position)
     and (d.lane_previous is null or not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane = d.lane_previous
-            and e.state in ('pending', 'held', 'sending') and e.position < d.position))
+            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position))
     and (d.lane_previous is null or not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane_previous = d.lane_previous
             and e.lane_previous is not null
-            and e.state in ('pending', 'held', 'sending') and e.position < d.position))
+            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position))

@@ -1,0 +1,16 @@
+//! Dead letters, replays, and dead deliveries that hold their lanes.
+
+#![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
+
+mod blocked;
+mod digests;
+mod house;
+mod interleavings;
+mod large;
+mod leases;
+mod letters;
+mod refused;
+mod selection;
+mod single;
+#[path = "../support/mod.rs"]
+mod support;
