@@ -12,6 +12,7 @@ pub mod barrier;
 pub mod chain;
 pub mod claim;
 mod finish;
+mod health;
 pub mod lane;
 pub mod outbox;
 mod release;

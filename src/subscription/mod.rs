@@ -1,9 +1,12 @@
 //! The registration list: who is told of which events, how and where.
 
 pub mod check;
+mod disabled;
+pub mod failing;
 mod key_text;
 pub mod model;
 pub mod register;
+pub mod retry;
 pub mod secret;
 pub mod selection;
 pub mod start;
