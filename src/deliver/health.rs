@@ -98,3 +98,75 @@ fn add(failing: &mut BTreeMap<Uuid, Failing>, one: Failing) {
         None => _ = failing.insert(one.subscription_id, one),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::{DateTime, Utc};
+
+    use super::*;
+    use crate::deliver::chain::{Claimed, Owed};
+
+    fn at(second: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
+    }
+
+    fn done(subscription: u128, second: i64, next: Next, has_sink: bool) -> Done {
+        Done::Tried(Tried {
+            subscription_id: Uuid::from_u128(subscription),
+            delivery: Claimed {
+                id: Uuid::nil(),
+                owed: Owed::Event(Uuid::nil()),
+                lease: Uuid::nil(),
+                lane: None,
+                lane_previous: None,
+                sequence: 1,
+                attempts: 0,
+                first_tried_at: None,
+                body: "".into(),
+                hold_until: None,
+                is_awaited: false,
+            },
+            has_sink,
+            started_at: at(second),
+            duration: Duration::from_secs(2),
+            status: None,
+            detail: Some(format!("at {second}")),
+            next,
+        })
+    }
+
+    #[test]
+    fn a_subscription_recovers_by_one_success_and_fails_only_by_failures_alone() {
+        let retry = Next::Retry { at: at(100) };
+        let results = [
+            done(1, 10, retry.clone(), true),
+            done(1, 11, Next::Delivered, true),
+            done(1, 12, retry.clone(), true),
+            done(2, 30, Next::Dead, true),
+            done(2, 20, retry.clone(), true),
+            done(2, 25, Next::TooOld, true),
+            // The operator's to mend.
+            done(3, 10, retry, false),
+            done(4, 10, Next::Disabled, true),
+        ];
+        let results: Vec<&Done> = results.iter().collect();
+        let health = Health::of(&results);
+        assert_eq!(health.recovered, [Uuid::from_u128(1)]);
+        assert_eq!(
+            health.failing,
+            [Failing {
+                subscription_id: Uuid::from_u128(2),
+                since: at(20),
+                last_at: at(32),
+                failures: 3,
+                last_detail: "at 30".to_owned(),
+            }]
+        );
+        let disabled = disabled(&results);
+        assert_eq!(disabled.len(), 1);
+        let (reason, last) = &disabled[&Uuid::from_u128(4)];
+        assert_eq!((*reason, last.failures), ("at 10", 1));
+    }
+}

@@ -31,6 +31,9 @@ pub const JITTER_SHARE_MAX: f64 = 0.1;
 /// time or its schedule takes longer. Longer than the default schedule, which takes three and a
 /// half days with its jitter, so that a receiver has some room to ask for more patience.
 pub const GIVE_UP_AFTER_DEFAULT: Duration = Duration::from_secs(5 * DAY_S);
+/// How much longer than by its schedule a delivery may be tried, if nothing is said: requests take
+/// time, Rowcall may have been down, and a receiver may ask for a day.
+pub const GIVE_UP_AFTER_SLACK: Duration = Duration::from_secs(DAY_S);
 /// The longest that a subscription may ask for: what all waits of the longest schedule come to.
 pub const GIVE_UP_AFTER_MAX: Duration = Duration::from_secs(246 * DAY_S);
 /// The longest failure that a subscription may ask to be put up with.
@@ -92,7 +95,7 @@ impl RetrySpec {
     /// How long after the first attempt of a delivery the last one may begin.
     #[must_use]
     pub fn given_up_after(&self) -> Duration {
-        let or_else = || GIVE_UP_AFTER_DEFAULT.max(self.length());
+        let or_else = || GIVE_UP_AFTER_DEFAULT.max(self.length() + GIVE_UP_AFTER_SLACK);
         self.give_up_after.unwrap_or_else(or_else)
     }
 
@@ -256,7 +259,7 @@ mod tests {
             // A longer schedule is not cut, and nobody is disabled while it goes on.
             (
                 r#"{"schedule": ["0s", "5days", "5days"]}"#,
-                days(11),
+                days(12),
                 days(11),
             ),
             // The first wait is before the first attempt.
