@@ -108,7 +108,7 @@ async fn a_delivery_is_given_up_when_it_is_too_old_to_be_tried_again() {
     // GIVEN a schedule that takes longer than the subscriber wants
     let receiver = Receiver::start().await;
     receiver.answer_with(|_| Answer::Status(503));
-    let retry = r#"retry = { schedule = ["0s", "5s", "5m", "30m", "2h"], give_up_after = "1h" }"#;
+    let retry = r#"retry = { schedule = ["0s", "5s", "5m", "30m", "40m"], give_up_after = "1h" }"#;
     let mut app = mirrored_to(&receiver, retry).await;
     app.sql("insert into orders values (1); update orders set revision = 2");
     app.run_until_idle().await;
