@@ -15,8 +15,8 @@ use tower::ServiceExt as _;
 
 use crate::{
     shop::{
-        ORDERS, api, attempts, deliver_until, deliveries, event, mirrored_to, path_of, publish, rows,
-        subscribe, subscription,
+        ORDERS, api, attempts, deliver_until, deliveries, event, mirrored_to, path_of, publish,
+        rows, subscribe, subscription,
     },
     support::{
         app::{Options, TestApp},
