@@ -26,6 +26,7 @@ use crate::{
         data_schema::{data_schema, gap_schema, truncate_schema},
         edit::{Definition, EditError},
         model::{Catalog, EventType, GAP_EVENT_TYPE, ObjectType, Operation, Verb},
+        operations::{operational_description, operational_schema},
         plan::Kind,
         shape::shapes_of,
     },
@@ -86,6 +87,8 @@ impl Resource for EventTypes {
 fn standard(catalog: &Catalog, name: &str) -> Option<Shown> {
     let spec = if name == GAP_EVENT_TYPE {
         json!({"description": "A change that could not be captured whole"})
+    } else if let Some(description) = operational_description(name) {
+        json!({ "description": description })
     } else {
         let (object_type, verb) = catalog.standard_event(name)?;
         match (operation(verb), verb) {
@@ -163,6 +166,9 @@ pub(super) async fn schema(
 }
 
 fn schema_of(connection: &mut Connection, name: &str) -> Result<Value, Problem> {
+    if let Some(schema) = operational_schema(name) {
+        return Ok(schema);
+    }
     let catalog = Catalog::load(connection)?;
     let kind = Kind::EventType;
     let absent = || {

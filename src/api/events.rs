@@ -31,7 +31,7 @@ use super::{
 };
 pub use schemas::SubmittedTypes;
 
-use crate::auth::Action;
+use crate::{auth::Action, upkeep::backlog::cancelled_because};
 
 const PARAMETERS: [&str; 7] = [
     "type",
@@ -128,6 +128,9 @@ pub(super) struct Delivery {
     /// Null while it waits for an earlier one, for its subscription, or for nothing any more.
     due_at: Option<DateTime<Utc>>,
     settled_at: Option<DateTime<Utc>>,
+    /// Why it was cancelled, if not because its subscription was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
     attempts: Vec<Attempt>,
 }
 
@@ -194,6 +197,7 @@ pub(super) async fn deliveries(
             sequence: row.sequence.map(|number| format!("{number:020}")),
             due_at: row.due_at,
             settled_at: row.settled_at,
+            reason: cancelled_because(row.cancelled_by.as_deref()),
             attempts: by_delivery.remove(&row.id).unwrap_or_default(),
         })
         .collect();

@@ -22,8 +22,8 @@ mod input;
 mod layers;
 mod page;
 mod problem;
-mod since;
 mod replays;
+mod since;
 mod subscriptions;
 
 use std::sync::Arc;

@@ -25,7 +25,7 @@ pub struct Principal {
 pub struct AdminKey([u8; 32]);
 
 /// The principal of the bootstrap key. No key's id can be this: they have 12 characters.
-const BOOTSTRAP: &str = "bootstrap";
+pub const BOOTSTRAP: &str = "bootstrap";
 
 /// Why a caller is not let in.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use super::{
     columns::{Columns, columns},
     load::Folder,
     meant::World,
-    model::{Catalog, name_matches},
+    model::{Catalog, text_matches},
     names::parent,
     place::Place,
     problem::{Problem, Warning},
@@ -192,7 +192,7 @@ fn unknown_subscriptions(
         let patterns = &item.spec.applies_to.subscriptions;
         let in_folder = |pattern: &str| {
             let mut subscriptions = folder.subscriptions.iter();
-            subscriptions.any(|subscription| name_matches(pattern, &subscription.name))
+            subscriptions.any(|subscription| text_matches(pattern, &subscription.name))
         };
         let asked: Vec<&str> = patterns
             .iter()

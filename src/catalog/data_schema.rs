@@ -12,7 +12,7 @@ use super::{
 };
 
 /// The dialect of the schemas that are made here.
-const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
+pub(super) const DIALECT: &str = "https://json-schema.org/draft/2020-12/schema";
 
 /// The schema of the event type `name`, which is found in these operations on `object_type`.
 #[must_use]

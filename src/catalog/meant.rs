@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     columns::Columns,
     model::{Catalog, GAP_EVENT_TYPE, name_matches},
+    operations::is_operational,
 };
 
 /// The catalogue with the columns of its tables: what names and conditions are judged by.
@@ -68,6 +69,8 @@ impl Meant {
                 Some(object_type) => self.object_types.insert(object_type.clone()),
                 None => self.api_event_types.insert(name.to_owned()),
             };
+        } else if is_operational(name) {
+            self.api_event_types.insert(name.to_owned());
         }
     }
 
@@ -131,7 +134,24 @@ mod tests {
                 "stock.part",
                 "sales.campaign.started",
             ),
-            (&["rowcall.*"], &[], "sales.item sales.order stock.part", ""),
+            (
+                &["rowcall.capture.*"],
+                &[],
+                "sales.item sales.order stock.part",
+                "",
+            ),
+            (
+                &["rowcall.subscription.*"],
+                &[],
+                "",
+                "rowcall.subscription.disabled",
+            ),
+            (
+                &["*ed"],
+                &[],
+                "sales.item sales.order stock.part",
+                "sales.campaign.started",
+            ),
             (&["sales.order"], &["stock"], "", ""),
         ] {
             let owned = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();

@@ -34,6 +34,8 @@ pub mod meant;
 pub mod model;
 pub mod names;
 pub mod object_key;
+pub mod operations;
+mod pattern;
 pub mod place;
 pub mod plan;
 pub mod problem;

@@ -37,6 +37,15 @@ pub struct Limits {
     pub digest_part_bytes_max: usize,
     /// Items in one part of a digest.
     pub digest_part_items_max: usize,
+    /// How long every attempt to a subscription must have failed until it is disabled, unless it
+    /// says another time or its retry schedule takes longer.
+    pub disable_after_hours: u64,
+    /// How many attempts must have failed until then, at least.
+    pub disable_failures_min: u32,
+    /// How long what is owed to a disabled subscription is kept.
+    pub backlog_age_max_hours: u64,
+    /// How many deliveries are kept for a subscription that is disabled or paused.
+    pub backlog_deliveries_max: u64,
     /// Rows that one transaction reads for a subscription that starts with what exists. Of past
     /// events, as many or `changes_per_batch_max`, whichever is more.
     pub start_rows_per_chunk_max: usize,
@@ -81,6 +90,10 @@ impl Default for Limits {
             deliver_poll_ms: 2_000,
             digest_part_bytes_max: 1024 * 1024,
             digest_part_items_max: 10_000,
+            disable_after_hours: 5 * 24,
+            disable_failures_min: 10,
+            backlog_age_max_hours: 14 * 24,
+            backlog_deliveries_max: 1_000_000,
             start_rows_per_chunk_max: 500,
             start_bytes_per_chunk_max: 4 * 1024 * 1024,
             start_undelivered_max: 2_000,
@@ -135,6 +148,10 @@ impl Limits {
             ("request_timeout_ms", self.request_timeout_ms),
             ("deliver_poll_ms", self.deliver_poll_ms),
             ("digest_part_items_max", self.digest_part_items_max as u64),
+            ("disable_after_hours", self.disable_after_hours),
+            ("disable_failures_min", u64::from(self.disable_failures_min)),
+            ("backlog_age_max_hours", self.backlog_age_max_hours),
+            ("backlog_deliveries_max", self.backlog_deliveries_max),
             (
                 "start_rows_per_chunk_max",
                 self.start_rows_per_chunk_max as u64,
@@ -192,6 +209,11 @@ impl Limits {
                  in one transaction",
             ),
             (
+                self.disable_after_hours <= 366 * 24 && self.backlog_age_max_hours <= 366 * 24,
+                "limits.disable_after_hours and limits.backlog_age_max_hours must not be larger than \
+                 8784, a year",
+            ),
+            (
                 self.event_accepted_days <= 3_650,
                 "limits.event_accepted_days must not be larger than 3650",
             ),
@@ -241,6 +263,18 @@ impl Limits {
     #[must_use]
     pub fn writers_first(&self) -> Duration {
         Duration::from_millis(self.writers_first_ms)
+    }
+
+    /// `disable_after_hours` as a duration.
+    #[must_use]
+    pub fn disable_after(&self) -> Duration {
+        hours(self.disable_after_hours)
+    }
+
+    /// `backlog_age_max_hours` as a duration.
+    #[must_use]
+    pub fn backlog_age_max(&self) -> Duration {
+        hours(self.backlog_age_max_hours)
     }
 
     /// `lease_ms` as a duration.

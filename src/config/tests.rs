@@ -17,6 +17,29 @@ fn a_lease_shorter_than_two_requests_is_refused() {
 }
 
 #[test]
+fn limits_of_failing_subscriptions_are_neither_nothing_nor_for_ever() {
+    let cases = [
+        (0, 1, 1, 1, "limits.disable_after_hours is 0"),
+        (8_785, 1, 1, 1, "must not be larger than 8784"),
+        (1, 0, 1, 1, "limits.disable_failures_min is 0"),
+        (1, 1, 0, 1, "limits.backlog_age_max_hours is 0"),
+        (1, 1, u64::MAX, 1, "must not be larger than 8784"),
+        (1, 1, 1, 0, "limits.backlog_deliveries_max is 0"),
+    ];
+    for (disable_after_hours, disable_failures_min, age, count, says) in cases {
+        let limits = Limits {
+            disable_after_hours,
+            disable_failures_min,
+            backlog_age_max_hours: age,
+            backlog_deliveries_max: count,
+            ..Limits::default()
+        };
+        let text = limits.validate().unwrap_err().to_string();
+        assert!(text.contains(says), "{text}");
+    }
+}
+
+#[test]
 fn an_unknown_setting_is_an_error_with_its_place() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("rowcall.toml");

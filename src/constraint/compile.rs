@@ -13,7 +13,10 @@ use super::{
     window::Window,
 };
 use crate::{
-    catalog::model::{Constraint, name_matches},
+    catalog::{
+        model::{Constraint, name_matches, text_matches},
+        operations::is_operational,
+    },
     expr::{Expression, Facts, Scope},
 };
 
@@ -150,7 +153,7 @@ impl Compiled {
         let is_named = |patterns: &[String], name: &str| {
             patterns.iter().any(|pattern| name_matches(pattern, name))
         };
-        (event_types.is_empty() && object_types.is_empty())
+        (event_types.is_empty() && object_types.is_empty() && !is_operational(event_type))
             || is_named(event_types, event_type)
             || object_type.is_some_and(|object_type| is_named(object_types, object_type))
     }
@@ -170,7 +173,7 @@ impl Compiled {
         (subscriptions.is_empty()
             || subscriptions
                 .iter()
-                .any(|pattern| name_matches(pattern, subscription)))
+                .any(|pattern| text_matches(pattern, subscription)))
             && wanted
                 .iter()
                 .all(|(name, value)| labels.get(name) == Some(value))

@@ -24,6 +24,8 @@ pub struct Claimed {
     pub sequence: i64,
     /// How often it was tried before.
     pub attempts: u32,
+    /// When the first of them began.
+    pub first_tried_at: Option<DateTime<Utc>>,
     /// The body without the sequence.
     pub body: Arc<str>,
     /// When it is withdrawn, if it was held before.

@@ -1,6 +1,6 @@
 //! Finishing: what became of claimed deliveries, written by whoever still holds their leases.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -9,6 +9,7 @@ use super::{
     barrier::store::barrier_release,
     chain::{Claimed, Owed},
     claim::judge::Fate,
+    health::{Health, disabled},
     lane::{
         block::store::delivery_block,
         store::{lane_head_lock, lane_release},
@@ -54,7 +55,7 @@ pub(super) fn finish(
     barrier_ends: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Finished, DbError> {
-    if results.iter().any(|done| done.disables().is_some()) {
+    if results.iter().any(Done::disables) {
         // The registry's lock comes before those of deliveries, here as in publishing.
         registry_raise(connection)?;
     } else if results.iter().any(Done::is_gathered) {
@@ -86,12 +87,14 @@ pub(super) fn finish(
         .filter(|done| !done.is_gathered())
         .map(|done| done.finish(now))
         .collect();
-    delivery_finish(connection, &finished, now)?;
+    let health = Health::of(&results);
+    health.lock(connection)?;
+    delivery_finish(connection, &finished, &health.recovered, now)?;
     delivery_block(connection, &blocking(&results))?;
+    health.note(connection)?;
     delivery_remove(connection, &gathered(&results))?;
-    let disabled: HashMap<Uuid, &str> = results.iter().filter_map(|done| done.disables()).collect();
-    for (subscription_id, reason) in disabled {
-        subscription_disable(connection, subscription_id, reason, now)?;
+    for (subscription_id, (reason, last)) in disabled(&results) {
+        subscription_disable(connection, subscription_id, reason, Some(last), now)?;
     }
     let settled = lanes(&results, |done| done.is_settled());
     let returned = lanes(&results, |done| matches!(done, Done::Returned { .. }));
@@ -169,7 +172,7 @@ impl Tried {
         match self.next {
             Next::Delivered => "delivered",
             Next::Retry { .. } | Next::Disabled => "retry",
-            Next::Dead => "dead",
+            Next::Dead | Next::TooOld => "dead",
         }
     }
 }
@@ -244,14 +247,8 @@ impl Done {
             .map(move |lane| (id, lane))
     }
 
-    pub(crate) fn disables(&self) -> Option<(Uuid, &str)> {
-        match self {
-            Self::Tried(tried) if tried.next == Next::Disabled => Some((
-                tried.subscription_id,
-                tried.detail.as_deref().unwrap_or_default(),
-            )),
-            _ => None,
-        }
+    pub(crate) fn disables(&self) -> bool {
+        matches!(self, Self::Tried(tried) if tried.next == Next::Disabled)
     }
 
     fn attempt(&self) -> Option<NewAttempt> {
@@ -284,7 +281,7 @@ impl Done {
         match self {
             Self::Tried(Tried { next, .. }) => match next {
                 Next::Delivered => tried("delivered", None, false),
-                Next::Dead => tried("dead", None, false),
+                Next::Dead | Next::TooOld => tried("dead", None, false),
                 Next::Retry { at } => tried("pending", Some(*at), false),
                 Next::Disabled => tried("pending", None, true),
             },

@@ -12,6 +12,7 @@ pub mod barrier;
 pub mod chain;
 pub mod claim;
 pub(crate) mod finish;
+pub(crate) mod health;
 pub mod heartbeat;
 pub mod lane;
 pub mod outbox;

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     chain::{Chain, Claimed},
     claim::judge::Fate,
-    retry::{Next, next},
+    retry::{Next, Tries, next},
 };
 use crate::{
     clock::Clock,
@@ -20,7 +20,10 @@ use crate::{
     registry::registered::Registered,
     replay::again::Again,
     sink::{Message, Outcome},
-    subscription::model::OnDead,
+    subscription::{
+        model::OnDead,
+        retry::{RetrySpec, shown},
+    },
 };
 
 pub(super) const CONTENT_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -59,6 +62,8 @@ pub struct Tried {
     pub subscription_id: Uuid,
     /// The delivery, as it was before the attempt.
     pub delivery: Claimed,
+    /// Whether there was a sink to try; if not, it is for the operator and not for the receiver.
+    pub has_sink: bool,
     /// When the attempt began.
     pub started_at: DateTime<Utc>,
     /// How long it took.
@@ -155,21 +160,25 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
             None,
         ),
     };
-    let attempts = delivery.attempts + 1;
+    let tries = Tries {
+        count: delivery.attempts + 1,
+        first_at: delivery.first_tried_at.unwrap_or(started_at),
+        last_at: clock.now(),
+    };
+    let attempts = tries.count;
+    let retry = &subscription.spec.retry;
     let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
-    let next = next(
-        &outcome,
-        attempts,
-        &subscription.spec.retry.schedule,
-        clock.now(),
-        random,
-    );
+    let next = next(&outcome, tries, retry, random);
     let (status, detail) = match outcome {
         Outcome::Delivered { status } => (Some(status), None),
         Outcome::Retry { status, detail, .. } | Outcome::Final { status, detail } => {
             (status, Some(detail))
         }
         Outcome::Gone { status, detail } => (Some(status), Some(detail)),
+    };
+    let detail = match next {
+        Next::TooOld => detail.map(|detail| given_up(&detail, retry)),
+        _ => detail,
     };
     let duration = started.elapsed();
     log(
@@ -185,6 +194,7 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
     Tried {
         subscription_id,
         delivery,
+        has_sink: chain.subscription.sink.is_ok(),
         started_at,
         duration,
         status,
@@ -193,6 +203,15 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
         blocks: next == Next::Dead && subscription.spec.on_dead == OnDead::Block,
         next,
     }
+}
+
+/// Why a delivery is not tried to the end of its schedule.
+fn given_up(detail: &str, retry: &RetrySpec) -> String {
+    format!(
+        "{detail}; given up, for the next attempt would come later than {} after the first \
+         (retry.give_up_after)",
+        shown(retry.given_up_after())
+    )
 }
 
 /// One wide line per attempt; what failed is worth an operator's look.

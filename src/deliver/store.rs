@@ -107,14 +107,22 @@ pub struct Finish {
     pub hold_until: Option<DateTime<Utc>>,
 }
 
-/// Writes the ends of leases that [`lease_held`] has locked.
+/// Writes the ends of leases that [`lease_held`] has locked. The subscriptions `recovered` are not
+/// failing any more, if they were: here, because that takes no statement of its own.
 pub fn delivery_finish(
     connection: &mut PgConnection,
     finished: &[Finish],
+    recovered: &[Uuid],
     now: DateTime<Utc>,
 ) -> Result<usize> {
     kept(
-        "update rowcall.delivery d set state = f.state, lease_holder = null, lease_until = null, \
+        "with failing as ( \
+             select subscription_id from rowcall.subscription_failing \
+             where subscription_id = any($9) order by subscription_id for update), \
+         recovered as ( \
+             delete from rowcall.subscription_failing f using failing \
+             where f.subscription_id = failing.subscription_id) \
+         update rowcall.delivery d set state = f.state, lease_holder = null, lease_until = null, \
              attempts = d.attempts + f.attempts, lost_leases = d.lost_leases + f.lost_leases, \
              due_at = case when f.parked then 'infinity' else f.due_at end, \
              settled_at = case when f.state not in ('pending', 'held') \
@@ -136,6 +144,7 @@ pub fn delivery_finish(
     .bind::<Array<Nullable<Timestamptz>>, _>(
         finished.iter().map(|f| f.hold_until).collect::<Vec<_>>(),
     )
+    .bind::<Array<SqlUuid>, _>(recovered)
     .execute(connection)
 }
 

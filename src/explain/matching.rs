@@ -91,6 +91,8 @@ pub(super) struct Match<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) registered: &'a Registered,
     pub(super) since: &'a Since,
+    /// Whether it may be told of the event, if that is an operational one.
+    pub(super) is_entitled: bool,
 }
 
 impl Match<'_> {
@@ -166,6 +168,14 @@ impl Match<'_> {
             return step(
                 "failed",
                 format!("the catalogue has no event type `{event_type}`, so nobody is told of it"),
+            );
+        }
+        if !self.is_entitled {
+            return step(
+                "failed",
+                "operational events are told to operators, and to the owner of the subscription \
+                 that they are about"
+                    .to_owned(),
             );
         }
         if is_meant(self.registered, object_type, event_type) {

@@ -338,7 +338,11 @@ fn unmatched(
         state: State::parse(&subscription.state).unwrap_or(State::Disabled),
         spec,
         object_key_texts: subscription.object_key_texts.clone(),
+        // Asked of the database instead.
+        owner: None,
+        is_operators: false,
     };
+    let is_entitled = store::subscription_is_entitled(connection, event, subscription.id)?;
     let (catalog, registered) = registered_alone(connection, judged)?;
     let found = Match {
         event,
@@ -346,6 +350,7 @@ fn unmatched(
         catalog: &catalog,
         registered: &registered,
         since,
+        is_entitled,
     };
     Ok(found.told())
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 
 use self::store::{AheadRow, AttemptRow, DeliveryRow, JudgementRow};
 use super::{About, Step, Told, Values, Verdict, shown};
+use crate::upkeep::backlog::cancelled_because;
 
 /// Who asks, about which subscription, and when.
 #[derive(Clone, Debug)]
@@ -100,7 +101,10 @@ impl Delivery {
             ),
             "cancelled" => (
                 Verdict::Cancelled,
-                format!("its subscription was deleted{at}, before it was sent"),
+                match cancelled_because(row.cancelled_by.as_deref()) {
+                    Some(why) => format!("it was cancelled{at}, for {why}"),
+                    None => format!("its subscription was deleted{at}, before it was sent"),
+                },
             ),
             // What is left of a deleted subscription is never claimed again.
             "held" | "pending" if party.state == "deleted" => (

@@ -10,7 +10,11 @@ use diesel::{
 use uuid::Uuid;
 
 use super::matching::Since;
-use crate::subscription::model::SubscriptionSpec;
+use crate::{
+    auth::{BOOTSTRAP, Role},
+    catalog::operations::is_operational,
+    subscription::model::SubscriptionSpec,
+};
 
 /// Makes all that follows in this transaction see one snapshot.
 pub(super) fn snapshot_begin(connection: &mut PgConnection) -> QueryResult<()> {
@@ -87,6 +91,40 @@ pub(super) struct EventRow {
     /// It is or was owed to a subscription of the owner, or nobody is given.
     #[diesel(sql_type = Bool)]
     pub(super) is_readable: bool,
+}
+
+/// Whether a subscription may be told of the event: of an operational one only its owner and
+/// operators are.
+pub(super) fn subscription_is_entitled(
+    connection: &mut PgConnection,
+    event: &EventRow,
+    id: Uuid,
+) -> QueryResult<bool> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Bool)]
+        is_entitled: bool,
+    }
+    if !is_operational(&event.event_type) {
+        return Ok(true);
+    }
+    let row: Option<Row> = sql_query(
+        "select s.owner is null or s.owner = $3 or exists ( \
+                 select from rowcall.api_key k \
+                 where k.id = s.owner and k.role = $4 and k.revoked_at is null) \
+             or exists ( \
+                 select from rowcall.subscription a \
+                 where a.id::text = $2 and a.owner = s.owner and a.state <> 'deleted') \
+             as is_entitled \
+         from rowcall.subscription s where s.id = $1",
+    )
+    .bind::<SqlUuid, _>(id)
+    .bind::<Nullable<Text>, _>(&event.object_key)
+    .bind::<Text, _>(BOOTSTRAP)
+    .bind::<Text, _>(Role::Admin.as_str())
+    .get_result(connection)
+    .optional()?;
+    Ok(row.is_some_and(|row| row.is_entitled))
 }
 
 /// An event, and whether `owner` may read it.

@@ -8,6 +8,7 @@
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
 
+mod audience;
 pub mod courtesy;
 pub mod detect;
 pub mod event;

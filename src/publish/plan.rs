@@ -14,6 +14,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    audience::retain_entitled,
     detect::Ids,
     event::Event,
     facts::{Recalled, holds},
@@ -98,6 +99,7 @@ pub fn matched(
             }
             Some(id) => alone(event, id, registry, &mut found),
         }
+        retain_entitled(event, registry, &mut found);
         retain_wanted(event, registry, &mut found);
         if found.is_empty() {
             continue;

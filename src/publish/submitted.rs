@@ -14,6 +14,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::event::{Numbering, event_source};
+use crate::catalog::operations::is_operational;
 
 /// Extensions that Rowcall sets, and a publisher can't.
 pub const RESERVED_EXTENSIONS: [&str; 3] = ["originid", "originsource", "sequence"];
@@ -160,6 +161,8 @@ impl<'a> AcceptedEvent<'a> {
         traceparent: Option<&str>,
     ) -> String {
         let given = |name: &str| self.members.get(name).map(|raw| raw.get().to_owned());
+        // What Rowcall tells of itself has no other origin.
+        let origin = |name: &str| given(name).filter(|_| !is_operational(&self.event_type));
         let time = accepted_at.to_rfc3339_opts(SecondsFormat::Micros, true);
         let partition = self
             .order()
@@ -180,8 +183,8 @@ impl<'a> AcceptedEvent<'a> {
                 "traceparent",
                 given("traceparent").or_else(|| traceparent.map(quoted)),
             ),
-            ("originid", given("id")),
-            ("originsource", given("source")),
+            ("originid", origin("id")),
+            ("originsource", origin("source")),
         ];
         let data = self.data.map_or("", RawValue::get);
         let mut out = String::with_capacity(data.len() + 1024);

@@ -119,6 +119,7 @@ impl Written<'_> {
                 lane_previous: row.lane_previous,
                 sequence: row.sequence.unwrap_or_default(),
                 attempts: 0,
+                first_tried_at: None,
                 body: Arc::clone(&self.events[delivery.event].body),
                 hold_until: None,
                 is_awaited: delivery.mode == Mode::Synchronous && delayed.contains(&delivery.event),

@@ -170,7 +170,7 @@ impl LiveRegistry {
             index.add_object_type(&target.name, target.event_types(), &subscriptions);
         }
         for name in catalog.api_event_types() {
-            index.add_event_type(&name.as_str().into(), &subscriptions);
+            index.add_event_type(&name.into(), &subscriptions);
         }
         let is_delayed = |registered: &Arc<Registered>| {
             registered.subscription.spec.mode == Mode::SynchronousDelayed
@@ -285,7 +285,7 @@ fn on_digests(
     }
     let of_api = catalog.api_event_types();
     let of_api = of_api.filter(|name| is_named(&spec.event_types, name));
-    meant.extend(of_api.map(|name| (None, name.clone())));
+    meant.extend(of_api.map(|name| (None, name.to_owned())));
     constraints
         .iter()
         .filter(|constraint| constraint.judge != Judge::AtEvent && !constraint.has_condition())

@@ -169,7 +169,7 @@ fn is_judged(constraint: &Compiled, catalog: &Catalog, on: Option<&str>) -> bool
             let gap = [GAP_EVENT_TYPE.to_owned()];
             catalog.event_types_of(object_type).chain(gap).collect()
         }
-        None => catalog.api_event_types().cloned().collect(),
+        None => catalog.api_event_types().map(str::to_owned).collect(),
     };
     !events
         .iter()

@@ -149,6 +149,8 @@ fn chains(
             lane_previous: None,
             sequence,
             attempts: u32::try_from(row.attempts).unwrap_or(0),
+            // The schedule alone bounds how long it is sent again.
+            first_tried_at: None,
             body,
             hold_until: None,
             is_awaited: false,

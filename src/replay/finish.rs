@@ -1,6 +1,6 @@
 //! Writes what became of items, by whoever still holds their leases.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use crate::{
     db::{Connection, DbError},
     deliver::{
         finish::kept,
+        health::disabled,
         lane::block::unblock,
         retry::Next,
         send::{Done, Tried},
@@ -32,7 +33,7 @@ pub(super) fn finish(
     barrier_ends: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    if results.iter().any(|done| done.disables().is_some()) {
+    if results.iter().any(Done::disables) {
         registry_raise(connection)?;
     }
     let marked: Vec<(&Done, &Again)> = results
@@ -47,12 +48,12 @@ pub(super) fn finish(
     let held: HashSet<(Uuid, Uuid)> = item_held(connection, &leases)?.into_iter().collect();
     let (mut attempts, mut finished) = (Vec::new(), Vec::new());
     let (mut settled, mut sent) = (BTreeMap::<Uuid, Settled>::new(), Vec::new());
-    let mut disabled: HashMap<Uuid, &str> = HashMap::new();
+    let mut noted = Vec::new();
     for (done, again) in marked.iter().filter(|marked| held.contains(&lease(marked))) {
         if let Done::Tried(tried) = done {
             attempts.push(attempt(tried, again.item));
         }
-        disabled.extend(done.disables());
+        noted.push(*done);
         let finish = ended(done, again, running.contains(&again.replay), now);
         let settled = settled.entry(again.replay).or_default();
         match finish.state {
@@ -75,8 +76,8 @@ pub(super) fn finish(
     for (replay, settled) in settled {
         replay_count(connection, replay, settled, now)?;
     }
-    for (subscription_id, reason) in disabled {
-        subscription_disable(connection, subscription_id, reason, now)?;
+    for (subscription_id, (reason, last)) in disabled(&noted) {
+        subscription_disable(connection, subscription_id, reason, Some(last), now)?;
     }
     unblock(connection, &sent, now, barrier_ends)?;
     Ok(())
@@ -101,7 +102,7 @@ fn ended(done: &Done, again: &Again, is_running: bool, now: DateTime<Utc>) -> Fi
     let (state, due_at) = match done {
         Done::Tried(tried) => match &tried.next {
             Next::Delivered => ("sent", None),
-            Next::Dead => ("failed", None),
+            Next::Dead | Next::TooOld => ("failed", None),
             Next::Retry { at } => ("pending", Some(*at)),
             // Until the subscription is resumed nothing of the replay is claimed.
             Next::Disabled => ("pending", Some(now)),

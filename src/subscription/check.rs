@@ -1,6 +1,6 @@
 //! What can be judged of a specification without the database. Pure.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use url::Url;
 
@@ -25,11 +25,6 @@ pub const KEY_VALUE_BYTES_MAX: usize = 2_704;
 pub const LABELS_MAX: usize = 32;
 /// The longest label name and the longest label value, in characters.
 pub const LABEL_CHARS_MAX: usize = 100;
-/// The most entries of a retry schedule.
-pub const SCHEDULE_ENTRIES_MAX: usize = 32;
-/// The longest wait of a retry schedule.
-pub const SCHEDULE_WAIT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
-
 /// One thing that is wrong with a specification.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecProblem {
@@ -90,7 +85,7 @@ pub fn check(
     check_patterns(spec, catalog, &mut problems);
     check_object_keys(spec, catalog, &mut problems);
     check_labels(spec, &mut problems);
-    check_schedule(&spec.retry.schedule, &mut problems);
+    problems.extend(spec.retry.problems());
     check_first_wait(spec, &mut problems);
     check_digest(spec, &mut problems);
     check_start(spec, catalog, &mut problems);
@@ -309,33 +304,6 @@ fn check_labels(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
         problems.push(SpecProblem::new(
             format!("/labels/{}", pointer_part(name)),
             text,
-        ));
-    }
-}
-
-fn check_schedule(schedule: &[Duration], problems: &mut Vec<SpecProblem>) {
-    if schedule.is_empty() || schedule.len() > SCHEDULE_ENTRIES_MAX {
-        problems.push(SpecProblem::new(
-            "/retry/schedule",
-            format!(
-                "{} entries; write 1 to {SCHEDULE_ENTRIES_MAX}: entry n is the wait before \
-                 attempt n, and `[\"0s\"]` is one attempt",
-                schedule.len()
-            ),
-        ));
-    }
-    for (index, wait) in schedule
-        .iter()
-        .enumerate()
-        .filter(|(_, wait)| **wait > SCHEDULE_WAIT_MAX)
-    {
-        problems.push(SpecProblem::new(
-            format!("/retry/schedule/{index}"),
-            format!(
-                "{} is too long; the limit of one wait is {}",
-                humantime::format_duration(*wait),
-                humantime::format_duration(SCHEDULE_WAIT_MAX)
-            ),
         ));
     }
 }

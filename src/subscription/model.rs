@@ -3,27 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use url::Url;
 use uuid::Uuid;
 
-pub use super::{on_dead::OnDead, start::Start};
-
-/// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and
-/// reliability"). Entry n is the wait before attempt n.
-pub const SCHEDULE_DEFAULT: [Duration; 10] = [
-    Duration::ZERO,
-    Duration::from_secs(5),
-    Duration::from_secs(5 * 60),
-    Duration::from_secs(30 * 60),
-    Duration::from_secs(2 * 3600),
-    Duration::from_secs(5 * 3600),
-    Duration::from_secs(10 * 3600),
-    Duration::from_secs(14 * 3600),
-    Duration::from_secs(20 * 3600),
-    Duration::from_secs(24 * 3600),
-];
+pub use super::{
+    on_dead::OnDead,
+    retry::{RetrySpec, SCHEDULE_DEFAULT},
+    start::Start,
+};
 
 /// What a subscriber asks for. The name is beside it: in TOML it is the table's key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -289,53 +278,6 @@ impl std::fmt::Debug for SecretSpec {
     }
 }
 
-/// How long a delivery is tried.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RetrySpec {
-    /// Entry n is the wait before attempt n; when the last has failed, the delivery is dead.
-    #[serde(serialize_with = "schedule_write", deserialize_with = "schedule_read")]
-    pub schedule: Vec<Duration>,
-}
-
-impl RetrySpec {
-    /// The wait before the first attempt.
-    #[must_use]
-    pub fn first_wait(&self) -> Duration {
-        self.schedule.first().copied().unwrap_or_default()
-    }
-}
-
-impl Default for RetrySpec {
-    fn default() -> Self {
-        Self {
-            schedule: SCHEDULE_DEFAULT.to_vec(),
-        }
-    }
-}
-
-fn schedule_write<S: Serializer>(schedule: &[Duration], out: S) -> Result<S::Ok, S::Error> {
-    out.collect_seq(
-        schedule
-            .iter()
-            .map(|wait| humantime::format_duration(*wait).to_string()),
-    )
-}
-
-fn schedule_read<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Duration>, D::Error> {
-    let texts = Vec::<String>::deserialize(input)?;
-    texts
-        .iter()
-        .map(|text| {
-            humantime::parse_duration(text).map_err(|error| {
-                D::Error::custom(format!(
-                    "`{text}` is not a duration such as `30s` or `5m`: {error}"
-                ))
-            })
-        })
-        .collect()
-}
-
 /// The state of a registered subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -344,7 +286,7 @@ pub enum State {
     Active,
     /// Events are kept until it is resumed; set by its owner.
     Paused,
-    /// As paused; set by Rowcall, because the receiver answered 410 Gone.
+    /// As paused; set by Rowcall, because the receiver answered 410 Gone or failed for too long.
     Disabled,
     /// Cancelled; kept while its deliveries are.
     Deleted,
@@ -384,4 +326,9 @@ pub struct Subscription {
     pub spec: SubscriptionSpec,
     /// The texts of `spec.object_keys`, as events carry them; empty if every object is meant.
     pub object_key_texts: Vec<String>,
+    /// The key that registered it; `None`: it is the metadata folder's.
+    pub owner: Option<String>,
+    /// Whether it is the operators', who may be told of every subscription: the folder's, or an
+    /// administrator's.
+    pub is_operators: bool,
 }

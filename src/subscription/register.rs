@@ -15,6 +15,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 pub use super::check::{SpecProblem, check, pointer_part};
 use super::{
     check::secret_advice,
+    failing::store::failing_take,
     key_text::object_key_texts,
     model::{OnDead, SecretSpec, Start, SubscriptionSpec},
     secret::{SecretError, SecretKey},
@@ -242,6 +243,7 @@ pub fn remove(
 ) -> Result<Removal, RegisterError> {
     registry_raise(connection)?;
     let is_removed = store::subscription_delete(connection, id, now)?;
+    failing_take(connection, id)?;
     Ok(if is_removed {
         Removal::Removed
     } else {

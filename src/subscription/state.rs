@@ -7,7 +7,12 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{model::State, store};
+use super::{
+    disabled::disabled_tell,
+    failing::{Failing, store::failing_take},
+    model::State,
+    store,
+};
 use crate::{
     capture::store::doorbell_ring,
     db::{Connection, DbError},
@@ -33,10 +38,17 @@ pub fn subscription_pause(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
-    stop(connection, id, State::Paused, None, now)
+    registry_raise(connection)?;
+    if !store::subscription_set_state(connection, id, State::Paused, None, now)? {
+        return Ok(Switch::Absent);
+    }
+    store::delivery_park(connection, id)?;
+    Ok(Switch::Done)
 }
 
-/// As pausing, decided by Rowcall; `reason` is for the owner.
+/// As pausing, decided by Rowcall. `reason` is for the owner, who is told by an operational event;
+/// `last` is the attempt that was one too many, if it is not noted as failed. False, and nothing is
+/// done: it was disabled before, or there is none.
 ///
 /// # Errors
 ///
@@ -45,9 +57,23 @@ pub fn subscription_disable(
     connection: &mut Connection,
     id: Uuid,
     reason: &str,
+    last: Option<Failing>,
     now: DateTime<Utc>,
-) -> Result<Switch, DbError> {
-    stop(connection, id, State::Disabled, Some(reason), now)
+) -> Result<bool, DbError> {
+    registry_raise(connection)?;
+    let Some(name) = store::subscription_set_disabled(connection, id, reason, now)? else {
+        return Ok(false);
+    };
+    store::delivery_park(connection, id)?;
+    // If it is resumed one day, it has as long again.
+    let mut failing = failing_take(connection, id)?;
+    match (&mut failing, last) {
+        (Some(failing), Some(last)) => failing.add(last),
+        (None, last) => failing = last,
+        (Some(_), None) => {}
+    }
+    disabled_tell(connection, (id, &name), reason, failing.as_ref(), now)?;
+    Ok(true)
 }
 
 /// Sends again; what was kept is due at once. Nudge the sender after the commit.
@@ -65,22 +91,8 @@ pub fn subscription_resume(
         return Ok(Switch::Absent);
     }
     store::delivery_unpark(connection, id, now)?;
+    failing_take(connection, id)?;
     // Its start goes on, if one is under way.
     doorbell_ring(connection)?;
-    Ok(Switch::Done)
-}
-
-fn stop(
-    connection: &mut Connection,
-    id: Uuid,
-    state: State,
-    reason: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<Switch, DbError> {
-    registry_raise(connection)?;
-    if !store::subscription_set_state(connection, id, state, reason, now)? {
-        return Ok(Switch::Absent);
-    }
-    store::delivery_park(connection, id)?;
     Ok(Switch::Done)
 }

@@ -14,7 +14,10 @@ use super::{
     register::Origin,
     secret::SecretKey,
 };
-use crate::sink::SigningSecret;
+use crate::{
+    auth::{BOOTSTRAP, Role},
+    sink::SigningSecret,
+};
 
 /// A row of the registration list, ready to be written.
 pub(super) struct NewSubscription<'a> {
@@ -127,9 +130,34 @@ pub(super) fn subscription_set_state(
     Ok(written == 1)
 }
 
+/// Disables a subscription and returns its name; `None`: there is none, or it was disabled before.
+pub(super) fn subscription_set_disabled(
+    connection: &mut PgConnection,
+    id: Uuid,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<String>> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let row: Option<Row> = sql_query(
+        "update rowcall.subscription set state = 'disabled', state_reason = $2, \
+             updated_at = greatest($3, created_at) \
+         where id = $1 and state in ('active', 'paused') returning name",
+    )
+    .bind::<SqlUuid, _>(id)
+    .bind::<Text, _>(reason)
+    .bind::<Timestamptz, _>(now)
+    .get_result(connection)
+    .optional()?;
+    Ok(row.map(|row| row.name))
+}
+
 /// Takes the deliveries that wait for their time out of the claimants' sight. Those that a claim or
 /// a result holds locked are left: waiting for them here could wait in a circle.
-pub(super) fn delivery_park(connection: &mut PgConnection, subscription: Uuid) -> QueryResult<()> {
+pub(crate) fn delivery_park(connection: &mut PgConnection, subscription: Uuid) -> QueryResult<()> {
     sql_query(
         "update rowcall.delivery set due_at = 'infinity' where id in ( \
              select id from rowcall.delivery where subscription_id = $1 \
@@ -251,6 +279,10 @@ struct LoadedRow {
     object_key_texts: Vec<String>,
     #[diesel(sql_type = Nullable<Binary>)]
     secret: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    owner: Option<String>,
+    #[diesel(sql_type = Bool)]
+    is_operators: bool,
 }
 
 /// Reads all subscriptions that are not deleted. One that can't be read, or whose secret can't,
@@ -260,9 +292,14 @@ pub fn subscription_load(
     key: &SecretKey,
 ) -> QueryResult<RegistrationList> {
     let rows: Vec<LoadedRow> = sql_query(
-        "select id, name, state, definition::text as definition, object_key_texts, secret \
-         from rowcall.subscription where state <> 'deleted' order by id",
+        "select s.id, s.name, s.state, s.definition::text as definition, s.object_key_texts, \
+             s.secret, s.owner, s.owner is null or s.owner = $1 or exists ( \
+                 select from rowcall.api_key k where k.id = s.owner and k.role = $2 \
+                     and k.revoked_at is null) as is_operators \
+         from rowcall.subscription s where s.state <> 'deleted' order by s.id",
     )
+    .bind::<Text, _>(BOOTSTRAP)
+    .bind::<Text, _>(Role::Admin.as_str())
     .load(connection)?;
     let mut list = RegistrationList::default();
     for row in rows {
@@ -315,6 +352,8 @@ fn loaded(row: LoadedRow, key: &SecretKey) -> Result<Loaded, String> {
         state,
         spec,
         object_key_texts: row.object_key_texts,
+        owner: row.owner,
+        is_operators: row.is_operators,
     };
     Ok(Loaded {
         subscription,

@@ -1,11 +1,14 @@
 //! Upkeep: what has to be done now and then, and hurries nobody.
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, the
-//! deliveries of deleted subscriptions, old idempotency keys and ids of submitted events, and
+//! deliveries of deleted subscriptions and the backlogs of those that are not active, subscriptions
+//! that fail for too long, old idempotency keys and ids of submitted events, and
 //! counters of rates whose windows are long over; and it notices captured tables that have other
 //! columns, and shows holes in capture in /readyz. Each is a transaction of its own; one that fails
 //! does not stop the others and is tried again.
 
+pub mod backlog;
+mod failing;
 mod findings;
 mod store;
 mod triggers;
@@ -154,6 +157,8 @@ impl Stage for Upkeep {
             self.shapes().await,
             self.retention(now).await,
             self.cancellations(now).await,
+            self.disabling(now).await,
+            self.backlogs(now).await,
             self.forgetting(now).await,
             self.rates(now).await,
             self.submitted(now).await,

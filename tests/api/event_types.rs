@@ -128,6 +128,7 @@ async fn the_list_has_the_standard_ones_too_and_pages() {
     }
     let expected = [
         ("rowcall.capture.gap", true),
+        ("rowcall.subscription.disabled", true),
         ("sales.campaign.started", false),
         ("sales.order.created", true),
         ("sales.order.deleted", true),

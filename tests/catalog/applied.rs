@@ -56,7 +56,7 @@ async fn a_folder_is_applied_once_and_each_change_is_a_version() {
     let events: Vec<String> = catalog.event_types().collect();
     assert!(events.contains(&"shop.stock.deleted".to_owned()));
     assert!(events.contains(&"shop.order.released".to_owned()));
-    assert_eq!(events.len(), 4 * 5 + 1 + 1);
+    assert_eq!(events.len(), 4 * 5 + 2 + 1);
 
     // AND applying the same again changes nothing
     let revision = catalog_revision(&mut connection).unwrap();

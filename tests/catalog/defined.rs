@@ -88,6 +88,7 @@ async fn the_standard_events_do_not_exist_and_who_names_one_is_told_what_to_do()
             "s.o.truncated",
             "s.o.existed",
             "rowcall.capture.gap",
+            "rowcall.subscription.disabled",
             "s.o.released"
         ]
     );

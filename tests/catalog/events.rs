@@ -76,7 +76,7 @@ async fn event_types_and_constraints_are_added_changed_and_removed() {
     assert!(catalog.is_api_event_type("sales.campaign.started"));
     assert!(!catalog.is_api_event_type("sales.order.released"));
     assert!(!catalog.is_api_event_type("sales.order.created"));
-    assert_eq!(catalog.event_types().count(), 2 * 5 + 1 + 2);
+    assert_eq!(catalog.event_types().count(), 2 * 5 + 2 + 2);
     assert_eq!(catalog.constraints["large-orders"].version, 1);
 
     // WHEN some change and others go

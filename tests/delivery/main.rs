@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod backlog;
 mod barrier;
 mod delayed;
+mod disabling;
 mod flow;
 mod gaps;
 mod interleavings;

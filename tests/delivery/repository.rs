@@ -189,7 +189,7 @@ impl Repository {
                     hold_until: None,
                 })
                 .collect();
-            delivery_finish(connection, &finished, now).unwrap()
+            delivery_finish(connection, &finished, &[], now).unwrap()
         }
     }
 

@@ -1,5 +1,7 @@
 //! The retry schedule, and what ends it.
 
+use std::collections::{HashMap, HashSet};
+
 use chrono::TimeDelta;
 use serde_json::json;
 
@@ -98,6 +100,162 @@ async fn retry_after_is_honoured_within_bounds() {
         assert!(wait >= least && wait <= least * 11 / 10, "{header}: {wait}");
         app.run_until_idle().await;
         assert_eq!(deliveries(&app), ["delivered/2"], "{header}");
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_is_given_up_when_it_is_too_old_to_be_tried_again() {
+    // GIVEN a schedule that takes longer than the subscriber wants
+    let receiver = Receiver::start().await;
+    receiver.answer_with(|_| Answer::Status(503));
+    let retry = r#"retry = { schedule = ["0s", "5s", "5m", "30m", "40m"], give_up_after = "1h" }"#;
+    let mut app = mirrored_to(&receiver, retry).await;
+    app.sql("insert into orders values (1); update orders set revision = 2");
+    app.run_until_idle().await;
+    // WHEN it fails until the next attempt would come later than that
+    for _ in 0..3 {
+        step_to_due(&app);
+        app.run_until_idle().await;
+    }
+    // THEN it is dead with the reason, and the next of its object has its own hour
+    let expected = [
+        "1 retry 503",
+        "2 retry 503",
+        "3 retry 503",
+        "4 dead 503",
+        "1 retry 503",
+    ];
+    assert_eq!(attempts(&app), expected);
+    assert_eq!(deliveries(&app), ["dead/4", "pending/1"]);
+    let details = app.texts("select detail from rowcall.attempt where outcome = 'dead'");
+    assert!(
+        details[0].contains("answered 503; given up") && details[0].contains("later than 1h"),
+        "{details:?}"
+    );
+    assert!(step_to_due(&app) <= TimeDelta::seconds(6));
+    receiver.answer_with(|_| Answer::Status(200));
+    app.run_until_idle().await;
+    assert_eq!(deliveries(&app), ["dead/4", "delivered/2"]);
+}
+
+#[tokio::test]
+async fn a_receiver_that_asks_for_a_day_each_time_is_not_waited_for_longer_than_is_tried() {
+    // GIVEN a receiver that always asks for a day, in each of the ways there are
+    let receiver = Receiver::start().await;
+    let asks = [
+        "86400",
+        "Fri, 31 Dec 9999 23:59:59 GMT",
+        "99999999999999999999",
+    ];
+    let mut asked = 0;
+    receiver.answer_with(move |_| {
+        asked += 1;
+        Answer::with_header([429, 503][asked % 2], "retry-after", asks[asked % 3])
+    });
+    let waits = ["0s"; 32].map(|wait| format!("\"{wait}\"")).join(", ");
+    let mut app = mirrored_to(&receiver, &format!("retry = {{ schedule = [{waits}] }}")).await;
+    app.sql("insert into orders values (1)");
+    let began = app.clock.now();
+    app.run_until_idle().await;
+    // WHEN it is left alone as it asks THEN that ends five days after the first attempt: cut to
+    // what is left, and then by the schedule alone
+    while receiver.received().len() < 6 {
+        let wait = step_to_due(&app);
+        assert!(wait <= TimeDelta::days(1), "{wait}");
+        app.run_until_idle().await;
+    }
+    let took = app.clock.now() - began;
+    assert!(
+        took > TimeDelta::days(4) && took <= TimeDelta::days(5),
+        "{took}"
+    );
+    app.advance(TimeDelta::seconds(1)).await;
+    assert!(app.clock.now() - began <= TimeDelta::days(5) + TimeDelta::seconds(1));
+    let states = deliveries(&app);
+    assert!(states[0].starts_with("dead/"), "{states:?}");
+}
+
+#[tokio::test]
+async fn a_receiver_that_flaps_is_tried_by_the_schedule_and_gets_everything_in_order() {
+    // GIVEN a receiver that fails in another way with every second request
+    let receiver = Receiver::start().await;
+    let mut count = 0;
+    receiver.answer_with(move |_| {
+        count += 1;
+        match count % 8 {
+            1 => Answer::Status(503),
+            3 => Answer::with_header(429, "retry-after", "-7"),
+            5 => Answer::with_header(503, "retry-after", "9"),
+            7 => Answer::with_header(429, "retry-after", "soon"),
+            _ => Answer::Status(204),
+        }
+    });
+    let mut app = mirrored_to(&receiver, SCHEDULE).await;
+    app.sql("insert into orders values (1)");
+    for revision in 2..=8 {
+        app.sql(&format!("update orders set revision = {revision}"));
+    }
+    app.run_until_idle().await;
+    // WHEN each is tried again at its time
+    for _ in 0..8 {
+        let wait = step_to_due(&app);
+        assert!(
+            wait >= TimeDelta::seconds(5) && wait <= TimeDelta::seconds(9),
+            "{wait}"
+        );
+        app.run_until_idle().await;
+    }
+    // THEN each took two attempts, and they came in order
+    assert_eq!(deliveries(&app), ["delivered/2"; 8]);
+    let mut sent = rows(&receiver.received());
+    sent.dedup();
+    let expected: Vec<String> = (1..=8).map(|revision| format!("1:{revision}")).collect();
+    assert_eq!(sent, expected);
+    // AND a receiver that takes something now and then is not failing
+    assert_eq!(
+        app.count("select count(*) from rowcall.subscription_failing"),
+        0
+    );
+}
+
+#[tokio::test]
+async fn a_receiver_that_closes_its_connections_costs_no_attempt() {
+    // GIVEN a receiver that closes a connection after its third answer without saying so, or when
+    // the fourth request is written to it
+    for closing in [Answer::StatusThenClose(200), Answer::Reset] {
+        let receiver = Receiver::start().await;
+        let (is_reset, mut on_connection) = (matches!(closing, Answer::Reset), HashMap::new());
+        receiver.answer_with(move |request| {
+            let count: &mut usize = on_connection.entry(request.connection).or_default();
+            *count += 1;
+            let is_last = *count == if is_reset { 4 } else { 3 };
+            if is_last {
+                closing.clone()
+            } else {
+                Answer::Status(200)
+            }
+        });
+        let mut app = mirrored_to(&receiver, SCHEDULE).await;
+        app.sql("insert into orders values (1)");
+        for revision in 2..=20 {
+            app.sql(&format!("update orders set revision = {revision}"));
+        }
+        // WHEN twenty changes are sent, one after the other
+        app.run_until_idle().await;
+        // THEN each took one attempt, in order; of what was cut off there are two receipts with the
+        // same id and body, and no third
+        assert_eq!(deliveries(&app), ["delivered/1"; 20]);
+        let received = receiver.received();
+        let mut sent = rows(&received);
+        sent.dedup();
+        let expected: Vec<String> = (1..=20).map(|revision| format!("1:{revision}")).collect();
+        assert_eq!(sent, expected);
+        let ids: HashSet<&str> = received.iter().map(|one| one.id.as_str()).collect();
+        let bodies: HashSet<&[u8]> = received.iter().map(|one| one.body.as_slice()).collect();
+        assert_eq!((ids.len(), bodies.len()), (20, 20));
+        let repeated = if is_reset { 6 } else { 0 };
+        assert_eq!(received.len(), 20 + repeated, "is_reset: {is_reset}");
+        assert!(receiver.connections() >= 6);
     }
 }
 

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 use rowcall::{
     stage::Stage as _,
-    subscription::state::{subscription_pause, subscription_resume},
+    subscription::state::{subscription_disable, subscription_pause, subscription_resume},
 };
 
 use crate::{
@@ -40,6 +40,33 @@ async fn a_paused_subscription_gets_its_digests_when_it_is_resumed() {
     assert_eq!(parts(&app), ["1.1 pending due", "2.1 pending blocked"]);
     deliver_all(&app);
     assert_eq!(bodies(&app).len(), 2);
+}
+
+#[tokio::test]
+async fn of_a_disabled_subscription_digests_that_are_too_old_are_cancelled_and_all_is_counted() {
+    // GIVEN a disabled subscription with a digest, and another one ten days later
+    let mut app = news("max_items = 2", "").await;
+    let two = schedule("max_items = 2");
+    let (id, now) = (news_id(&app), app.clock.now());
+    subscription_disable(&mut app.connect(), id, "a test", None, now).unwrap();
+    publish(&app, &two, &orders(2));
+    digest(&mut app).await;
+    app.clock.advance(TimeDelta::days(10));
+    publish(&app, &two, &orders(2));
+    digest(&mut app).await;
+    assert_eq!(parts(&app), ["1.1 pending parked", "2.1 pending blocked"]);
+    // WHEN the first is older than is kept
+    app.clock
+        .advance(TimeDelta::days(4) + TimeDelta::seconds(1));
+    let now = app.clock.now();
+    app.instance.upkeep.run_once(now).await.unwrap();
+    // THEN it is cancelled, and the second waits as the first of what is kept
+    assert_eq!(parts(&app), ["1.1 cancelled blocked", "2.1 pending parked"]);
+    assert_exact(&app);
+    subscription_resume(&mut app.connect(), id, now).unwrap();
+    deliver_all(&app);
+    // That it was disabled is an event that nobody asked for.
+    app.instance.publish.run_once(now).await.unwrap();
 }
 
 #[tokio::test]

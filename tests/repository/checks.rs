@@ -5,7 +5,7 @@ use diesel::connection::SimpleConnection as _;
 use super::support::postgres::TestDatabase;
 
 /// Deliveries: columns and values besides those that every delivery has; the first are possible.
-const POSSIBLE: [(&str, &str); 12] = [
+const POSSIBLE: [(&str, &str); 13] = [
     ("state, due_at", "'pending', now()"),
     ("state, due_at", "'pending', null"),
     ("state, due_at", "'pending', 'infinity'"),
@@ -16,6 +16,10 @@ const POSSIBLE: [(&str, &str); 12] = [
     ("state, attempts, settled_at", "'delivered', 1, now()"),
     ("state, settled_at", "'dead', now()"),
     ("state, settled_at", "'cancelled', now()"),
+    (
+        "state, settled_at, cancelled_by",
+        "'cancelled', now(), 'backlog_age'",
+    ),
     ("state, lane, lane_previous", "'pending', 1, 2"),
     ("state, hold_until, due_at", "'held', now(), now()"),
     ("state, hold_until", "'held', now()"),
@@ -23,7 +27,7 @@ const POSSIBLE: [(&str, &str); 12] = [
     ("state, settled_at", "'withdrawn', now()"),
 ];
 
-const IMPOSSIBLE: [(&str, &str, &str); 20] = [
+const IMPOSSIBLE: [(&str, &str, &str); 22] = [
     ("an unknown state", "state", "'asleep'"),
     ("held without an end", "state", "'held'"),
     ("suppressed and not settled", "state", "'suppressed'"),
@@ -77,6 +81,16 @@ const IMPOSSIBLE: [(&str, &str, &str); 20] = [
     ),
     ("dead without a time", "state", "'dead'"),
     ("cancelled without a time", "state", "'cancelled'"),
+    (
+        "cancelled for an unknown reason",
+        "state, settled_at, cancelled_by",
+        "'cancelled', now(), 'boredom'",
+    ),
+    (
+        "dead and cancelled",
+        "state, settled_at, cancelled_by",
+        "'dead', now(), 'backlog_count'",
+    ),
     (
         "settled and pending",
         "state, settled_at",

@@ -121,6 +121,8 @@ pub(super) struct DeliveryRow {
     pub(super) due_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(super) settled_at: Option<DateTime<Utc>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) cancelled_by: Option<String>,
 }
 
 /// The deliveries of an event by id, behind `after`; only those of `owner`, if one is given.
@@ -133,7 +135,7 @@ pub(super) fn delivery_list(
 ) -> QueryResult<Vec<DeliveryRow>> {
     sql_query(
         "select d.id, d.subscription_id, s.name as subscription_name, d.state, d.sequence, \
-             nullif(d.due_at, 'infinity') as due_at, d.settled_at \
+             nullif(d.due_at, 'infinity') as due_at, d.settled_at, d.cancelled_by \
          from rowcall.delivery d join rowcall.subscription s on s.id = d.subscription_id \
          where d.event_id = $1 and ($2 is null or s.owner = $2) and ($3 is null or d.id > $3) \
          order by d.id limit $4",

@@ -41,7 +41,10 @@ waiting as (
     update rowcall.delivery as d set due_at = $5 from barred where d.id = barred.id
 ),
 due as (
-    select found.*, s.state = 'active' as is_active
+    select found.*, s.state = 'active' as is_active,
+        case when found.attempts > 0 then (
+            select a.started_at from rowcall.attempt as a where a.delivery_id = found.id and a.number = 1
+        ) end as first_tried_at
     from (select * from immediate union all select * from delayed union all select * from digest) as found
     join rowcall.subscription as s on s.id = found.subscription_id
     where found.id not in (select barred.id from barred)

@@ -306,6 +306,7 @@ impl Lane<'_> {
                 lane_previous: row.lane_previous,
                 sequence: sequence.unwrap_or_default(),
                 attempts: u32::try_from(row.attempts).unwrap_or(0),
+                first_tried_at: row.first_tried_at,
                 body: Arc::clone(&case.body.text),
                 hold_until: row.hold_until,
                 is_awaited: has_delayed && row.urgency == 0 && row.attempts == 0,

@@ -49,6 +49,9 @@ pub struct ClaimedRow {
     /// How often it was tried.
     #[diesel(sql_type = Integer)]
     pub attempts: i32,
+    /// When it was tried first.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub first_tried_at: Option<DateTime<Utc>>,
     /// When it is withdrawn, if it was held.
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub hold_until: Option<DateTime<Utc>>,

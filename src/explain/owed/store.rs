@@ -57,6 +57,9 @@ pub(in crate::explain) struct DeliveryRow {
     pub(in crate::explain) hold_until: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(in crate::explain) settled_at: Option<DateTime<Utc>>,
+    /// Why it was cancelled, if not because its subscription was deleted.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(in crate::explain) cancelled_by: Option<String>,
 }
 
 impl DeliveryRow {
@@ -69,8 +72,8 @@ impl DeliveryRow {
 
 const DELIVERY: &str = "select id, subscription_id, event_id, digest_id, part, urgency, lane, \
      lane_previous, position, sequence, state, attempts, nullif(due_at, 'infinity') as due_at, \
-     coalesce(due_at = 'infinity', false) as is_parked, lease_until, hold_until, settled_at \
-     from rowcall.delivery";
+     coalesce(due_at = 'infinity', false) as is_parked, lease_until, hold_until, settled_at, \
+     cancelled_by from rowcall.delivery";
 
 /// What the event is owed to the subscription.
 pub(in crate::explain) fn delivery_find(

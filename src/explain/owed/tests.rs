@@ -36,6 +36,7 @@ fn pending() -> Delivery {
             lease_until: None,
             hold_until: None,
             settled_at: None,
+            cancelled_by: None,
         },
         judgements: Vec::new(),
         attempts: Vec::new(),
@@ -98,6 +99,25 @@ fn what_is_parked_waits_for_its_subscription() {
     assert!(summary(&delivery, "active").contains("about to be due"));
     let deleted = delivery.told(&party("deleted"));
     assert_eq!(deleted.verdict, Verdict::Cancelled);
+}
+
+#[test]
+fn why_a_delivery_was_cancelled() {
+    let mut delivery = pending();
+    delivery.row.state = "cancelled".to_owned();
+    delivery.row.settled_at = Some(at(NOW));
+    for (by, says) in [
+        (None, "its subscription was deleted at 2026-03-02T09:00:00Z"),
+        (Some("backlog_age"), "limits.backlog_age_max_hours"),
+        (Some("backlog_count"), "limits.backlog_deliveries_max"),
+    ] {
+        delivery.row.cancelled_by = by.map(str::to_owned);
+        let summary = summary(&delivery, "disabled");
+        assert!(
+            summary.starts_with("Not sent: ") && summary.contains(says),
+            "{summary}"
+        );
+    }
 }
 
 #[test]

@@ -1,0 +1,29 @@
+-- Locks up to $2 deliveries that are owed to subscriptions which are not active, beyond the newest $1 of each, the
+-- oldest first.
+with beyond as (
+    select w.id
+    from rowcall.subscription as s
+    cross join lateral (
+        select d.created_at, d.id from rowcall.delivery as d
+        where d.subscription_id = s.id and d.state in ('pending', 'held')
+        order by d.created_at desc, d.id desc
+        offset $1
+        limit 1
+    ) as newest
+    cross join lateral (
+        select d.id from rowcall.delivery as d
+        where d.subscription_id = s.id and d.state in ('pending', 'held')
+            and (d.created_at, d.id) <= (newest.created_at, newest.id)
+        order by d.created_at, d.id
+        limit $2
+    ) as w
+    where s.state in ('disabled', 'paused')
+    limit $2
+)
+select d.id, d.subscription_id, d.lane, d.lane_previous,
+    case when d.urgency = 0 and d.attempts = 0 then d.event_id end as awaited
+from rowcall.delivery as d
+join beyond on beyond.id = d.id
+where d.state in ('pending', 'held')
+order by d.id
+for update of d skip locked
