@@ -25,8 +25,9 @@ use crate::{
     registry::{SecretKeyError, live::LiveRegistry, secret_key_check},
     sink::{AddressGuard, ClientError, MailSettings, Mailer, MailerError, Net, WebhookClient},
     stage::{Nudge, Stage, drive},
-    subscription::secret::SecretKey,
+    subscription::{rekey::missing_keys_tell, secret::SecretKey, verify::VerifySettings},
     upkeep::Upkeep,
+    verification::Verification,
 };
 
 /// How often histograms are tidied while nobody reads /metrics.
@@ -46,6 +47,8 @@ pub struct Settings {
     pub mail: Option<MailSettings>,
     /// Where subscribers reach the API; without it events have no `dataschema`.
     pub public_url: Option<PublicUrl>,
+    /// How receivers are verified.
+    pub verify: VerifySettings,
     /// The other databases whose rows are captured.
     pub sources: Sources,
     /// Everything that has a bound.
@@ -83,6 +86,8 @@ pub struct Instance {
     pub deliver: Deliver,
     /// Windows of digests to deliveries.
     pub digest: Digest,
+    /// Asks receivers for consent.
+    pub verification: Verification,
     /// Rotation, retention, triggers.
     pub upkeep: Upkeep,
     /// The same for the other databases, and the copying of their changes.
@@ -123,6 +128,7 @@ impl Instance {
             allow_nets,
             mail,
             public_url,
+            verify,
             sources,
             limits,
             safety_poll,
@@ -136,6 +142,7 @@ impl Instance {
         database.transaction(check).await?;
 
         let readiness = Readiness::default();
+        missing_keys_tell(&database, secret_key.ids(), &readiness).await?;
         let configured = sources.clone();
         let unconfigured = move |connection: &mut Connection| unconfigured(connection, &configured);
         for (name, text) in database.transaction(unconfigured).await? {
@@ -146,7 +153,9 @@ impl Instance {
         let client = WebhookClient::new(guard.clone())?;
         let mailer = mail.clone().map(Mailer::new).transpose()?;
         let registry = LiveRegistry::new(Arc::clone(&secret_key), client, mailer);
+        let registry = registry.asking_as(&verify.origin);
         let (deliver_nudge, wake) = (Nudge::default(), Nudge::default());
+        let ask = Nudge::default();
         let digests = Nudge::default();
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
         // Names this run in attempts.
@@ -175,6 +184,14 @@ impl Instance {
         );
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
             .watching(registry.clone(), readiness.clone());
+        let verification = Verification::new(
+            database.clone(),
+            registry.clone(),
+            verify.clone(),
+            ask.clone(),
+            wake.clone(),
+            &limits,
+        );
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
         let sources = sources
             .iter()
@@ -195,13 +212,16 @@ impl Instance {
             admin_key: admin_key.as_ref().map(AdminKey::new),
             submitted_types: SubmittedTypes::default(),
             limits,
+            verify: verify.policy,
             wake,
+            ask,
             readiness: readiness.clone(),
         });
         Ok(Self {
             publish,
             deliver,
             digest,
+            verification,
             upkeep,
             sources,
             router,
@@ -252,6 +272,9 @@ impl Instance {
             front.spawn(drive(self.upkeep, clock.clone(), health, shutdown.clone()));
         }
         if roles.contains(&Role::Deliver) {
+            let health = start(self.verification.name(), Need::Shown);
+            let stopped = shutdown.clone();
+            front.spawn(drive(self.verification, clock.clone(), health, stopped));
             let health = start(self.deliver.name(), Need::Shown);
             back.spawn(drive(self.deliver, clock.clone(), health, deliver_stopped));
         }

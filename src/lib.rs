@@ -78,6 +78,8 @@ pub mod expr;
 
 pub mod upkeep;
 
+pub mod verification;
+
 pub mod foreign;
 
 pub mod source;

@@ -29,7 +29,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware::{from_fn, map_response},
-    routing::get,
+    routing::{get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -46,7 +46,7 @@ use crate::{
     observe::readiness::Readiness,
     sink::{AddressGuard, MailSettings},
     stage::Nudge,
-    subscription::secret::SecretKey,
+    subscription::{secret::SecretKey, verify::Verify},
 };
 
 /// What the API works with; clones share it.
@@ -68,8 +68,12 @@ pub struct ApiState {
     pub submitted_types: SubmittedTypes,
     /// `body_bytes_max` bounds the bodies.
     pub limits: Limits,
+    /// What the receivers of webhooks must pass.
+    pub verify: Verify,
     /// Rung after a commit that may have made deliveries due.
     pub wake: Nudge,
+    /// Rung after a commit by which a receiver may have to be asked.
+    pub ask: Nudge,
     /// What /readyz tells.
     pub readiness: Readiness,
 }
@@ -90,6 +94,14 @@ pub fn router(state: ApiState) -> Router {
             get(subscriptions::show)
                 .patch(subscriptions::patch)
                 .delete(subscriptions::delete),
+        )
+        .route(
+            "/v1/subscriptions/{id}/rotate-secret",
+            post(subscriptions::trust::rotate_secret),
+        )
+        .route(
+            "/v1/subscriptions/{id}/verify",
+            post(subscriptions::trust::verify),
         )
         .route(
             "/v1/event-types",

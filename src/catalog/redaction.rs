@@ -3,11 +3,15 @@
 //! It works on the text and not on the parsed file, because the line that can't be parsed may be
 //! the one with the secret. Every byte keeps its place, so that spans stay right.
 
-/// Replaces what is, or looks like, a secret by `*`: the value of `secret = "..."`, every
-/// `whsec_...`, and the user name and password of a URL.
+/// Replaces what is, or looks like, a secret by `*`: the value of `secret = "..."`, the same of
+/// `bearer` and `password`, the values of `headers`, every `whsec_...` and `whsk_...`, and the user
+/// name and password of a URL.
 pub(super) fn redacted(text: &str) -> String {
     let mut bytes = text.as_bytes().to_vec();
-    blank_literals(text, &mut bytes);
+    for word in ["secret", "bearer", "password"] {
+        blank_literals(word, text, &mut bytes);
+    }
+    blank_headers(text, &mut bytes);
     blank_prefixed(text, &mut bytes);
     blank_url_users(text, &mut bytes);
     // Only whole characters were replaced, each of their bytes by an ASCII one.
@@ -23,8 +27,8 @@ fn blank(bytes: &mut [u8], from: usize, to: usize) {
 }
 
 /// `secret = "..."`, also with quotes around the key, of any kind of string, closed or not.
-fn blank_literals(text: &str, bytes: &mut [u8]) {
-    for (at, word) in text.match_indices("secret") {
+fn blank_literals(word: &str, text: &str, bytes: &mut [u8]) {
+    for (at, word) in text.match_indices(word) {
         let rest = &text[at + word.len()..];
         let rest = rest
             .trim_start_matches(['"', '\''])
@@ -32,27 +36,71 @@ fn blank_literals(text: &str, bytes: &mut [u8]) {
         let Some(rest) = rest.strip_prefix('=') else {
             continue;
         };
-        let value = rest.trim_start_matches([' ', '\t']);
-        let start = text.len() - value.len();
-        let Some(quote) = ["\"\"\"", "'''", "\"", "'"]
-            .into_iter()
-            .find(|quote| value.starts_with(quote))
-        else {
+        blank_string(rest, text, bytes);
+    }
+}
+
+/// The string that `rest`, the end of `text`, begins with, if it does.
+fn blank_string(rest: &str, text: &str, bytes: &mut [u8]) {
+    let value = rest.trim_start_matches([' ', '\t']);
+    let start = text.len() - value.len();
+    let Some(quote) = ["\"\"\"", "'''", "\"", "'"]
+        .into_iter()
+        .find(|quote| value.starts_with(quote))
+    else {
+        return;
+    };
+    let inside = &value[quote.len()..];
+    let end = match inside.find(quote) {
+        Some(end) => end,
+        None if quote.len() == 3 => inside.len(),
+        None => inside.find('\n').unwrap_or(inside.len()),
+    };
+    let from = start + quote.len();
+    blank(bytes, from, from + end);
+}
+
+/// Every value of `headers = { ... }` and of a table `[....headers]`, whatever the header's name; not
+/// the names of variables.
+fn blank_headers(text: &str, bytes: &mut [u8]) {
+    for (at, word) in text.match_indices("headers") {
+        let after = &text[at + word.len()..];
+        let rest = after.trim_start_matches(['"', '\'', ' ', '\t']);
+        let line = &rest[..rest.find('\n').unwrap_or(rest.len())];
+        let inside = if line.starts_with('=') && line.contains('}') {
+            &line[1..]
+        } else if rest.starts_with('=') {
+            // Over several lines.
+            let end = rest.find("\n[").unwrap_or(rest.len());
+            &rest[1..end]
+        } else if rest.starts_with(']') {
+            let end = rest.find("\n[").unwrap_or(rest.len());
+            &rest[1..end]
+        } else if line.starts_with('.') {
+            &line[1..]
+        } else {
             continue;
         };
-        let inside = &value[quote.len()..];
-        let end = match inside.find(quote) {
-            Some(end) => end,
-            None if quote.len() == 3 => inside.len(),
-            None => inside.find('\n').unwrap_or(inside.len()),
-        };
-        let from = start + quote.len();
-        blank(bytes, from, from + end);
+        // All of these leave out one byte of `rest`, which is the end of `text`.
+        let offset = text.len() - rest.len() + 1;
+        for (equals, _) in inside.match_indices('=') {
+            let is_variable = inside[..equals]
+                .trim_end()
+                .trim_end_matches(['"', '\''])
+                .ends_with("env");
+            if !is_variable {
+                blank_string(&text[offset + equals + 1..], text, bytes);
+            }
+        }
     }
 }
 
 fn blank_prefixed(text: &str, bytes: &mut [u8]) {
-    for (at, prefix) in text.match_indices("whsec_") {
+    let prefixes = ["whsec_", "whsk_"];
+    for (at, prefix) in prefixes
+        .iter()
+        .flat_map(|prefix| text.match_indices(prefix))
+    {
         let from = at + prefix.len();
         let length = text[from..]
             .find(|c: char| !(c.is_ascii_alphanumeric() || "+/=_-".contains(c)))
@@ -90,6 +138,19 @@ mod tests {
             (
                 r#"secret = { env = "ERP_SECRET" }"#,
                 r#"secret = { env = "ERP_SECRET" }"#,
+            ),
+            (
+                r#"headers = { "X-Key" = "k=1", Y = { env = "Y_KEY" }, Z='a' } # z = "z""#,
+                r#"headers = { "X-Key" = "***", Y = { env = "Y_KEY" }, Z='*' } # z = "*""#,
+            ),
+            (
+                "[subscription.a.sink.headers]\nX-Key = \"k1\"\n[b]\nx = \"y\"",
+                "[subscription.a.sink.headers]\nX-Key = \"**\"\n[b]\nx = \"y\"",
+            ),
+            ("sink.headers.X-Key = 'k1'", "sink.headers.X-Key = '**'"),
+            (
+                r#"bearer = "b", basic = { user = "u", password = "p" }"#,
+                r#"bearer = "*", basic = { user = "u", password = "*" }"#,
             ),
             (r#"x = "whsec_aB+/=9" # y"#, r#"x = "whsec_******" # y"#),
             (

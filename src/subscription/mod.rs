@@ -1,11 +1,18 @@
 //! The registration list: who is told of which events, how and where.
 
 pub mod check;
+pub mod credential;
+pub mod header_check;
 mod key_text;
 pub mod model;
 pub mod register;
+pub mod rekey;
+pub mod rotation;
+pub mod sealed;
 pub mod secret;
 pub mod selection;
 pub mod start;
 pub mod state;
 pub mod store;
+pub mod verify;
+mod webhook_check;

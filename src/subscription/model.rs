@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 use url::Url;
 use uuid::Uuid;
 
-pub use super::start::Start;
+use super::credential::{Basic, Credential};
+pub use super::{start::Start, verify::Verify};
+use crate::sink::Scheme;
 
 /// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and
 /// reliability"). Entry n is the wait before attempt n.
@@ -195,6 +197,22 @@ pub enum SinkSpec {
         /// stored.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<SecretSpec>,
+        /// How it is signed.
+        #[serde(default, skip_serializing_if = "Scheme::is_default")]
+        signature: Scheme,
+        /// Whether the receiver has to consent first. Where it is left out, the operator's policy
+        /// decides for subscriptions of the API.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verify: Option<Verify>,
+        /// Headers of the subscriber's own.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, Credential>,
+        /// A token: `Authorization: Bearer ...`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bearer: Option<Credential>,
+        /// User name and password: `Authorization: Basic ...`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        basic: Option<Basic>,
     },
     /// A mail.
     Email(EmailSpec),

@@ -8,6 +8,10 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{model::State, store};
+use crate::verification::{
+    change::{UNVERIFIED, verification_ask_again},
+    store::verification_pause,
+};
 use crate::{
     capture::store::doorbell_ring,
     db::{Connection, DbError},
@@ -33,6 +37,7 @@ pub fn subscription_pause(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
+    verification_pause(connection, id)?;
     stop(connection, id, State::Paused, None, now)
 }
 
@@ -50,7 +55,22 @@ pub fn subscription_disable(
     stop(connection, id, State::Disabled, Some(reason), now)
 }
 
-/// Sends again; what was kept is due at once. Nudge the sender after the commit.
+/// As pausing, until the receiver consents.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn subscription_unverify(
+    connection: &mut Connection,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Switch, DbError> {
+    let reason = format!("{UNVERIFIED}: the receiver has not consented yet, see `verification`");
+    stop(connection, id, State::Paused, Some(&reason), now)
+}
+
+/// Sends again; what was kept is due at once. Nudge the sender after the commit. Where the receiver
+/// has to consent and has not, it is asked again instead, and that is sent when it does.
 ///
 /// # Errors
 ///
@@ -61,6 +81,9 @@ pub fn subscription_resume(
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
     registry_raise(connection)?;
+    if verification_ask_again(connection, id, now)? {
+        return Ok(Switch::Done);
+    }
     if !store::subscription_set_state(connection, id, State::Active, None, now)? {
         return Ok(Switch::Absent);
     }

@@ -12,9 +12,10 @@ use uuid::Uuid;
 use super::{
     model::{State, Subscription, SubscriptionSpec},
     register::Origin,
-    secret::SecretKey,
+    sealed::{Kept, kept_load},
+    secret::{Purpose, SecretKey},
 };
-use crate::sink::SigningSecret;
+use crate::sink::Signer;
 
 /// A row of the registration list, ready to be written.
 pub(super) struct NewSubscription<'a> {
@@ -157,26 +158,6 @@ pub(super) fn delivery_unpark(
 }
 
 #[derive(QueryableByName)]
-struct SecretRow {
-    #[diesel(sql_type = Bool)]
-    has_secret: bool,
-}
-
-/// Whether a secret is kept for a subscription.
-pub(super) fn subscription_has_secret(
-    connection: &mut PgConnection,
-    id: Uuid,
-) -> QueryResult<bool> {
-    let row: Option<SecretRow> = sql_query(
-        "select secret is not null as has_secret from rowcall.subscription where id = $1",
-    )
-    .bind::<SqlUuid, _>(id)
-    .get_result(connection)
-    .optional()?;
-    Ok(row.is_some_and(|row| row.has_secret))
-}
-
-#[derive(QueryableByName)]
 struct OriginRow {
     #[diesel(sql_type = Bool)]
     is_folder: bool,
@@ -225,7 +206,9 @@ pub struct Loaded {
     pub subscription: Subscription,
     /// Its signing secret, or why it can't be had: nothing can be sent then, and the text says what
     /// to do.
-    pub secret: Result<SigningSecret, String>,
+    pub secret: Result<Signer, String>,
+    /// What else is kept encrypted of it.
+    pub kept: Kept,
 }
 
 /// The registration list, as publishing and delivering use it.
@@ -251,6 +234,8 @@ struct LoadedRow {
     object_key_texts: Vec<String>,
     #[diesel(sql_type = Nullable<Binary>)]
     secret: Option<Vec<u8>>,
+    #[diesel(sql_type = Nullable<Text>)]
+    secret_key_id: Option<String>,
 }
 
 /// Reads all subscriptions that are not deleted. One that can't be read, or whose secret can't,
@@ -260,14 +245,17 @@ pub fn subscription_load(
     key: &SecretKey,
 ) -> QueryResult<RegistrationList> {
     let rows: Vec<LoadedRow> = sql_query(
-        "select id, name, state, definition::text as definition, object_key_texts, secret \
+        "select id, name, state, definition::text as definition, object_key_texts, secret, \
+             secret_key_id \
          from rowcall.subscription where state <> 'deleted' order by id",
     )
     .load(connection)?;
+    let mut kept = kept_load(connection, key, None)?;
     let mut list = RegistrationList::default();
     for row in rows {
         let name = row.name.clone();
-        match loaded(row, key) {
+        let kept = kept.remove(&row.id).unwrap_or_default();
+        match loaded(row, kept, key) {
             Ok(subscription) => list.subscriptions.push(subscription),
             Err(reason) => list.unreadable.push((name, reason)),
         }
@@ -296,17 +284,22 @@ pub fn subscription_specs(
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-fn loaded(row: LoadedRow, key: &SecretKey) -> Result<Loaded, String> {
+fn loaded(row: LoadedRow, kept: Kept, key: &SecretKey) -> Result<Loaded, String> {
     let state = State::parse(&row.state).ok_or_else(|| format!("unknown state `{}`", row.state))?;
     let spec = serde_json::from_str(&row.definition)
         .map_err(|error| format!("its definition can't be read: {error}"))?;
     let secret = match row.secret {
         None => Err("it has no secret; give it one with PATCH".to_owned()),
         Some(sealed) => key
-            .open(row.id, &sealed)
+            .open_for(
+                row.id,
+                Purpose::Signing,
+                row.secret_key_id.as_deref(),
+                &sealed,
+            )
             .map_err(|error| error.to_string())
             .and_then(|text| {
-                SigningSecret::parse(text.expose_secret()).map_err(|error| error.to_string())
+                Signer::parse_any(text.expose_secret()).map_err(|error| error.to_string())
             }),
     };
     let subscription = Subscription {
@@ -319,5 +312,6 @@ fn loaded(row: LoadedRow, key: &SecretKey) -> Result<Loaded, String> {
     Ok(Loaded {
         subscription,
         secret,
+        kept,
     })
 }

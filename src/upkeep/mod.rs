@@ -1,7 +1,7 @@
 //! Upkeep: what has to be done now and then, and hurries nobody.
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, the
-//! deliveries of deleted subscriptions, old idempotency keys and ids of submitted events, and
+//! deliveries of deleted subscriptions, secrets whose rotation is over, old idempotency keys and ids of submitted events, and
 //! counters of rates whose windows are long over; and it notices captured tables that have other
 //! columns, and shows holes in capture in /readyz. Each is a transaction of its own; one that fails
 //! does not stop the others and is tried again.
@@ -23,6 +23,7 @@ use crate::{
     observe::readiness::Readiness,
     registry::live::LiveRegistry,
     stage::{Nudge, Progress, Stage, chain},
+    subscription::sealed::store::secret_forget,
 };
 
 /// How often upkeep looks.
@@ -132,6 +133,13 @@ impl Upkeep {
             .await
     }
 
+    /// Secrets that signed beside the present one, until their time was over.
+    async fn secrets(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        self.database
+            .transaction(move |connection| Ok(secret_forget(connection, now, FORGOTTEN_MAX)?))
+            .await
+    }
+
     async fn cancellations(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         self.database
             .transaction(move |connection| {
@@ -157,6 +165,7 @@ impl Stage for Upkeep {
             self.forgetting(now).await,
             self.rates(now).await,
             self.submitted(now).await,
+            self.secrets(now).await,
             self.findings().await,
         ];
         let (mut worked, mut failure) = (0, None);

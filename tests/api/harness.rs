@@ -21,7 +21,7 @@ use rowcall::{
     observe::readiness::Readiness,
     sink::{AddressGuard, MailSettings},
     stage::Nudge,
-    subscription::secret::SecretKey,
+    subscription::{secret::SecretKey, verify::Verify},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -86,6 +86,10 @@ impl Api {
     }
 
     pub(crate) fn on(database: TestDatabase) -> Self {
+        Self::verifying(database, Verify::None)
+    }
+
+    pub(crate) fn verifying(database: TestDatabase, verify: Verify) -> Self {
         let clock = Clock::manual("2026-01-31T08:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let secret_key = Arc::new(SecretKey::parse(&"5a".repeat(32)).unwrap());
         let readiness = Readiness::default();
@@ -104,7 +108,9 @@ impl Api {
                 events_per_request_max: 20,
                 ..limits
             },
+            verify,
             wake: Nudge::default(),
+            ask: Nudge::default(),
             readiness: readiness.clone(),
         };
         Self {
