@@ -32,7 +32,7 @@ use crate::support::postgres::{TestDatabase, execute};
 pub(crate) const ADMIN_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Two object types: one with a single key, one with a key of two columns whose types have bounds.
-const CATALOGUE: &str = r#"
+pub(crate) const CATALOGUE: &str = r#"
     create table public.orders (id integer primary key, status text);
     create table public.parts (code varchar(5), lot numeric(8,2), primary key (code, lot));
     insert into rowcall.catalog_version values (1, now(), 'test', 'test', 'api', null);

@@ -23,3 +23,4 @@ mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod truncated;
+mod verification;
