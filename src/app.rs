@@ -1,5 +1,8 @@
 //! The composition root: builds the parts of one instance, runs them until shutdown, drains.
 
+mod bell;
+mod serve;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::Router;
@@ -7,10 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
+use self::{bell::doorbell, serve::serve};
 use crate::{
     api::{ApiState, SubmittedTypes, router},
     auth::AdminKey,
-    capture::doorbell::Doorbell,
     clock::Clock,
     config::{Limits, PublicUrl, Sources},
     db::{Connection, Database, DbError},
@@ -294,50 +297,5 @@ impl Instance {
         stop_deliver.send_replace(true);
         while back.join_next().await.is_some() {}
         tidy.abort();
-    }
-}
-
-/// A doorbell of the database at `url`: the repository's, or that of a source.
-fn doorbell(
-    source: Option<&str>,
-    url: &str,
-    database: &Database,
-    safety_poll: Option<Duration>,
-    readiness: &Readiness,
-) -> Doorbell {
-    let (name, about) = match source {
-        Some(source) => (format!("doorbell {source}"), format!("source `{source}`: ")),
-        None => ("doorbell".to_owned(), String::new()),
-    };
-    let readiness = readiness.clone();
-    let warn = move |warning: Option<String>| match warning {
-        Some(text) => readiness.warning_set(&name, format!("{about}{text}")),
-        None => readiness.warning_clear(&name),
-    };
-    Doorbell::new(url, database.clone(), safety_poll, warn)
-}
-
-/// Answers until shutdown; requests under way may go on for `drain`.
-async fn serve(
-    listener: TcpListener,
-    router: Router,
-    mut shutdown: watch::Receiver<bool>,
-    drain: Duration,
-) {
-    let mut stopping = shutdown.clone();
-    let graceful = async move {
-        let _ = shutdown.wait_for(|stop| *stop).await;
-    };
-    let bounded = async move {
-        let _ = stopping.wait_for(|stop| *stop).await;
-        tokio::time::sleep(drain).await;
-    };
-    tokio::select! {
-        served = axum::serve(listener, router).with_graceful_shutdown(graceful) => {
-            if let Err(error) = served {
-                tracing::error!(%error, "the API stopped");
-            }
-        }
-        () = bounded => {}
     }
 }

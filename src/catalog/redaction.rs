@@ -67,18 +67,14 @@ fn blank_headers(text: &str, bytes: &mut [u8]) {
         let after = &text[at + word.len()..];
         let rest = after.trim_start_matches(['"', '\'', ' ', '\t']);
         let line = &rest[..rest.find('\n').unwrap_or(rest.len())];
-        let inside = if line.starts_with('=') && line.contains('}') {
-            &line[1..]
-        } else if rest.starts_with('=') {
-            // Over several lines.
-            let end = rest.find("\n[").unwrap_or(rest.len());
-            &rest[1..end]
-        } else if rest.starts_with(']') {
-            let end = rest.find("\n[").unwrap_or(rest.len());
-            &rest[1..end]
-        } else if line.starts_with('.') {
-            &line[1..]
-        } else {
+        // Of a table, and of one in braces over several lines, up to the next table.
+        let is_wide = rest.starts_with(']') || rest.starts_with('=') && !line.contains('}');
+        let all = match rest.find("\n[") {
+            Some(end) if is_wide => &rest[..end],
+            None if is_wide => rest,
+            _ => line,
+        };
+        let Some(inside) = all.strip_prefix(['=', ']', '.']) else {
             continue;
         };
         // All of these leave out one byte of `rest`, which is the end of `text`.

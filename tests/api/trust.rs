@@ -27,7 +27,10 @@ fn loaded(api: &Api) -> Loaded {
 fn with_sink(name: &str, more: Value) -> Value {
     let mut body = order_subscription(name);
     let sink = body["sink"].as_object_mut().unwrap();
-    sink.extend(more.as_object().unwrap().clone());
+    let Value::Object(more) = more else {
+        panic!("no object: {more}");
+    };
+    sink.extend(more);
     body
 }
 
