@@ -26,7 +26,8 @@ fn blank(bytes: &mut [u8], from: usize, to: usize) {
     }
 }
 
-/// `secret = "..."`, also with quotes around the key, of any kind of string, closed or not.
+/// `secret = "..."`, also with quotes around the key, of any kind of string, closed or not; and
+/// what is in a list or a table there, but the name of a variable.
 fn blank_literals(word: &str, text: &str, bytes: &mut [u8]) {
     for (at, word) in text.match_indices(word) {
         let rest = &text[at + word.len()..];
@@ -36,32 +37,68 @@ fn blank_literals(word: &str, text: &str, bytes: &mut [u8]) {
         let Some(rest) = rest.strip_prefix('=') else {
             continue;
         };
-        blank_string(rest, text, bytes);
+        let value = rest.trim_start_matches([' ', '\t']);
+        let start = text.len() - value.len();
+        let closing = match value.as_bytes().first() {
+            Some(b'[') => ']',
+            Some(b'{') => '}',
+            Some(b'"' | b'\'') => {
+                let inside = string_at(value);
+                blank(bytes, start + inside.start, start + inside.end);
+                continue;
+            }
+            _ => continue,
+        };
+        let end = value.find(closing).unwrap_or(value.len());
+        blank_strings(&value[..end], start, bytes);
     }
 }
 
-/// The string that `rest`, the end of `text`, begins with, if it does.
-fn blank_string(rest: &str, text: &str, bytes: &mut [u8]) {
-    let value = rest.trim_start_matches([' ', '\t']);
-    let start = text.len() - value.len();
-    let Some(quote) = ["\"\"\"", "'''", "\"", "'"]
-        .into_iter()
-        .find(|quote| value.starts_with(quote))
-    else {
-        return;
+/// What is between the quotes of the string that `text` begins with. One that is not closed ends
+/// with its line.
+fn string_at(text: &str) -> std::ops::Range<usize> {
+    let quotes = ["\"\"\"", "'''", "\"", "'"];
+    let quote = quotes.into_iter().find(|quote| text.starts_with(quote));
+    let from = quote.map_or(0, str::len);
+    let inside = &text[from..];
+    let line = inside.find('\n').unwrap_or(inside.len());
+    let end = match quote.and_then(|quote| inside.find(quote)) {
+        Some(end) if from == 3 => end,
+        Some(end) => end.min(line),
+        None if from == 3 => inside.len(),
+        None => line,
     };
-    let inside = &value[quote.len()..];
-    let end = match inside.find(quote) {
-        Some(end) => end,
-        None if quote.len() == 3 => inside.len(),
-        None => inside.find('\n').unwrap_or(inside.len()),
-    };
-    let from = start + quote.len();
-    blank(bytes, from, from + end);
+    from..from + end
 }
 
-/// Every value of `headers = { ... }` and of a table `[....headers]`, whatever the header's name; not
-/// the names of variables.
+/// Every string of `part`, which begins at `offset`, but keys and the names of variables.
+fn blank_strings(part: &str, offset: usize, bytes: &mut [u8]) {
+    let mut at = 0;
+    while let Some(found) = part[at..].find(['"', '\'']) {
+        let begin = at + found;
+        let inside = string_at(&part[begin..]);
+        let after = part[begin + inside.end..].trim_start_matches(['"', '\'', ' ', '\t']);
+        let before = part[..begin].trim_end();
+        let is_variable = before.strip_suffix('=').is_some_and(|before| {
+            let name = before.trim_end().trim_end_matches(['"', '\'']);
+            name.ends_with("env")
+        });
+        if !is_variable && !after.starts_with('=') {
+            blank(
+                bytes,
+                offset + begin + inside.start,
+                offset + begin + inside.end,
+            );
+        }
+        at = begin + inside.end + inside.start;
+        at = at.min(part.len());
+        while !part.is_char_boundary(at) {
+            at += 1;
+        }
+    }
+}
+
+/// Every value of `headers = { ... }` and of a table `[....headers]`, whatever the header's name.
 fn blank_headers(text: &str, bytes: &mut [u8]) {
     for (at, word) in text.match_indices("headers") {
         let after = &text[at + word.len()..];
@@ -74,19 +111,8 @@ fn blank_headers(text: &str, bytes: &mut [u8]) {
             None if is_wide => rest,
             _ => line,
         };
-        let Some(inside) = all.strip_prefix(['=', ']', '.']) else {
-            continue;
-        };
-        // All of these leave out one byte of `rest`, which is the end of `text`.
-        let offset = text.len() - rest.len() + 1;
-        for (equals, _) in inside.match_indices('=') {
-            let is_variable = inside[..equals]
-                .trim_end()
-                .trim_end_matches(['"', '\''])
-                .ends_with("env");
-            if !is_variable {
-                blank_string(&text[offset + equals + 1..], text, bytes);
-            }
+        if let Some(inside) = all.strip_prefix(['=', ']', '.']) {
+            blank_strings(inside, text.len() - rest.len() + 1, bytes);
         }
     }
 }
@@ -142,6 +168,18 @@ mod tests {
             (
                 "[subscription.a.sink.headers]\nX-Key = \"k1\"\n[b]\nx = \"y\"",
                 "[subscription.a.sink.headers]\nX-Key = \"**\"\n[b]\nx = \"y\"",
+            ),
+            (
+                "headers = { X = [\"a\", 'b'] }",
+                "headers = { X = [\"*\", '*'] }",
+            ),
+            (
+                "headers = {\n X = \"open\n Y = 'b' }",
+                "headers = {\n X = \"****\n Y = '*' }",
+            ),
+            (
+                r#"bearer = ["b"], password = { x = "p" }, url = "u""#,
+                r#"bearer = ["*"], password = { x = "*" }, url = "u""#,
             ),
             ("sink.headers.X-Key = 'k1'", "sink.headers.X-Key = '**'"),
             (
