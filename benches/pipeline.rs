@@ -135,6 +135,7 @@ async fn report_drain(url: &str) {
         allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
         mail: None,
         public_url: None,
+        verify: rowcall::subscription::verify::VerifySettings::default(),
         sources: Sources::default(),
         limits: Limits::default(),
         safety_poll: true,

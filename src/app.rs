@@ -1,5 +1,6 @@
 //! The composition root: builds the parts of one instance, runs them until shutdown, drains.
 
+mod bell;
 mod serving;
 
 use std::{sync::Arc, time::Duration};
@@ -9,11 +10,10 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
-use self::serving::serve;
+use self::{bell::doorbell, serving::serve};
 use crate::{
     api::{ApiState, SubmittedTypes, router},
     auth::AdminKey,
-    capture::doorbell::Doorbell,
     clock::Clock,
     config::{Limits, PublicUrl, Sources},
     db::{Connection, Database, DbError},
@@ -29,8 +29,9 @@ use crate::{
     replay::Replay,
     sink::{AddressGuard, ClientError, MailSettings, Mailer, MailerError, Net, WebhookClient},
     stage::{Nudge, Stage, drive},
-    subscription::secret::SecretKey,
+    subscription::{rekey::missing_keys_tell, secret::SecretKey, verify::VerifySettings},
     upkeep::Upkeep,
+    verification::Verification,
 };
 
 /// How often histograms are tidied while nobody reads /metrics.
@@ -50,6 +51,8 @@ pub struct Settings {
     pub mail: Option<MailSettings>,
     /// Where subscribers reach the API; without it events have no `dataschema`.
     pub public_url: Option<PublicUrl>,
+    /// How receivers are verified.
+    pub verify: VerifySettings,
     /// The other databases whose rows are captured.
     pub sources: Sources,
     /// Everything that has a bound.
@@ -91,6 +94,8 @@ pub struct Instance {
     pub replay: Replay,
     /// Windows of digests to deliveries.
     pub digest: Digest,
+    /// Asks receivers for consent.
+    pub verification: Verification,
     /// Rotation, retention, triggers.
     pub upkeep: Upkeep,
     /// The same for the other databases, and the copying of their changes.
@@ -131,6 +136,7 @@ impl Instance {
             allow_nets,
             mail,
             public_url,
+            verify,
             sources,
             limits,
             safety_poll,
@@ -144,6 +150,7 @@ impl Instance {
         database.transaction(check).await?;
 
         let readiness = Readiness::default();
+        missing_keys_tell(&database, secret_key.ids(), &readiness).await?;
         let configured = sources.clone();
         let unconfigured = move |connection: &mut Connection| unconfigured(connection, &configured);
         for (name, text) in database.transaction(unconfigured).await? {
@@ -154,7 +161,8 @@ impl Instance {
         let client = WebhookClient::new(guard.clone())?;
         let mailer = mail.clone().map(Mailer::new).transpose()?;
         let registry = LiveRegistry::new(Arc::clone(&secret_key), client, mailer);
-        let [deliver_nudge, wake, digests] = std::array::from_fn(|_| Nudge::default());
+        let registry = registry.asking_as(&verify.origin);
+        let [deliver_nudge, wake, digests, ask] = std::array::from_fn(|_| Nudge::default());
         let (outbox, results) = Outbox::new(clock.clone(), &limits, deliver_nudge.clone());
         // Names this run in attempts.
         let instance = Uuid::new_v4();
@@ -184,6 +192,14 @@ impl Instance {
         let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
             .watching(registry.clone(), readiness.clone());
         let beats = Heartbeat::new(database.clone(), registry.clone(), &limits);
+        let verification = Verification::new(
+            database.clone(),
+            registry.clone(),
+            verify.clone(),
+            ask.clone(),
+            wake.clone(),
+            &limits,
+        );
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
         let sources = sources
             .iter()
@@ -204,8 +220,10 @@ impl Instance {
             admin_key: admin_key.as_ref().map(AdminKey::new),
             submitted_types: SubmittedTypes::default(),
             limits,
+            verify: verify.policy,
             wake,
             replays: replay.nudge(),
+            ask,
             readiness: readiness.clone(),
         });
         Ok(Self {
@@ -214,6 +232,7 @@ impl Instance {
             beats,
             replay,
             digest,
+            verification,
             upkeep,
             sources,
             router,
@@ -273,6 +292,9 @@ impl Instance {
                 health,
                 deliver_stopped.clone(),
             ));
+            let health = start(self.verification.name(), Need::Shown);
+            let stopped = shutdown.clone();
+            front.spawn(drive(self.verification, clock.clone(), health, stopped));
             let health = start(self.deliver.name(), Need::Shown);
             back.spawn(drive(self.deliver, clock.clone(), health, deliver_stopped));
         }
@@ -293,24 +315,4 @@ impl Instance {
         while back.join_next().await.is_some() {}
         tidy.abort();
     }
-}
-
-/// A doorbell of the database at `url`: the repository's, or that of a source.
-fn doorbell(
-    source: Option<&str>,
-    url: &str,
-    database: &Database,
-    safety_poll: Option<Duration>,
-    readiness: &Readiness,
-) -> Doorbell {
-    let (name, about) = match source {
-        Some(source) => (format!("doorbell {source}"), format!("source `{source}`: ")),
-        None => ("doorbell".to_owned(), String::new()),
-    };
-    let readiness = readiness.clone();
-    let warn = move |warning: Option<String>| match warning {
-        Some(text) => readiness.warning_set(&name, format!("{about}{text}")),
-        None => readiness.warning_clear(&name),
-    };
-    Doorbell::new(url, database.clone(), safety_poll, warn)
 }

@@ -3,6 +3,7 @@
 mod limits;
 mod public_url;
 mod sources;
+mod verify;
 
 use std::{
     net::SocketAddr,
@@ -17,8 +18,15 @@ pub use self::{
     limits::Limits,
     public_url::{PublicUrl, PublicUrlError},
     sources::Sources,
+    verify::VerifyFlags,
 };
-use crate::{sink::MailSettings, sink::Net, subscription::secret::SecretKey};
+use crate::{
+    sink::{MailSettings, Net},
+    subscription::{
+        secret::{SecretError, SecretKey},
+        verify::{Verify, VerifySettings},
+    },
+};
 
 /// The settings of a program that serves or uses a repository, as flags and environment.
 #[derive(Args, Clone, Debug, Default)]
@@ -65,6 +73,19 @@ pub struct Flags {
         global = true
     )]
     pub secret_key: Option<SecretString>,
+    /// Former secret keys, which open what they encrypted, separated by commas
+    #[arg(
+        long,
+        env = "ROWCALL_SECRET_KEYS_OLD",
+        hide_env_values = true,
+        hide = true,
+        value_delimiter = ',',
+        global = true
+    )]
+    pub secret_keys_old: Option<Vec<SecretString>>,
+    /// How receivers are verified
+    #[command(flatten)]
+    pub verify: VerifyFlags,
     /// The mail server: smtps://user:password@host:port, smtp:// or file:///directory
     #[arg(long, env = "ROWCALL_SMTP_URL", hide_env_values = true, global = true)]
     pub smtp_url: Option<SecretString>,
@@ -91,6 +112,10 @@ struct File {
     allow_nets: Option<Vec<String>>,
     admin_key: Option<SecretString>,
     secret_key: Option<SecretString>,
+    secret_keys_old: Option<Vec<SecretString>>,
+    verify: Option<Verify>,
+    verify_origin: Option<String>,
+    verify_rate: Option<std::num::NonZeroU32>,
     smtp_url: Option<SecretString>,
     smtp_from: Option<String>,
     pg_bin: Option<PathBuf>,
@@ -117,6 +142,10 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// The key that encrypts secrets at rest; embedded mode makes its own.
     pub secret_key: Option<SecretString>,
+    /// Former ones, which open what they encrypted.
+    pub secret_keys_old: Vec<SecretString>,
+    /// How receivers are verified.
+    pub verify: VerifySettings,
     /// The mail server and the sender of mails.
     pub mail: Option<MailSettings>,
     /// Where the binaries of a private Postgres are.
@@ -188,6 +217,12 @@ impl Config {
             ),
             (None, None) => None,
         };
+        let verify = verify::VerifyFile {
+            verify: file.verify,
+            verify_origin: file.verify_origin,
+            verify_rate: file.verify_rate,
+        };
+        let verify = flags.verify.settings(verify, public_url.as_ref())?;
         let smtp_from = flags.smtp_from.or(file.smtp_from);
         let mail = flags.smtp_url.or(file.smtp_url).map(|url| {
             MailSettings::parse(&url, smtp_from.as_deref())
@@ -205,6 +240,11 @@ impl Config {
             allow_nets,
             admin_key: flags.admin_key.or(file.admin_key),
             secret_key: flags.secret_key.or(file.secret_key),
+            secret_keys_old: flags
+                .secret_keys_old
+                .or(file.secret_keys_old)
+                .unwrap_or_default(),
+            verify,
             mail: mail.transpose()?,
             pg_bin: flags.pg_bin.or(file.pg_bin),
             sources: Sources::load(file.source, std::env::vars_os())?,
@@ -229,8 +269,24 @@ impl Config {
         if let Some(key) = &self.secret_key {
             SecretKey::parse(key.expose_secret())
                 .map_err(|error| invalid(format!("ROWCALL_SECRET_KEY: {error}")))?;
+            self.secret_key()
+                .map_err(|error| invalid(format!("ROWCALL_SECRET_KEYS_OLD: {error}")))?;
         }
         self.limits.validate()
+    }
+
+    /// The key that encrypts secrets at rest, with the former ones; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// If one of them is no key.
+    pub fn secret_key(&self) -> Result<Option<SecretKey>, SecretError> {
+        let Some(text) = &self.secret_key else {
+            return Ok(None);
+        };
+        let former = self.secret_keys_old.iter().map(ExposeSecret::expose_secret);
+        let key = SecretKey::parse(text.expose_secret())?.with_former(former)?;
+        Ok(Some(key))
     }
 }
 

@@ -79,6 +79,8 @@ pub mod expr;
 
 pub mod upkeep;
 
+pub mod verification;
+
 pub mod foreign;
 
 pub mod source;

@@ -63,7 +63,8 @@ async fn try_plan(database: &TestDatabase, name: &str, toml: &str) -> Result<Pla
     let mut order = Order::new(Folder::of_text(name, toml), guard, Some(Arc::new(key)));
     order.environment = |name| {
         let value = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
-        (name == "ERP_SECRET").then(|| SecretString::from(value))
+        let is_set = ["ERP_SECRET", "PARTNER_KEY", "PARTNER_PASSWORD"].contains(&name);
+        is_set.then(|| SecretString::from(value))
     };
     plan(&Database::new(&database.url, 1), Arc::new(order)).await
 }

@@ -8,10 +8,18 @@
 
 mod support;
 
+#[path = "webhook/addresses.rs"]
+mod addresses;
 #[path = "webhook/connections.rs"]
 mod connections;
+#[path = "webhook/handshake.rs"]
+mod handshake;
+#[path = "webhook/keys.rs"]
+mod keys;
 #[path = "webhook/misbehaving.rs"]
 mod misbehaving;
+#[path = "webhook/name_server.rs"]
+mod name_server;
 #[path = "webhook/tls.rs"]
 mod tls;
 #[path = "webhook/verifier.rs"]
@@ -138,7 +146,7 @@ async fn during_a_rotation_both_secrets_sign() {
     let url = Url::parse(receiver.url()).unwrap();
     let sink = WebhookSink::new(client(), &url, next.clone())
         .unwrap()
-        .also_signed_by(secret());
+        .also_signed_by(secret(), now() + chrono::TimeDelta::hours(1));
 
     for known in [secret(), next] {
         receiver.verify_with(known);

@@ -62,6 +62,7 @@ impl Serving {
             allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
             mail: None,
             public_url: None,
+            verify: rowcall::subscription::verify::VerifySettings::default(),
             sources: rowcall::config::Sources::default(),
             limits: Limits::default(),
             safety_poll: true,

@@ -49,7 +49,7 @@ use crate::{
     observe::readiness::Readiness,
     sink::{AddressGuard, MailSettings},
     stage::Nudge,
-    subscription::secret::SecretKey,
+    subscription::{secret::SecretKey, verify::Verify},
 };
 
 /// What the API works with; clones share it.
@@ -71,10 +71,14 @@ pub struct ApiState {
     pub submitted_types: SubmittedTypes,
     /// `body_bytes_max` bounds the bodies.
     pub limits: Limits,
+    /// What the receivers of webhooks must pass.
+    pub verify: Verify,
     /// Rung after a commit that may have made deliveries due.
     pub wake: Nudge,
     /// Rung after a commit that asks for a replay.
     pub replays: Nudge,
+    /// Rung after a commit by which a receiver may have to be asked.
+    pub ask: Nudge,
     /// What /readyz tells.
     pub readiness: Readiness,
 }
@@ -97,6 +101,14 @@ pub fn router(state: ApiState) -> Router {
                 .delete(subscriptions::delete),
         )
         .route("/v1/subscriptions/{id}/since/{sequence}", get(since::show))
+        .route(
+            "/v1/subscriptions/{id}/rotate-secret",
+            post(subscriptions::trust::rotate_secret),
+        )
+        .route(
+            "/v1/subscriptions/{id}/verify",
+            post(subscriptions::trust::verify),
+        )
         .route(
             "/v1/event-types",
             get(event_types::list).post(entries::create::<EventTypes>),

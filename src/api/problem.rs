@@ -31,6 +31,7 @@ pub(super) enum Kind {
     KeptInFolder,
     InUse,
     Standard,
+    NotVerified,
     TooLarge,
     UnsupportedMediaType,
     InvalidBody,
@@ -84,6 +85,7 @@ impl Kind {
             ),
             Self::InUse => (S::CONFLICT, "in-use", "Others need it as it is"),
             Self::Standard => (S::CONFLICT, "standard", "It exists by itself"),
+            Self::NotVerified => (S::CONFLICT, "not-verified", "Its receiver need not consent"),
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, "too-large", "The body is too large"),
             Self::UnsupportedMediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,

@@ -5,6 +5,7 @@
 mod fields;
 mod store;
 mod suspended;
+pub(super) mod trust;
 
 use std::collections::HashMap;
 
@@ -44,6 +45,7 @@ use crate::{
 };
 use fields::StateAsked;
 use suspended::SuspendedOn;
+use trust::TrustShown;
 
 /// A subscription as it is shown.
 #[derive(Debug, Serialize)]
@@ -66,6 +68,9 @@ pub(super) struct Shown {
     /// Where the filter can't be judged now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     suspended: Vec<SuspendedOn>,
+    /// Its public key, the rotation of its secret, and its verification, where there are such.
+    #[serde(flatten)]
+    trust: TrustShown,
     /// Only in the answer to the request that it is about.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
@@ -88,6 +93,7 @@ impl Shown {
             start: starts.remove(&row.id),
             spec: shown_spec(spec),
             suspended: Vec::new(),
+            trust: TrustShown::default(),
             warnings: Vec::new(),
         })
     }
@@ -130,10 +136,12 @@ pub(super) async fn create(
         "POST /v1/subscriptions",
         &body.bytes,
     )?;
-    let (name, spec) = fields::registration_read(body.fields)?;
+    let (name, mut spec) = fields::registration_read(body.fields)?;
+    trust::policy(&mut spec, state.verify)?;
     let owner = caller.name().to_owned();
     let now = state.clock.now();
     let (database, wake) = (state.database.clone(), state.wake.clone());
+    let ask = state.ask.clone();
     let (shown, secret) = database
         .transaction(move |connection| {
             registry_lock(connection)?;
@@ -159,6 +167,7 @@ pub(super) async fn create(
         })
         .await?;
     wake.ring();
+    ask.ring();
     let location = format!("/v1/subscriptions/{}", shown.id);
     let answer = Created {
         shown: &shown,
@@ -187,18 +196,11 @@ fn created_before(
             ),
         )
     })?;
-    let sealed = store::subscription_secret(connection, id)?;
-    let opened = sealed
-        .map(|sealed| key.open(id, &sealed))
-        .transpose()
-        .map_err(|error| {
-            tracing::error!(%error, "a secret can't be told again");
-            Problem::internal()
-        })?;
-    Ok((
-        Shown::of(row, &mut starts_shown(connection, &[id])?)?,
-        opened,
-    ))
+    let opened = trust::secret_again(connection, key, id)?;
+    let mut shown = [Shown::of(row, &mut starts_shown(connection, &[id])?)?];
+    trust::mark(connection, &mut shown)?;
+    let [shown] = shown;
+    Ok((shown, opened))
 }
 
 pub(super) async fn list(
@@ -216,6 +218,7 @@ pub(super) async fn list(
         let shown = rows.into_iter().map(|row| Shown::of(row, &mut starts));
         let mut shown = shown.collect::<Result<Vec<Shown>, Problem>>()?;
         suspended::mark(connection, &mut shown)?;
+        trust::mark(connection, &mut shown)?;
         Ok::<_, Problem>((page, shown))
     });
     let (page, shown) = read.await?;
@@ -246,6 +249,7 @@ pub(super) async fn patch(
     let (asked, changes) = fields::patch_read(body.fields)?;
     let now = state.clock.now();
     let (database, wake) = (state.database.clone(), state.wake.clone());
+    let ask = state.ask.clone();
     let shown = database
         .transaction(move |connection| {
             registry_lock(connection)?;
@@ -267,6 +271,7 @@ pub(super) async fn patch(
         })
         .await?;
     wake.ring();
+    ask.ring();
     Ok(Json(shown))
 }
 
@@ -278,7 +283,8 @@ fn change(
     now: DateTime<Utc>,
 ) -> Result<Vec<Warning>, Problem> {
     refuse_folder(row, "change it there; only `state` can be changed here")?;
-    let spec = fields::merged_read(&row.definition, changes)?;
+    let mut spec = fields::merged_read(&row.definition, changes)?;
+    trust::policy(&mut spec, state.verify)?;
     let catalog = Catalog::load(connection)?;
     let warnings = judge(connection, &row.name, &spec, &catalog, state)?;
     replace(connection, &state.secret_key, &catalog, row.id, spec, now)?;
@@ -348,6 +354,7 @@ fn found(connection: &mut Connection, id: Uuid, owner: Option<&str>) -> Result<S
     let row = row.ok_or_else(|| Problem::not_found("subscription", id))?;
     let mut shown = [Shown::of(row, &mut starts_shown(connection, &[id])?)?];
     suspended::mark(connection, &mut shown)?;
+    trust::mark(connection, &mut shown)?;
     let [shown] = shown;
     Ok(shown)
 }

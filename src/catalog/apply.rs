@@ -31,6 +31,7 @@ use crate::{
     foreign::look::{Seen, look},
     registry::{registry_lock, registry_raise, secret_key_check},
     subscription::{
+        credential::{Credential, slots},
         model::{SecretSpec, SubscriptionSpec},
         register::{
             Origin, RegisterError, Registered, Registration, SpecProblem, register, remove, replace,
@@ -318,6 +319,11 @@ fn subscriptions_write(
 fn secret_look_up(spec: &mut SubscriptionSpec, order: &Order) {
     if let Some(Some(SecretSpec::Environment { env, value })) = spec.sink.secret_mut() {
         *value = (order.environment)(env);
+    }
+    for slot in slots(&mut spec.sink) {
+        if let Credential::Environment { env, value } = slot.credential {
+            *value = (order.environment)(env);
+        }
     }
 }
 

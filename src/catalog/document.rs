@@ -11,6 +11,7 @@ use toml::{
 };
 
 use super::{
+    credentials,
     entry::{Entry, key_value},
     load::{Folder, Item},
     model::{Namespace, ObjectType},
@@ -236,6 +237,7 @@ fn subscription(mut entry: Entry<'_>, folder: &mut Folder) {
                 .help("write secret = { env = \"NAME\" }"),
         );
     }
+    credentials::refuse_literals(&entry, &mut spec, folder);
     folder.subscriptions.push(Item::of(entry, spec));
 }
 

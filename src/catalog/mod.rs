@@ -22,6 +22,7 @@ pub mod columns;
 pub mod conditions;
 pub mod conflict;
 pub mod constraint_check;
+mod credentials;
 pub mod data_schema;
 pub mod document;
 pub mod edit;

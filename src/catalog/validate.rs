@@ -6,6 +6,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::{
     columns::{Columns, columns},
+    credentials,
     load::{Folder, Item},
     model::{CaptureMode, Catalog, Constraint, SourceName, TableName},
     names::parent,
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     nearest::nearest,
-    sink::{AddressGuard, MailSettings, SigningSecret},
+    sink::{AddressGuard, MailSettings, Signer},
     subscription::model::{SecretSpec, SubscriptionSpec},
 };
 
@@ -78,6 +79,7 @@ pub fn validate(folder: &Folder, around: &Surroundings<'_>) -> Findings {
     check_captured(folder, &mut findings);
     for item in &folder.subscriptions {
         check_secret(item, around.environment, &mut findings.problems);
+        credentials::check(item, around.environment, &mut findings.problems);
     }
     findings.columns = columns(&findings.catalog, around.shapes);
     // Against a catalogue that lacks unreadable types each entry would be blamed for them.
@@ -219,13 +221,14 @@ fn check_secret(
     let Some(SecretSpec::Environment { env, .. }) = item.spec.sink.secret() else {
         return;
     };
+    let scheme = item.spec.sink.scheme().unwrap_or_default();
     let (message, help) = match environment(env) {
         None => (
             format!("the environment variable `{env}` is not set"),
             "set it for the program that applies the metadata, or leave `secret` out to have one \
              generated",
         ),
-        Some(value) => match SigningSecret::parse(value.expose_secret()) {
+        Some(value) => match Signer::parse(scheme, value.expose_secret()) {
             Ok(_) => return,
             Err(error) => (
                 format!("the environment variable `{env}` holds no signing secret: {error}"),

@@ -19,7 +19,6 @@ use crate::{
     config::{Config, ConfigError},
     db::{Connection, Database, DbError, migrate},
     sink::AddressGuard,
-    subscription::secret::SecretKey,
 };
 
 /// The longest author and reason, in characters.
@@ -115,13 +114,7 @@ pub async fn run(args: MetadataArgs, config: &Config) -> miette::Result<()> {
 }
 
 async fn order(directory: PathBuf, config: &Config) -> miette::Result<Order> {
-    let secret_key = match &config.secret_key {
-        Some(text) => {
-            let key = SecretKey::parse(text.expose_secret()).into_diagnostic()?;
-            Some(Arc::new(key))
-        }
-        None => None,
-    };
+    let secret_key = config.secret_key().into_diagnostic()?.map(Arc::new);
     let guard = AddressGuard::new(config.allow_nets.clone());
     let folder = tokio::task::spawn_blocking(move || Folder::read(&directory))
         .await

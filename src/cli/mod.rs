@@ -7,6 +7,7 @@ pub mod explain;
 pub mod key;
 pub mod metadata;
 pub mod migrate;
+pub mod secrets;
 pub mod serve;
 pub mod source;
 
@@ -40,6 +41,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     /// Creates, lists or revokes API keys
     Key(key::KeyArgs),
+    /// Shows which keys encrypt secrets, and encrypts them anew with the present one
+    Secrets(secrets::SecretsArgs),
     /// Shows the captured databases, detaches, rebases and uninstalls them
     Source(source::SourceArgs),
 }
@@ -77,6 +80,10 @@ impl Cli {
             Command::Key(args) => {
                 let (config, _running) = database::resolve(config).await?;
                 key::run(args, &config).await
+            }
+            Command::Secrets(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                secrets::run(args, &config).await
             }
             Command::Source(args) => {
                 let (config, _running) = database::resolve(config).await?;

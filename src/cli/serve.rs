@@ -61,6 +61,7 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
         allow_nets: config.allow_nets.clone(),
         mail: config.mail.clone(),
         public_url: config.public_url.clone(),
+        verify: config.verify.clone(),
         sources: config.sources.clone(),
         limits: config.limits.clone(),
         safety_poll: true,
@@ -95,14 +96,13 @@ pub async fn run(args: ServeArgs, config: Config) -> miette::Result<()> {
 ///
 /// If none was set.
 pub fn secret_key(config: &Config) -> miette::Result<SecretKey> {
-    let text = config.secret_key.as_ref().ok_or_else(|| {
+    config.secret_key().into_diagnostic()?.ok_or_else(|| {
         miette!(
             help = "set it to 64 hexadecimal digits and keep it: without it the secrets of \
                     subscriptions can't be read again. Make it with `openssl rand -hex 32`",
             "ROWCALL_SECRET_KEY is not set"
         )
-    })?;
-    SecretKey::parse(text.expose_secret()).into_diagnostic()
+    })
 }
 
 async fn listen(config: &Config) -> miette::Result<TcpListener> {

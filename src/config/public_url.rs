@@ -34,6 +34,13 @@ pub enum PublicUrlError {
 }
 
 impl PublicUrl {
+    /// The host's name or address.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        let url = Url::parse(&self.text).ok()?;
+        url.host_str().map(str::to_owned)
+    }
+
     /// Where the JSON Schema of an event type's `data` is.
     #[must_use]
     pub fn schema(&self, event_type: &str) -> String {

@@ -15,6 +15,7 @@ use super::{
     store::targets_load,
     suspended::{Suspended, SuspendedKind, constraints_suspended, event_types_suspended},
     target::Target,
+    webhook::webhook,
 };
 use crate::{
     capture::store::SUBMITTED_TARGET,
@@ -28,11 +29,12 @@ use crate::{
     digest::schedule::Schedule,
     expr::{Expression, Scope},
     observe::metrics::SUSPENDED,
-    sink::{EmailSink, Mailer, Sink, WebhookClient, WebhookSink},
+    sink::{EmailSink, Mailer, Sink, WebhookClient},
     subscription::{
         model::{Mode, SinkSpec, Subscription},
         secret::SecretKey,
         store::{Loaded, subscription_load},
+        verify::ORIGIN_DEFAULT,
     },
 };
 
@@ -82,6 +84,7 @@ pub struct LiveRegistry {
     secret_key: Arc<SecretKey>,
     client: WebhookClient,
     mailer: Option<Mailer>,
+    origin: Arc<str>,
     last: Arc<Mutex<Option<Arc<Registry>>>>,
 }
 
@@ -93,8 +96,16 @@ impl LiveRegistry {
             secret_key,
             client,
             mailer,
+            origin: ORIGIN_DEFAULT.into(),
             last: Arc::default(),
         }
+    }
+
+    /// The same, naming `origin` to receivers that have consented to it.
+    #[must_use]
+    pub fn asking_as(mut self, origin: &str) -> Self {
+        self.origin = origin.into();
+        self
     }
 
     /// As [`Self::at`], for changes of these targets: loaded again if one of them is not known yet.
@@ -202,11 +213,8 @@ impl LiveRegistry {
         let subscription = &loaded.subscription;
         let Subscription { id, name, spec, .. } = subscription;
         let sink = match &spec.sink {
-            SinkSpec::Webhook { url, .. } => loaded.secret.and_then(|secret| {
-                WebhookSink::new(self.client.clone(), url, secret)
-                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>)
-                    .map_err(|refusal| refusal.to_string())
-            }),
+            SinkSpec::Webhook { .. } => webhook(self.client.clone(), &self.origin, &loaded)
+                .map(|sink| Arc::new(sink) as Arc<dyn Sink>),
             SinkSpec::Email(email) => match self.mailer.clone() {
                 Some(mailer) => EmailSink::new(mailer, email, *id, name)
                     .map(|sink| Arc::new(sink) as Arc<dyn Sink>),

@@ -12,6 +12,7 @@ pub mod registered;
 mod store;
 pub mod suspended;
 pub mod target;
+mod webhook;
 
 pub use store::{
     SecretKeyError, registry_lock, registry_raise, registry_revision, registry_share,

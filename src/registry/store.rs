@@ -49,8 +49,9 @@ pub enum SecretKeyError {
          (the key has the id {given}, the repository's is {stored})"
     )]
     #[diagnostic(help(
-        "start with the key that was used before; if it is lost, `update rowcall.registry set \
-         secret_key_id = null` accepts the new key, and each subscription needs a new secret"
+        "start with the key that was used before, or name it in ROWCALL_SECRET_KEYS_OLD beside the \
+         new one; if it is lost, `update rowcall.registry set secret_key_id = null` accepts the new \
+         key, and each subscription needs a new secret"
     ))]
     Other {
         /// Names the key that was given.
@@ -76,7 +77,8 @@ struct SecretKeyId {
     secret_key_id: String,
 }
 
-/// Compares `key` with the one that the repository was first used with; the first use decides.
+/// Compares `key` with the one that the repository was last used with; the first use decides. A
+/// key that knows that one as a former one takes its place.
 ///
 /// # Errors
 ///
@@ -87,10 +89,13 @@ pub fn secret_key_check(
 ) -> Result<(), SecretKeyError> {
     let given = key.id();
     let row: SecretKeyId = kept(
-        "update rowcall.registry set secret_key_id = coalesce(secret_key_id, $1) \
+        "update rowcall.registry set secret_key_id = case \
+             when secret_key_id is null or secret_key_id = any ($2) then $1 \
+             else secret_key_id end \
          returning secret_key_id",
     )
     .bind::<Text, _>(&given)
+    .bind::<Array<Text>, _>(key.ids())
     .get_result(connection)?;
     if row.secret_key_id == given {
         Ok(())

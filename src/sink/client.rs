@@ -1,11 +1,14 @@
 //! The HTTP client that all webhooks share: its connections, its limits and whom it trusts.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{LookupIpStrategy, ResolverConfig, ResolverOpts};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
+};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper_util::client::legacy::{Client, ResponseFuture};
@@ -79,20 +82,35 @@ impl WebhookClient {
         guard: AddressGuard,
         extra_roots: Vec<CertificateDer<'static>>,
     ) -> Result<Self, ClientError> {
-        let mut roots = RootCertStore::empty();
-        // Roots of the system that cannot be read are left out: one broken file among a hundred
-        // must not stop deliveries that do not need it.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let mut roots = system_roots();
         for root in extra_roots {
             roots.add(root)?;
         }
-        let trusts_nobody = roots.is_empty();
-        if trusts_nobody {
+        if roots.is_empty() {
             tracing::warn!("no trusted root certificates were found; https receivers will fail");
         }
 
+        Self::build(guard, roots, resolver(None)?)
+    }
+
+    /// A client that asks this name server, and no other, for the addresses of names: a company's
+    /// own, or a test's. Otherwise as [`WebhookClient::new`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], as for [`WebhookClient::new`].
+    pub fn resolving_at(guard: AddressGuard, name_server: SocketAddr) -> Result<Self, ClientError> {
+        Self::build(guard, system_roots(), resolver(Some(name_server))?)
+    }
+
+    fn build(
+        guard: AddressGuard,
+        roots: RootCertStore,
+        resolver: TokioResolver,
+    ) -> Result<Self, ClientError> {
+        let trusts_nobody = roots.is_empty();
         let guard = Arc::new(guard);
-        let dialer = Dialer::new(Arc::clone(&guard), resolver()?);
+        let dialer = Dialer::new(Arc::clone(&guard), resolver);
         let http = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -134,6 +152,14 @@ impl fmt::Debug for WebhookClient {
     }
 }
 
+/// Roots of the system that cannot be read are left out: one broken file among a hundred must not
+/// stop deliveries that do not need it.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
 /// The provider is named, not taken from the process: a client works before, or without,
 /// anybody having installed a default.
 fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
@@ -146,7 +172,18 @@ fn tls(roots: RootCertStore) -> Result<rustls::ClientConfig, rustls::Error> {
     Ok(config)
 }
 
-fn resolver() -> Result<TokioResolver, hickory_resolver::net::NetError> {
+fn resolver(
+    name_server: Option<SocketAddr>,
+) -> Result<TokioResolver, hickory_resolver::net::NetError> {
+    if let Some(address) = name_server {
+        let mut connection = ConnectionConfig::udp();
+        connection.port = address.port();
+        let server = NameServerConfig::new(address.ip(), true, vec![connection]);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let mut builder = TokioResolver::builder_with_config(config, Default::default());
+        limit(builder.options_mut());
+        return builder.build();
+    }
     let mut builder = TokioResolver::builder_tokio().unwrap_or_else(|error| {
         tracing::warn!(%error, "no DNS configuration; host names outside the hosts file will fail");
         TokioResolver::builder_with_config(ResolverConfig::default(), Default::default())

@@ -5,14 +5,12 @@
 //! its URL. Pure, apart from reading.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::HeaderMap;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_ENCODING;
 use tokio::time::{Instant, timeout_at};
-
-use super::signature::SigningSecret;
 
 /// How much of an answer is kept, in characters.
 pub const ANSWER_CHARS_MAX: usize = 1_000;
@@ -24,6 +22,8 @@ const TAIL_CHARS: usize = 256;
 /// The shortest query of a URL that is hidden, in bytes. A shorter one is no secret, and would be
 /// found anywhere.
 const QUERY_BYTES_MIN: usize = 8;
+/// The shortest value of a header that is hidden, in bytes.
+const VALUE_BYTES_MIN: usize = 4;
 
 /// The beginning of a body.
 pub(super) struct Beginning {
@@ -54,11 +54,13 @@ impl Beginning {
         self.bytes.extend_from_slice(&data[..data.len().min(room)]);
     }
 
-    /// The text that may be kept; nothing if there is none. What is compressed is none.
+    /// The text that may be kept; nothing if there is none. What is compressed is none. `keys` are
+    /// what signs, `sent` the subscriber's own headers.
     pub(super) fn text(
         &self,
         headers: &HeaderMap,
-        secrets: &[SigningSecret],
+        keys: &[String],
+        sent: &HeaderMap,
         query: Option<&str>,
     ) -> Option<String> {
         if headers.contains_key(CONTENT_ENCODING) {
@@ -72,8 +74,11 @@ impl Beginning {
             text.truncate(text.len().saturating_sub(TAIL_CHARS));
         }
         let mut text: String = text.into_iter().collect();
-        for secret in secrets {
-            text = hidden(&text, secret);
+        for key in keys {
+            text = without_key(&text, key);
+        }
+        for value in sent.values().filter_map(|value| value.to_str().ok()) {
+            text = without_value(&text, value);
         }
         if let Some(query) = query.filter(|query| query.len() >= QUERY_BYTES_MIN) {
             text = text.replace(query, "***");
@@ -83,12 +88,26 @@ impl Beginning {
     }
 }
 
-/// The text without the secret, in the two alphabets of base64 and in hexadecimal digits.
-fn hidden(text: &str, secret: &SigningSecret) -> String {
-    let exposed = secret.expose();
+/// The text without the value of a header, with and without its scheme, and without the password in
+/// it.
+fn without_value(text: &str, value: &str) -> String {
+    let core = value.split_once(' ').map_or(value, |(_, core)| core);
+    let login = STANDARD.decode(core).ok().map(String::from_utf8);
+    let password = match &login {
+        Some(Ok(login)) => login.split_once(':').map(|(_, password)| password),
+        _ => None,
+    };
+    let hidden = [Some(value), Some(core), password].into_iter().flatten();
+    hidden
+        .filter(|hidden| hidden.len() >= VALUE_BYTES_MIN)
+        .fold(text.to_owned(), |text, hidden| text.replace(hidden, "***"))
+}
+
+/// The text without a key, in the two alphabets of base64 and in hexadecimal digits.
+fn without_key(text: &str, exposed: &str) -> String {
     let core = exposed
         .split_once('_')
-        .map_or(&*exposed, |(_, core)| core)
+        .map_or(exposed, |(_, core)| core)
         .trim_end_matches('=');
     let url_safe = core.replace('+', "-").replace('/', "_");
     let mut text = text.replace(core, "***").replace(&url_safe, "***");
@@ -112,8 +131,24 @@ mod tests {
             bytes: bytes.to_vec(),
             is_cut,
         };
-        let secret = SigningSecret::parse(SECRET).unwrap();
-        beginning.text(&HeaderMap::new(), &[secret], Some("token=a1b2c3d4"))
+        let mut sent = HeaderMap::new();
+        // rowcall:s3cret
+        sent.insert(
+            "authorization",
+            "Basic cm93Y2FsbDpzM2NyZXQ=".parse().unwrap(),
+        );
+        sent.insert("x-api-key", "k-4711".parse().unwrap());
+        let keys = [SECRET.to_owned()];
+        beginning.text(&HeaderMap::new(), &keys, &sent, Some("token=a1b2c3d4"))
+    }
+
+    #[test]
+    fn what_the_subscriber_has_sent_with_it_is_hidden() {
+        let told = "k-4711 and Basic cm93Y2FsbDpzM2NyZXQ= say rowcall:s3cret";
+        assert_eq!(
+            text(told.as_bytes(), false).as_deref(),
+            Some("*** and *** say rowcall:***")
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! never decides what happens next: `deliver` maps outcomes to retries in one place.
 //!
 //! The players: [`check_url`] and [`AddressGuard`] decide where a sink may go; `connect` dials only
-//! what the guard admitted; [`WebhookClient`] keeps connections; [`SigningSecret`] signs;
+//! what the guard admitted; [`WebhookClient`] keeps connections; [`Signer`] signs;
 //! [`WebhookSink`] makes a request of a message and an outcome of an answer. [`EmailSink`] makes a
 //! mail of it, by the one [`Mailer`].
 //!
@@ -17,13 +17,16 @@
 mod client;
 mod connect;
 mod connection;
+mod ed25519;
 mod email;
 mod excerpt;
 mod failure;
 mod guard;
+mod handshake;
 mod net;
 mod retry_after;
 mod signature;
+mod signer;
 mod url_check;
 mod webhook;
 
@@ -36,6 +39,7 @@ pub use hyper::body::Bytes;
 pub use client::{ClientError, IDLE_PER_HOST_MAX, IDLE_TIMEOUT, RESPONSE_HEAD_BYTES_MAX};
 pub use client::{RESPONSE_HEADERS_MAX, WebhookClient};
 pub use connect::{ADDRESSES_TRIED_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT};
+pub use ed25519::SigningKeyPair;
 pub use email::{
     CONNECTIONS_DEFAULT, CONNECTIONS_MAX, CONTENT_BYTES_MAX, DIGEST_FIELDS_MAX,
     DIGEST_ROW_FIELDS_MAX, DIGEST_VALUE_CHARS_MAX, DISPLAY_NAME_CHARS_MAX, DOMAIN_BYTES_MAX,
@@ -46,9 +50,11 @@ pub use email::{
 };
 pub use excerpt::ANSWER_CHARS_MAX;
 pub use guard::{AddressGuard, Refusal};
+pub use handshake::{Consent, ORIGIN_BYTES_MAX, check_origin};
 pub use net::{Net, NetError};
 pub use retry_after::RETRY_AFTER_MAX;
 pub use signature::{KEY_BYTES_MAX, KEY_BYTES_MIN, SecretError, SigningSecret};
+pub use signer::{Scheme, Signer};
 pub use url_check::{URL_BYTES_MAX, UrlRefusal, check_url};
 pub use webhook::{RESPONSE_BODY_BYTES_MAX, RESPONSE_BODY_WAIT, WebhookSink};
 
@@ -122,6 +128,11 @@ pub trait Sink: Send + Sync {
     /// What this sink shares with others that reach the same receiver; limits and circuit
     /// breakers are kept by it.
     fn host(&self) -> &str;
+
+    /// The webhook that it is, if it is one: only that can be asked for consent.
+    fn as_webhook(&self) -> Option<&WebhookSink> {
+        None
+    }
 
     /// Makes one attempt, which ends within `timeout`. `now` is the time told to the receiver.
     fn send<'a>(

@@ -28,10 +28,15 @@ const HASH_BLOCK_BYTES: usize = 64;
 const PREFIX: &str = "whsec_";
 
 /// Padding is written, and may be missing when read: the reference libraries take both.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
+
+/// What is signed of a request, in parts: `<id>.<timestamp>.<body>`.
+pub(super) fn signed_content<'a>(id: &'a str, timestamp: &'a str, body: &'a [u8]) -> [&'a [u8]; 5] {
+    [id.as_bytes(), b".", timestamp.as_bytes(), b".", body]
+}
 
 /// The key that a subscription's webhooks are signed with. Its memory is overwritten when it is
 /// dropped, and `Debug` does not show it.
@@ -52,6 +57,15 @@ pub enum SecretError {
     /// The key is shorter than [`KEY_BYTES_MIN`] or longer than [`KEY_BYTES_MAX`].
     #[error("a signing secret has {KEY_BYTES_MIN} to {KEY_BYTES_MAX} bytes")]
     Length,
+    /// What should be an ed25519 key does not start with `whsk_`.
+    #[error("an ed25519 signing key (`v1a`) starts with `whsk_`")]
+    PairPrefix,
+    /// Its length is not that of a seed, or of a seed and a public key.
+    #[error("an ed25519 signing key has 32 bytes (the seed) or 64 (seed and public key)")]
+    PairLength,
+    /// Its public half does not belong to its private half.
+    #[error("the halves of the ed25519 signing key do not belong together")]
+    Pair,
     /// The operating system gave no random bytes.
     #[error("the operating system gave no random bytes")]
     NoRandom,
@@ -112,11 +126,9 @@ impl SigningSecret {
     #[must_use]
     pub fn sign(&self, id: &str, timestamp: i64, body: &[u8]) -> String {
         let mut code = self.keyed();
-        code.update(id.as_bytes());
-        code.update(b".");
-        code.update(timestamp.to_string().as_bytes());
-        code.update(b".");
-        code.update(body);
+        for part in signed_content(id, &timestamp.to_string(), body) {
+            code.update(part);
+        }
         let mut text = String::from("v1,");
         BASE64.encode_string(code.finalize().into_bytes(), &mut text);
         text

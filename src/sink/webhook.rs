@@ -22,7 +22,7 @@ use super::connection::ReuseMark;
 use super::excerpt::Beginning;
 use super::failure;
 use super::retry_after::retry_after;
-use super::signature::SigningSecret;
+use super::signer::Signer;
 use super::url_check::{UrlRefusal, target_of};
 use super::{Attempt, Exchange, Message, Outcome, Sink};
 
@@ -37,15 +37,22 @@ pub const RESPONSE_BODY_WAIT: Duration = Duration::from_secs(1);
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
 const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
 const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
-const ROWCALL: HeaderValue =
+const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
+pub(super) const ROWCALL: HeaderValue =
     HeaderValue::from_static(concat!("rowcall/", env!("CARGO_PKG_VERSION")));
 
 /// Sends messages to one URL, signed with the secret of one subscription.
 pub struct WebhookSink {
-    client: WebhookClient,
-    target: Uri,
+    pub(super) client: WebhookClient,
+    pub(super) target: Uri,
     host: String,
-    secrets: Vec<SigningSecret>,
+    signer: Signer,
+    /// Signs too, until then.
+    previous: Option<(Signer, DateTime<Utc>)>,
+    /// The subscriber's own, sent with every request. Their values are secrets.
+    pub(super) headers: HeaderMap,
+    /// Told with each delivery to a receiver that consented to it.
+    origin: Option<HeaderValue>,
 }
 
 impl WebhookSink {
@@ -57,7 +64,7 @@ impl WebhookSink {
     pub fn new(
         client: WebhookClient,
         url: &Url,
-        secret: SigningSecret,
+        signer: impl Into<Signer>,
     ) -> Result<Self, UrlRefusal> {
         let target = target_of(url, client.guard())?;
         let host = target
@@ -68,15 +75,33 @@ impl WebhookSink {
             client,
             target,
             host,
-            secrets: vec![secret],
+            signer: signer.into(),
+            previous: None,
+            headers: HeaderMap::new(),
+            origin: None,
         })
     }
 
-    /// Signs with the `previous` secret as well, while a rotation goes on: receivers accept a
-    /// request if any of its signatures is right.
+    /// Signs with the `previous` key as well, before `until`, while a rotation goes on: receivers
+    /// accept a request if any of its signatures is right.
     #[must_use]
-    pub fn also_signed_by(mut self, previous: SigningSecret) -> Self {
-        self.secrets.push(previous);
+    pub fn also_signed_by(mut self, previous: impl Into<Signer>, until: DateTime<Utc>) -> Self {
+        self.previous = Some((previous.into(), until));
+        self
+    }
+
+    /// Sends these headers with every request. They replace none of the sink's own.
+    #[must_use]
+    pub fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers = headers;
+        self
+    }
+
+    /// Names `origin` in each delivery, as the receiver's consent demands (CloudEvents Web Hooks,
+    /// section 4.1.2). One that no header can carry is left out.
+    #[must_use]
+    pub fn with_origin(mut self, origin: &str) -> Self {
+        self.origin = origin.parse().ok();
         self
     }
 
@@ -121,7 +146,10 @@ impl WebhookSink {
     /// All headers but `host` and `content-length`, which the client adds. Nothing, if one of
     /// them cannot be written.
     fn headers(&self, message: &Message, now: DateTime<Utc>) -> Option<HeaderMap> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.headers.clone();
+        if let Some(origin) = &self.origin {
+            headers.insert(REQUEST_ORIGIN, origin.clone());
+        }
         for (name, value) in &message.extra_headers {
             headers.insert(
                 HeaderName::from_bytes(name.as_bytes()).ok()?,
@@ -133,19 +161,24 @@ impl WebhookSink {
         headers.insert(WEBHOOK_TIMESTAMP, timestamp.into());
         headers.insert(
             WEBHOOK_SIGNATURE,
-            self.signatures(message, timestamp).parse().ok()?,
+            self.signatures(message, now)?.parse().ok()?,
         );
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(message.content_type));
         headers.insert(USER_AGENT, ROWCALL);
         Some(headers)
     }
 
-    fn signatures(&self, message: &Message, timestamp: i64) -> String {
-        let signed = self
-            .secrets
-            .iter()
-            .map(|key| key.sign(&message.id, timestamp, &message.body));
-        signed.collect::<Vec<_>>().join(" ")
+    /// The present key's first.
+    fn signatures(&self, message: &Message, now: DateTime<Utc>) -> Option<String> {
+        let previous = self.previous.as_ref().filter(|(_, until)| now < *until);
+        let mut text = self
+            .signer
+            .sign(&message.id, now.timestamp(), &message.body)?;
+        if let Some((previous, _)) = previous {
+            text.push(' ');
+            text += &previous.sign(&message.id, now.timestamp(), &message.body)?;
+        }
+        Some(text)
     }
 
     fn request(&self, headers: &HeaderMap, body: &Bytes) -> Request<Full<Bytes>> {
@@ -171,7 +204,13 @@ impl WebhookSink {
             return (outcome, None);
         }
         let beginning = Beginning::read(body, RESPONSE_BODY_BYTES_MAX, deadline).await;
-        let answer = beginning.text(&head.headers, &self.secrets, self.target.query());
+        let signers = [
+            Some(&self.signer),
+            self.previous.as_ref().map(|(signer, _)| signer),
+        ];
+        let keys: Vec<String> = signers.into_iter().flatten().map(Signer::expose).collect();
+        let query = self.target.query();
+        let answer = beginning.text(&head.headers, &keys, &self.headers, query);
         (outcome, answer)
     }
 
@@ -238,7 +277,7 @@ fn advice(status: StatusCode) -> &'static str {
     }
 }
 
-fn mark_as_used(extensions: &Extensions) {
+pub(super) fn mark_as_used(extensions: &Extensions) {
     if let Some(mark) = extensions.get::<ReuseMark>() {
         mark.set();
     }
@@ -246,7 +285,7 @@ fn mark_as_used(extensions: &Extensions) {
 
 /// Reads the body to its end, or drops it, and with it the connection, at the limit of bytes or
 /// time. Nothing is kept or decompressed.
-async fn discard(body: Incoming, deadline: Instant) {
+pub(super) async fn discard(body: Incoming, deadline: Instant) {
     let mut body = Limited::new(body, RESPONSE_BODY_BYTES_MAX);
     let to_the_end = async { while let Some(Ok(_)) = body.frame().await {} };
     // How it ended is of no interest: the head was the answer.
@@ -254,6 +293,10 @@ async fn discard(body: Incoming, deadline: Instant) {
 }
 
 impl Sink for WebhookSink {
+    fn as_webhook(&self) -> Option<&WebhookSink> {
+        Some(self)
+    }
+
     /// Host and port as the URL has them, without the port if it is the scheme's own.
     fn host(&self) -> &str {
         &self.host

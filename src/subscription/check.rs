@@ -2,15 +2,16 @@
 
 use std::fmt;
 
-use url::Url;
-
-use super::{heartbeat::check_heartbeat, on_dead::check_on_dead, start::check_start};
+use super::{
+    heartbeat::check_heartbeat, on_dead::check_on_dead, start::check_start,
+    webhook_check::check_webhook,
+};
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
     digest::schedule::Schedule,
     nearest::{did_you_mean, nearest},
-    sink::{AddressGuard, MailSettings, SigningSecret, check_email, check_url},
-    subscription::model::{Mode, SecretSpec, SinkSpec, SubscriptionSpec},
+    sink::{AddressGuard, MailSettings, check_email},
+    subscription::model::{Mode, SinkSpec, SubscriptionSpec},
 };
 
 /// The longest name of a subscription, in characters.
@@ -92,9 +93,7 @@ pub fn check(
     check_heartbeat(spec, &mut problems);
     check_on_dead(spec, &mut problems);
     match &spec.sink {
-        SinkSpec::Webhook { url, secret } => {
-            check_webhook(url, secret.as_ref(), guard, &mut problems);
-        }
+        SinkSpec::Webhook { .. } => check_webhook(&spec.sink, guard, &mut problems),
         SinkSpec::Email(email) => {
             let found = check_email(email, spec.mode.as_str(), mail).into_iter();
             problems.extend(found.map(|(pointer, message)| SpecProblem::new(pointer, message)));
@@ -339,25 +338,6 @@ fn check_digest(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
     }
     if spec.mode != Mode::Batch && spec.condense.is_some() {
         problems.push(SpecProblem::new("/condense", only_batch));
-    }
-}
-
-fn check_webhook(
-    url: &Url,
-    secret: Option<&SecretSpec>,
-    guard: &AddressGuard,
-    problems: &mut Vec<SpecProblem>,
-) {
-    if let Err(refusal) = check_url(url, guard) {
-        problems.push(SpecProblem::new("/sink/url", refusal.to_string()));
-    }
-    if let Some(SecretSpec::Value(text)) = secret
-        && let Err(error) = SigningSecret::parse(text)
-    {
-        problems.push(SpecProblem::new(
-            "/sink/secret",
-            secret_advice(&error.to_string()),
-        ));
     }
 }
 

@@ -8,11 +8,14 @@ use serde_json::value::RawValue;
 use url::Url;
 use uuid::Uuid;
 
+use super::credential::{Basic, Credential};
 pub use super::{
     on_dead::OnDead,
     retry::{RetrySpec, SCHEDULE_DEFAULT},
     start::Start,
+    verify::Verify,
 };
+use crate::sink::Scheme;
 
 /// What a subscriber asks for. The name is beside it: in TOML it is the table's key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -194,6 +197,22 @@ pub enum SinkSpec {
         /// stored.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         secret: Option<SecretSpec>,
+        /// How it is signed.
+        #[serde(default, skip_serializing_if = "Scheme::is_default")]
+        signature: Scheme,
+        /// Whether the receiver has to consent first. Where it is left out, the operator's policy
+        /// decides for subscriptions of the API.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        verify: Option<Verify>,
+        /// Headers of the subscriber's own.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: BTreeMap<String, Credential>,
+        /// A token: `Authorization: Bearer ...`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        bearer: Option<Credential>,
+        /// User name and password: `Authorization: Basic ...`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        basic: Option<Basic>,
     },
     /// A mail.
     Email(EmailSpec),

@@ -15,10 +15,16 @@ use uuid::{NoContext, Timestamp, Uuid};
 pub use super::check::{SpecProblem, check, pointer_part};
 use super::{
     check::secret_advice,
+    credential::{Credentials, credentials_take},
     failing::store::failing_take,
     key_text::object_key_texts,
-    model::{OnDead, SecretSpec, Start, SubscriptionSpec},
-    secret::{SecretError, SecretKey},
+    model::{OnDead, SecretSpec, SinkSpec, Start, SubscriptionSpec},
+    rotation::OVERLAP_DEFAULT,
+    sealed::{
+        credentials_keep, kept_load, previous_keep,
+        store::{SigningRow, signing_get, signing_put},
+    },
+    secret::{Purpose, SecretError, SecretKey},
     store,
 };
 use crate::{
@@ -27,8 +33,9 @@ use crate::{
     db::{Connection, DbError, QueryError},
     deliver::lane::block::unblock_all,
     registry::registry_raise,
-    sink::SigningSecret,
+    sink::{Scheme, Signer},
     start::begin::{start_begin, start_judge},
+    verification::change::verification_follow,
 };
 
 /// Where a subscription was born; decides who may change it.
@@ -70,7 +77,7 @@ pub struct Registered {
     /// A UUIDv7.
     pub id: Uuid,
     /// The signing secret, generated if none was given: to be shown once. `None` for a sink that
-    /// signs nothing.
+    /// signs nothing, or signs with a key pair, whose private half nobody is told.
     pub secret: Option<SecretString>,
 }
 
@@ -132,15 +139,15 @@ pub fn register(
         origin,
         owner,
     } = registration;
-    let secret = match secret_take(&mut spec, origin)? {
-        Some(secret) => Some(secret),
+    let signer = match secret_take(&mut spec, origin)? {
+        Some(signer) => Some(signer),
         None if spec.sink.secret_mut().is_none() => None,
-        None => {
-            let made = SigningSecret::generate();
-            Some(made.map_err(|error| secret_problem(&error.to_string()))?)
-        }
+        None => Some(generated(&spec)?),
     };
-    let secret = secret.map(|secret| SecretString::from(secret.expose()));
+    let secret = signer.as_ref();
+    let secret = secret.map(|signer| SecretString::from(signer.expose()));
+    let credentials = credentials_take(&mut spec.sink, origin, &Credentials::default());
+    let credentials = credentials.map_err(RegisterError::Problems)?;
     // Before the lock: publishing need not wait for up to a hundred small queries.
     let key_texts = object_key_texts(connection, catalog, &spec)?;
 
@@ -165,7 +172,13 @@ pub fn register(
     if !store::subscription_insert(connection, &row, now.trunc_subsecs(6))? {
         return Err(RegisterError::NameTaken(name));
     }
+    let public_key = signer.and_then(|signer| signer.public_key());
+    let public = public_key.as_deref();
+    signing_put(connection, id, sealed.as_deref(), &key.id(), public)?;
+    credentials_keep(connection, key, id, &credentials)?;
     start_begin(connection, catalog, id, &spec, now.trunc_subsecs(6))?;
+    verification_follow(connection, id, None, &spec.sink, now.trunc_subsecs(6))?;
+    let secret = secret.filter(|_| public_key.is_none());
     Ok(Registered { id, secret })
 }
 
@@ -197,17 +210,31 @@ pub fn replace(
             return Err(problem("/start", text));
         }
     }
-    let secret = secret_take(&mut spec, origin)?;
+    let before = signing_get(connection, id)?.ok_or(RegisterError::Absent(id))?;
+    // One that can't be read says nothing of what was.
+    let sink_before = serde_json::from_str::<SubscriptionSpec>(&before.definition);
+    let sink_before = sink_before.ok().map(|spec| spec.sink);
+    let kept = kept_load(connection, key, Some(id))?.remove(&id);
+    let kept = kept.and_then(|kept| kept.credentials.ok());
+    let credentials = credentials_take(&mut spec.sink, origin, &kept.unwrap_or_default());
+    let credentials = credentials.map_err(RegisterError::Problems)?;
+    let mut secret = secret_take(&mut spec, origin)?;
     let signs = spec.sink.secret_mut().is_some();
-    if signs && secret.is_none() && !store::subscription_has_secret(connection, id)? {
+    let scheme = spec.sink.scheme();
+    let is_other_scheme = scheme != sink_before.as_ref().and_then(SinkSpec::scheme);
+    if signs && secret.is_none() && is_other_scheme && scheme == Some(Scheme::V1a) {
+        // Its public half can be asked for.
+        secret = Some(generated(&spec)?);
+    }
+    if signs && secret.is_none() && (before.sealed.is_none() || is_other_scheme) {
         // There is no answer that a generated one could be shown in.
         return Err(problem(
             "/sink/secret",
-            "this subscription signed nothing until now: give a secret, `whsec_` and base64, or \
-             register another subscription",
+            "this subscription signed nothing, or with a key pair, until now: give a secret, \
+             `whsec_` and base64, or register another subscription",
         ));
     }
-    let sealed = match secret {
+    let sealed = match &secret {
         Some(secret) => Some(key.seal(id, &SecretString::from(secret.expose()))?),
         None => None,
     };
@@ -221,14 +248,33 @@ pub fn replace(
         secret: sealed.as_deref(),
         keeps_secret: signs,
     };
-    if store::subscription_update(connection, id, &change, now.trunc_subsecs(6))? {
-        if spec.on_dead == OnDead::Continue {
-            unblock_all(connection, id, now)?;
-        }
-        Ok(())
-    } else {
-        Err(RegisterError::Absent(id))
+    let now = now.trunc_subsecs(6);
+    if !store::subscription_update(connection, id, &change, now)? {
+        return Err(RegisterError::Absent(id));
     }
+    if spec.on_dead == OnDead::Continue {
+        unblock_all(connection, id, now)?;
+    }
+    if let Some(signer) = &secret {
+        if origin == Origin::Folder {
+            overlap(connection, key, id, &before, signer, now)?;
+        } else {
+            previous_keep(connection, key, id, None)?;
+        }
+    }
+    if secret.is_some() || !signs {
+        let public = secret.and_then(|signer| signer.public_key());
+        signing_put(
+            connection,
+            id,
+            sealed.as_deref(),
+            &key.id(),
+            public.as_deref(),
+        )?;
+    }
+    credentials_keep(connection, key, id, &credentials)?;
+    verification_follow(connection, id, sink_before.as_ref(), &spec.sink, now)?;
+    Ok(())
 }
 
 /// Deletes a subscription. Its name is free at once; upkeep cancels what it was still owed.
@@ -251,6 +297,30 @@ pub fn remove(
     })
 }
 
+/// A folder has no other way to rotate a secret: the one that it replaces signs too, for a while.
+fn overlap(
+    connection: &mut Connection,
+    key: &SecretKey,
+    id: Uuid,
+    before: &SigningRow,
+    signer: &Signer,
+    now: DateTime<Utc>,
+) -> Result<(), RegisterError> {
+    let old = before.sealed.as_ref().and_then(|sealed| {
+        let opened = key.open_for(id, Purpose::Signing, before.key_id.as_deref(), sealed);
+        Signer::parse_any(opened.ok()?.expose_secret()).ok()
+    });
+    if let Some(old) = old.filter(|old| old.expose() != signer.expose()) {
+        previous_keep(connection, key, id, Some((&old, now + OVERLAP_DEFAULT)))?;
+    }
+    Ok(())
+}
+
+fn generated(spec: &SubscriptionSpec) -> Result<Signer, RegisterError> {
+    let made = Signer::generate(spec.sink.scheme().unwrap_or_default());
+    made.map_err(|error| secret_problem(&error.to_string()))
+}
+
 /// What of a stored definition can't be changed.
 #[derive(Deserialize)]
 struct Began {
@@ -263,7 +333,8 @@ struct Began {
 fn secret_take(
     spec: &mut SubscriptionSpec,
     origin: Origin,
-) -> Result<Option<SigningSecret>, RegisterError> {
+) -> Result<Option<Signer>, RegisterError> {
+    let scheme = spec.sink.scheme().unwrap_or_default();
     let Some(secret) = spec.sink.secret_mut() else {
         return Ok(None);
     };
@@ -289,7 +360,7 @@ fn secret_take(
             value
         }
     };
-    match SigningSecret::parse(text.expose_secret()) {
+    match Signer::parse(scheme, text.expose_secret()) {
         Ok(secret) => Ok(Some(secret)),
         Err(error) => Err(secret_problem(&error.to_string())),
     }

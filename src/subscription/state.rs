@@ -13,6 +13,10 @@ use super::{
     model::State,
     store,
 };
+use crate::verification::{
+    change::{UNVERIFIED, verification_ask_again},
+    store::verification_pause,
+};
 use crate::{
     capture::store::doorbell_ring,
     db::{Connection, DbError},
@@ -38,12 +42,8 @@ pub fn subscription_pause(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
-    registry_raise(connection)?;
-    if !store::subscription_set_state(connection, id, State::Paused, None, now)? {
-        return Ok(Switch::Absent);
-    }
-    store::delivery_park(connection, id)?;
-    Ok(Switch::Done)
+    verification_pause(connection, id)?;
+    stop(connection, id, State::Paused, None, now)
 }
 
 /// As pausing, decided by Rowcall. `reason` is for the owner, who is told by an operational event;
@@ -76,7 +76,22 @@ pub fn subscription_disable(
     Ok(true)
 }
 
-/// Sends again; what was kept is due at once. Nudge the sender after the commit.
+/// As pausing, until the receiver consents.
+///
+/// # Errors
+///
+/// Only those of the database.
+pub fn subscription_unverify(
+    connection: &mut Connection,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Switch, DbError> {
+    let reason = format!("{UNVERIFIED}: the receiver has not consented yet, see `verification`");
+    stop(connection, id, State::Paused, Some(&reason), now)
+}
+
+/// Sends again; what was kept is due at once. Nudge the sender after the commit. Where the receiver
+/// has to consent and has not, it is asked again instead, and that is sent when it does.
 ///
 /// # Errors
 ///
@@ -87,6 +102,9 @@ pub fn subscription_resume(
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
     registry_raise(connection)?;
+    if verification_ask_again(connection, id, now)? {
+        return Ok(Switch::Done);
+    }
     if !store::subscription_set_state(connection, id, State::Active, None, now)? {
         return Ok(Switch::Absent);
     }
@@ -94,5 +112,20 @@ pub fn subscription_resume(
     failing_take(connection, id)?;
     // Its start goes on, if one is under way.
     doorbell_ring(connection)?;
+    Ok(Switch::Done)
+}
+
+fn stop(
+    connection: &mut Connection,
+    id: Uuid,
+    state: State,
+    reason: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Switch, DbError> {
+    registry_raise(connection)?;
+    if !store::subscription_set_state(connection, id, state, reason, now)? {
+        return Ok(Switch::Absent);
+    }
+    store::delivery_park(connection, id)?;
     Ok(Switch::Done)
 }

@@ -12,11 +12,12 @@ use uuid::Uuid;
 use super::{
     model::{State, Subscription, SubscriptionSpec},
     register::Origin,
-    secret::SecretKey,
+    sealed::{Kept, kept_load},
+    secret::{Purpose, SecretKey},
 };
 use crate::{
     auth::{BOOTSTRAP, Role},
-    sink::SigningSecret,
+    sink::Signer,
 };
 
 /// A row of the registration list, ready to be written.
@@ -185,26 +186,6 @@ pub(super) fn delivery_unpark(
 }
 
 #[derive(QueryableByName)]
-struct SecretRow {
-    #[diesel(sql_type = Bool)]
-    has_secret: bool,
-}
-
-/// Whether a secret is kept for a subscription.
-pub(super) fn subscription_has_secret(
-    connection: &mut PgConnection,
-    id: Uuid,
-) -> QueryResult<bool> {
-    let row: Option<SecretRow> = sql_query(
-        "select secret is not null as has_secret from rowcall.subscription where id = $1",
-    )
-    .bind::<SqlUuid, _>(id)
-    .get_result(connection)
-    .optional()?;
-    Ok(row.is_some_and(|row| row.has_secret))
-}
-
-#[derive(QueryableByName)]
 struct OriginRow {
     #[diesel(sql_type = Bool)]
     is_folder: bool,
@@ -253,7 +234,9 @@ pub struct Loaded {
     pub subscription: Subscription,
     /// Its signing secret, or why it can't be had: nothing can be sent then, and the text says what
     /// to do.
-    pub secret: Result<SigningSecret, String>,
+    pub secret: Result<Signer, String>,
+    /// What else is kept encrypted of it.
+    pub kept: Kept,
 }
 
 /// The registration list, as publishing and delivering use it.
@@ -283,6 +266,8 @@ struct LoadedRow {
     owner: Option<String>,
     #[diesel(sql_type = Bool)]
     is_operators: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    secret_key_id: Option<String>,
 }
 
 /// Reads all subscriptions that are not deleted. One that can't be read, or whose secret can't,
@@ -293,7 +278,7 @@ pub fn subscription_load(
 ) -> QueryResult<RegistrationList> {
     let rows: Vec<LoadedRow> = sql_query(
         "select s.id, s.name, s.state, s.definition::text as definition, s.object_key_texts, \
-             s.secret, s.owner, s.owner is null or s.owner = $1 or exists ( \
+             s.secret, s.secret_key_id, s.owner, s.owner is null or s.owner = $1 or exists ( \
                  select from rowcall.api_key k where k.id = s.owner and k.role = $2 \
                      and k.revoked_at is null) as is_operators \
          from rowcall.subscription s where s.state <> 'deleted' order by s.id",
@@ -301,10 +286,12 @@ pub fn subscription_load(
     .bind::<Text, _>(BOOTSTRAP)
     .bind::<Text, _>(Role::Admin.as_str())
     .load(connection)?;
+    let mut kept = kept_load(connection, key, None)?;
     let mut list = RegistrationList::default();
     for row in rows {
         let name = row.name.clone();
-        match loaded(row, key) {
+        let kept = kept.remove(&row.id).unwrap_or_default();
+        match loaded(row, kept, key) {
             Ok(subscription) => list.subscriptions.push(subscription),
             Err(reason) => list.unreadable.push((name, reason)),
         }
@@ -333,17 +320,22 @@ pub fn subscription_specs(
     Ok(rows.into_iter().filter_map(read).collect())
 }
 
-fn loaded(row: LoadedRow, key: &SecretKey) -> Result<Loaded, String> {
+fn loaded(row: LoadedRow, kept: Kept, key: &SecretKey) -> Result<Loaded, String> {
     let state = State::parse(&row.state).ok_or_else(|| format!("unknown state `{}`", row.state))?;
     let spec = serde_json::from_str(&row.definition)
         .map_err(|error| format!("its definition can't be read: {error}"))?;
     let secret = match row.secret {
         None => Err("it has no secret; give it one with PATCH".to_owned()),
         Some(sealed) => key
-            .open(row.id, &sealed)
+            .open_for(
+                row.id,
+                Purpose::Signing,
+                row.secret_key_id.as_deref(),
+                &sealed,
+            )
             .map_err(|error| error.to_string())
             .and_then(|text| {
-                SigningSecret::parse(text.expose_secret()).map_err(|error| error.to_string())
+                Signer::parse_any(text.expose_secret()).map_err(|error| error.to_string())
             }),
     };
     let subscription = Subscription {
@@ -358,5 +350,6 @@ fn loaded(row: LoadedRow, key: &SecretKey) -> Result<Loaded, String> {
     Ok(Loaded {
         subscription,
         secret,
+        kept,
     })
 }

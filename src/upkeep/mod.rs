@@ -2,10 +2,10 @@
 //!
 //! Rotation of the change table and its retention, triggers on partitions that were added, the
 //! deliveries of deleted subscriptions and the backlogs of those that are not active, subscriptions
-//! that fail for too long, old idempotency keys and ids of submitted events, and
-//! counters of rates whose windows are long over; and it notices captured tables that have other
-//! columns, and shows holes in capture in /readyz. Each is a transaction of its own; one that fails
-//! does not stop the others and is tried again.
+//! that fail for too long, secrets whose rotation is over, old idempotency keys and ids of submitted
+//! events, and counters of rates whose windows are long over; and it notices captured tables that
+//! have other columns, and shows holes in capture in /readyz. Each is a transaction of its own; one
+//! that fails does not stop the others and is tried again.
 
 pub mod backlog;
 mod failing;
@@ -26,6 +26,7 @@ use crate::{
     observe::readiness::Readiness,
     registry::live::LiveRegistry,
     stage::{Nudge, Progress, Stage, chain},
+    subscription::sealed::store::secret_forget,
 };
 
 /// How often upkeep looks.
@@ -135,6 +136,13 @@ impl Upkeep {
             .await
     }
 
+    /// Secrets that signed beside the present one, until their time was over.
+    async fn secrets(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
+        self.database
+            .transaction(move |connection| Ok(secret_forget(connection, now, FORGOTTEN_MAX)?))
+            .await
+    }
+
     async fn cancellations(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         self.database
             .transaction(move |connection| {
@@ -162,6 +170,7 @@ impl Stage for Upkeep {
             self.forgetting(now).await,
             self.rates(now).await,
             self.submitted(now).await,
+            self.secrets(now).await,
             self.findings().await,
         ];
         let (mut worked, mut failure) = (0, None);

@@ -21,7 +21,7 @@ use rowcall::{
     observe::readiness::Readiness,
     sink::{AddressGuard, MailSettings},
     stage::Nudge,
-    subscription::secret::SecretKey,
+    subscription::{secret::SecretKey, verify::Verify},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ use crate::support::postgres::{TestDatabase, execute};
 pub(crate) const ADMIN_KEY: &str = "0123456789abcdef0123456789abcdef";
 
 /// Two object types: one with a single key, one with a key of two columns whose types have bounds.
-const CATALOGUE: &str = r#"
+pub(crate) const CATALOGUE: &str = r#"
     create table public.orders (id integer primary key, status text);
     create table public.parts (code varchar(5), lot numeric(8,2), primary key (code, lot));
     insert into rowcall.catalog_version values (1, now(), 'test', 'test', 'api', null);
@@ -86,6 +86,10 @@ impl Api {
     }
 
     pub(crate) fn on(database: TestDatabase) -> Self {
+        Self::verifying(database, Verify::None)
+    }
+
+    pub(crate) fn verifying(database: TestDatabase, verify: Verify) -> Self {
         let clock = Clock::manual("2026-01-31T08:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let secret_key = Arc::new(SecretKey::parse(&"5a".repeat(32)).unwrap());
         let readiness = Readiness::default();
@@ -104,8 +108,10 @@ impl Api {
                 events_per_request_max: 20,
                 ..limits
             },
+            verify,
             wake: Nudge::default(),
             replays: Nudge::default(),
+            ask: Nudge::default(),
             readiness: readiness.clone(),
         };
         Self {

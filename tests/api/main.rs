@@ -17,7 +17,9 @@ mod patch;
 mod problems;
 mod refusals;
 mod registration;
+mod rekey;
 mod secrets;
 mod submitted;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;

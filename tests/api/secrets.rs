@@ -48,6 +48,8 @@ async fn no_answer_log_or_debug_text_tells_a_secret() {
     // GIVEN a registration that brings its secret
     let mut body = order_subscription("erp");
     body["sink"]["secret"] = json!(SECRET);
+    body["sink"]["headers"] = json!({"X-Api-Key": "whsec_Mhunter2"});
+    body["sink"]["basic"] = json!({"user": "me", "password": "whsec_Mhunter2"});
     let made = api.post("/v1/subscriptions", &body).await;
     assert_eq!(made.json["secret"], SECRET);
     assert_eq!(made.json["sink"].get("secret"), None);
@@ -62,6 +64,19 @@ async fn no_answer_log_or_debug_text_tells_a_secret() {
         api.patch(&path, &json!({"sink": {"secret": SECRET}})).await,
         api.patch(&path, &json!({"state": "paused"})).await,
         api.post("/v1/subscriptions", &refused).await,
+        api.patch(&path, &json!({"sink": {"bearer": "whsec_Mhunter2"}}))
+            .await,
+        api.patch(
+            &path,
+            &json!({"sink": {"headers": {"X": ["whsec_Mhunter2"]}}}),
+        )
+        .await,
+        api.patch(
+            &path,
+            &json!({"sink": {"headers": {"X": "whsec_Mhunter2\n"}}}),
+        )
+        .await,
+        api.patch(&path, &json!({"labels": {"a": "b"}})).await,
         api.post("/v1/subscriptions", &body).await,
     ] {
         assert!(!answer.text.contains("whsec_M"), "{}", answer.text);
@@ -71,10 +86,11 @@ async fn no_answer_log_or_debug_text_tells_a_secret() {
     let list = subscription_load(&mut api.database.connect(), &api.secret_key).unwrap();
     let loaded = &list.subscriptions[0];
     assert_eq!(loaded.secret.as_ref().unwrap().expose(), SECRET);
-    assert!(!format!("{list:?}").contains("MfKQ9r8"));
+    let shown = format!("{list:?}");
+    assert!(!shown.contains("MfKQ9r8") && !shown.contains("hunter2"));
     let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(
-        !logged.contains("MfKQ9r8") && !logged.contains(ADMIN_KEY),
+        !logged.contains("MfKQ9r8") && !logged.contains("hunter2") && !logged.contains(ADMIN_KEY),
         "{logged}"
     );
 }

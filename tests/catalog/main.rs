@@ -4,6 +4,7 @@
 
 mod applied;
 mod conflicts;
+mod credentials;
 mod defined;
 mod events;
 mod mutated;

@@ -25,3 +25,4 @@ mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod truncated;
+mod verification;

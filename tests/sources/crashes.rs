@@ -17,7 +17,7 @@ use rowcall::{
     config::Limits,
     db::migrate,
     private_postgres::Cluster,
-    subscription::secret::SecretKey,
+    subscription::{secret::SecretKey, verify::VerifySettings},
 };
 use secrecy::SecretString;
 use tokio::{sync::watch, task::JoinHandle};
@@ -76,6 +76,7 @@ impl Running {
             allow_nets: vec!["127.0.0.0/8".parse().unwrap()],
             mail: None,
             public_url: None,
+            verify: VerifySettings::default(),
             sources: sources(&url_there),
             limits: Limits {
                 lease_ms: 4_000,

@@ -23,7 +23,7 @@ use rowcall::{
     db::{Connection, Database},
     sink::{AddressGuard, MailSettings},
     stage::{Progress, Stage},
-    subscription::secret::SecretKey,
+    subscription::{secret::SecretKey, verify::VerifySettings},
 };
 use secrecy::SecretString;
 
@@ -45,6 +45,8 @@ pub struct Options {
     pub allow_nets: &'static [&'static str],
     pub mail: Option<MailSettings>,
     pub public_url: Option<&'static str>,
+    /// How receivers are verified.
+    pub verify: VerifySettings,
     /// The other databases whose rows are captured.
     pub sources: Sources,
 }
@@ -58,6 +60,7 @@ impl Default for Options {
             allow_nets: &["127.0.0.0/8"],
             mail: None,
             public_url: None,
+            verify: VerifySettings::default(),
             sources: Sources::default(),
         }
     }
@@ -259,6 +262,7 @@ pub async fn build(database: &TestDatabase, clock: Clock, options: Options) -> I
             .map(|net| net.parse().unwrap())
             .collect(),
         mail: options.mail,
+        verify: options.verify,
         public_url: options.public_url.map(|url| url.parse().unwrap()),
         sources: options.sources,
         limits: options.limits,

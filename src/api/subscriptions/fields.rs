@@ -3,10 +3,13 @@
 use serde_json::{Map, Value, value::RawValue};
 use url::Url;
 
-use super::super::{
-    fields::{name_take, spec_of},
-    input::Fields,
-    problem::Problem,
+use super::{
+    super::{
+        fields::{name_take, spec_of},
+        input::Fields,
+        problem::Problem,
+    },
+    trust::trust_problem,
 };
 use crate::subscription::{model::SubscriptionSpec, register::SpecProblem};
 
@@ -130,7 +133,7 @@ fn sink_problem(sink: &RawValue) -> Option<SpecProblem> {
         let text = "a text is expected: `whsec_` and base64; or leave it out and one is generated";
         return Some(SpecProblem::new("/sink/secret", text));
     }
-    if let Some(problem) = mail_problem(&sink) {
+    if let Some(problem) = trust_problem(&sink).or_else(|| mail_problem(&sink)) {
         return Some(problem);
     }
     match sink.get("url") {

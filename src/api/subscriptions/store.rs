@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     sql_query,
-    sql_types::{BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -66,21 +66,25 @@ pub(super) fn subscription_list(
     .load(connection)
 }
 
+/// The public key of a subscription, and until when its previous secret signs.
 #[derive(QueryableByName)]
-struct Sealed {
-    #[diesel(sql_type = Nullable<Binary>)]
-    secret: Option<Vec<u8>>,
+pub(super) struct SignedBy {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) id: Uuid,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) public_key: Option<String>,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) previous_until: Option<DateTime<Utc>>,
 }
 
-/// The encrypted secret of a subscription that is not deleted.
-pub(super) fn subscription_secret(
-    connection: &mut PgConnection,
-    id: Uuid,
-) -> QueryResult<Option<Vec<u8>>> {
-    let sealed: Option<Sealed> =
-        sql_query("select secret from rowcall.subscription where id = $1 and state <> 'deleted'")
-            .bind::<SqlUuid, _>(id)
-            .get_result(connection)
-            .optional()?;
-    Ok(sealed.and_then(|sealed| sealed.secret))
+/// What there is to tell of how these subscriptions are signed.
+pub(super) fn signed_by(connection: &mut PgConnection, ids: &[Uuid]) -> QueryResult<Vec<SignedBy>> {
+    sql_query(
+        "select s.id, s.public_key, x.valid_until as previous_until from rowcall.subscription s \
+         left join rowcall.subscription_secret x \
+             on x.subscription_id = s.id and x.kind = 'previous' \
+         where s.id = any ($1) and (s.public_key is not null or x.valid_until is not null)",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .load(connection)
 }

@@ -37,7 +37,7 @@ use crate::{
     db::{Connection, Database, DbError, migrate},
     private_postgres::{Cluster, ClusterOptions},
     sink::{AddressGuard, Net, SigningSecret},
-    subscription::secret::SecretKey,
+    subscription::{secret::SecretKey, verify::VerifySettings},
 };
 
 const DATABASE: &str = "rowcall";
@@ -110,6 +110,7 @@ impl House {
             allow_nets: vec![net],
             mail: Some(mail),
             public_url: None,
+            verify: VerifySettings::default(),
             sources: Sources::default(),
             limits,
             safety_poll: true,

@@ -1,0 +1,344 @@
+//! Signing keys and their rotation, headers, and consent, as the API has them.
+
+use axum::body::Body;
+use chrono::TimeDelta;
+use rowcall::{
+    auth::Role,
+    subscription::{
+        credential::headers_of,
+        sealed::store::secret_forget,
+        store::{Loaded, subscription_load},
+        verify::Verify,
+    },
+};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{ADMIN_KEY, Answer, Api, order_subscription, request},
+    support::postgres::TestDatabase,
+};
+
+fn loaded(api: &Api) -> Loaded {
+    let list = subscription_load(&mut api.database.connect(), &api.secret_key).unwrap();
+    assert!(list.unreadable.is_empty(), "{:?}", list.unreadable);
+    list.subscriptions.into_iter().next_back().unwrap()
+}
+
+fn with_sink(name: &str, more: Value) -> Value {
+    let mut body = order_subscription(name);
+    let sink = body["sink"].as_object_mut().unwrap();
+    let Value::Object(more) = more else {
+        panic!("no object: {more}");
+    };
+    sink.extend(more);
+    body
+}
+
+async fn made(api: &Api, more: Value) -> (String, Answer) {
+    let answer = api.post("/v1/subscriptions", &with_sink("erp", more)).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let id = answer.json["id"].as_str().unwrap();
+    (format!("/v1/subscriptions/{id}"), answer)
+}
+
+#[tokio::test]
+async fn a_rotated_secret_is_shown_once_and_the_old_one_signs_for_a_while() {
+    // GIVEN a subscription with its first secret
+    let api = Api::start();
+    let (path, first) = made(&api, json!({})).await;
+    let rotate = format!("{path}/rotate-secret");
+
+    // WHEN it is rotated
+    let rotated = api.post(&rotate, &json!({})).await;
+
+    // THEN there is a new one, and the old one counts for a day
+    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    assert_ne!(rotated.json["secret"], first.json["secret"]);
+    assert_eq!(
+        rotated.json["previous_secret_until"],
+        "2026-02-01T08:00:00Z"
+    );
+    let now = loaded(&api);
+    assert_eq!(
+        now.secret.unwrap().expose(),
+        rotated.json["secret"].as_str().unwrap()
+    );
+    let (previous, until) = now.kept.previous.unwrap();
+    assert_eq!(previous.expose(), first.json["secret"].as_str().unwrap());
+    assert_eq!(until - api.clock.now(), TimeDelta::hours(24));
+    let shown = api.get(&path).await;
+    assert_eq!(shown.json["previous_secret_until"], "2026-02-01T08:00:00Z");
+    assert!(!shown.text.contains("whsec_"), "{}", shown.text);
+
+    // WHEN its time is over, it is forgotten, and not before
+    let forget = |api: &Api| secret_forget(&mut api.database.connect(), api.clock.now(), 10);
+    assert_eq!(forget(&api).unwrap(), 0);
+    api.clock.advance(TimeDelta::hours(24));
+    assert_eq!(forget(&api).unwrap(), 1);
+    assert_eq!(api.get(&path).await.json.get("previous_secret_until"), None);
+
+    // WHEN a secret is brought, and the old one is to end at once
+    let mine = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let asked = json!({"overlap": "0s", "secret": mine});
+    let rotated = api.post(&rotate, &asked).await;
+    assert_eq!(
+        rotated.json,
+        json!({"secret": mine, "previous_secret_until": null})
+    );
+    assert!(loaded(&api).kept.previous.is_none());
+}
+
+#[tokio::test]
+async fn a_rotation_is_refused_where_it_can_not_be() {
+    let api = Api::start();
+    let (path, _) = made(&api, json!({})).await;
+    let rotate = format!("{path}/rotate-secret");
+    for (asked, pointer) in [
+        (json!({"overlap": "8days"}), "/overlap"),
+        (json!({"overlap": 5}), "/overlap"),
+        (json!({"secret": "whsec_x"}), "/secret"),
+        (json!({"overlapp": "1h"}), "/overlapp"),
+    ] {
+        let answer = api.post(&rotate, &asked).await;
+        answer.is_problem(422, "invalid-body", &[]);
+        assert_eq!(answer.pointers(), [pointer], "{}", answer.text);
+    }
+    let stranger = api.key(Role::Subscriber);
+    let answer = api.call(&stranger, "POST", &rotate, "{}").await;
+    answer.is_problem(404, "not-found", &[]);
+    let viewer = api.key(Role::Viewer);
+    assert_eq!(api.call(&viewer, "POST", &rotate, "{}").await.status, 403);
+    let mail = json!({"name": "mail", "event_types": ["sales.order.*"], "mode": "synchronous",
+        "sink": {"kind": "email", "to": ["a@example.com"]}});
+    let mail = api.post("/v1/subscriptions", &mail).await;
+    let path = format!(
+        "/v1/subscriptions/{}/rotate-secret",
+        mail.json["id"].as_str().unwrap()
+    );
+    api.post(&path, &json!({}))
+        .await
+        .is_problem(422, "invalid-body", &["no secret"]);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_repeated_under_its_key_is_done_once() {
+    let api = Api::start();
+    let (path, _) = made(&api, json!({})).await;
+    let path = format!("{path}/rotate-secret");
+    let send = || {
+        let request = request(ADMIN_KEY, "POST", &path).header("Idempotency-Key", "r1");
+        api.send(request.body(Body::from("{}")).unwrap())
+    };
+    let (first, again) = (send().await, send().await);
+    assert_eq!((first.status, &first.text), (200, &again.text));
+}
+
+#[tokio::test]
+async fn of_a_key_pair_only_the_public_half_is_told() {
+    // GIVEN a subscription that asks for ed25519
+    let api = Api::start();
+    let (path, first) = made(&api, json!({"signature": "v1a"})).await;
+    assert_eq!(first.json.get("secret"), None, "{}", first.text);
+    let public = first.json["public_key"].as_str().unwrap().to_owned();
+    assert!(public.starts_with("whpk_"), "{public}");
+    let shown = api.get(&path).await;
+    assert_eq!(shown.json["public_key"], public);
+    assert_eq!(shown.json["sink"]["signature"], "v1a");
+    assert!(!shown.text.contains("whsk_"));
+    assert_eq!(loaded(&api).secret.unwrap().public_key().unwrap(), public);
+
+    // WHEN it is rotated, THEN the public half is another one
+    let rotated = api.post(&format!("{path}/rotate-secret"), &json!({})).await;
+    assert_eq!(rotated.json.get("secret"), None);
+    assert_ne!(rotated.json["public_key"], public);
+    assert_eq!(
+        loaded(&api).kept.previous.unwrap().0.public_key().unwrap(),
+        public
+    );
+
+    // WHEN the scheme changes, a pair is made, but a shared secret must be brought
+    let answer = api
+        .patch(&path, &json!({"sink": {"signature": "v1"}}))
+        .await;
+    answer.is_problem(422, "invalid-body", &["/sink/secret", "give a secret"]);
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let change = json!({"sink": {"signature": "v1", "secret": secret}});
+    let answer = api.patch(&path, &change).await;
+    assert_eq!(
+        (answer.status, answer.json.get("public_key")),
+        (200, None),
+        "{}",
+        answer.text
+    );
+    let answer = api
+        .patch(&path, &json!({"sink": {"signature": "v1a"}}))
+        .await;
+    assert!(answer.json["public_key"].is_string(), "{}", answer.text);
+    let wrong = with_sink("two", json!({"signature": "v1a", "secret": secret}));
+    let answer = api.post("/v1/subscriptions", &wrong).await;
+    answer.is_problem(422, "invalid-body", &["/sink/secret", "whsk_"]);
+    let wrong = with_sink("two", json!({"signature": "v2"}));
+    let answer = api.post("/v1/subscriptions", &wrong).await;
+    answer.is_problem(422, "invalid-body", &["/sink/signature", "`v1a`"]);
+}
+
+#[tokio::test]
+async fn headers_are_kept_and_never_shown() {
+    let api = Api::start();
+    let headers = json!({"headers": {"X-Api-Key": "hunter2"}, "bearer": "hunter3"});
+    let (path, first) = made(&api, headers).await;
+    assert!(!first.text.contains("hunter"), "{}", first.text);
+    assert_eq!(
+        first.json["sink"]["headers"],
+        json!({"X-Api-Key": {"kept": true}})
+    );
+    assert_eq!(first.json["sink"]["bearer"], json!({"kept": true}));
+
+    // WHEN other things change, or what was shown is sent back, they stay
+    let sink = first.json["sink"].clone();
+    for change in [json!({"labels": {"a": "b"}}), json!({ "sink": sink })] {
+        let answer = api.patch(&path, &change).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let sent = |api: &Api| {
+        let one = loaded(api);
+        let credentials = one.kept.credentials.unwrap();
+        headers_of(&one.subscription.spec.sink, &credentials).unwrap()
+    };
+    assert_eq!(sent(&api)["x-api-key"], "hunter2");
+    assert_eq!(sent(&api)["authorization"], "Bearer hunter3");
+
+    // WHEN one goes and another comes
+    let change = json!({"sink": {"bearer": null, "headers": {"X-Api-Key": null, "X-B": "b2"},
+        "basic": {"user": "me", "password": "p"}}});
+    let answer = api.patch(&path, &change).await;
+    assert_eq!(
+        answer.json["sink"]["basic"],
+        json!({"user": "me", "password": {"kept": true}})
+    );
+    assert_eq!(sent(&api).len(), 2);
+    assert_eq!(sent(&api)["authorization"], "Basic bWU6cA==");
+    assert_eq!(sent(&api)["x-b"], "b2");
+}
+
+#[tokio::test]
+async fn headers_that_can_not_be_are_refused_with_their_place() {
+    let api = Api::start();
+    for (sink, pointer, says) in [
+        (
+            json!({"headers": {"Host": "a"}}),
+            "/sink/headers/Host",
+            "another name",
+        ),
+        (
+            json!({"headers": {"webhook-id": "a"}}),
+            "/sink/headers/webhook-id",
+            "another name",
+        ),
+        (
+            json!({"headers": {"X-A": "a\r\nB: c"}}),
+            "/sink/headers/X-A",
+            "no line breaks",
+        ),
+        (
+            json!({"headers": {"X-A": {"env": "HOME"}}}),
+            "/sink/headers/X-A",
+            "metadata folder",
+        ),
+        (
+            json!({"headers": {"X-A": {"kept": true}}}),
+            "/sink/headers/X-A",
+            "no value is kept",
+        ),
+        (
+            json!({"headers": {"X-A": 7}}),
+            "/sink/headers/X-A",
+            "a text is expected",
+        ),
+        (json!({"bearer": ""}), "/sink/bearer", "a value is needed"),
+        (
+            json!({"bearer": "a", "basic": {"user": "u", "password": "p"}}),
+            "/sink/basic",
+            "same",
+        ),
+        (
+            json!({"basic": {"user": "u:v", "password": "p"}}),
+            "/sink/basic/user",
+            "colon",
+        ),
+    ] {
+        let answer = api
+            .post("/v1/subscriptions", &with_sink("erp", sink.clone()))
+            .await;
+        answer.is_problem(422, "invalid-body", &[says]);
+        assert_eq!(answer.pointers(), [pointer], "{sink}: {}", answer.text);
+    }
+    let many: serde_json::Map<String, Value> = (0..17)
+        .map(|number| (format!("X-{number}"), json!("v")))
+        .collect();
+    let answer = api
+        .post(
+            "/v1/subscriptions",
+            &with_sink("erp", json!({"headers": many})),
+        )
+        .await;
+    answer.is_problem(422, "invalid-body", &["the limit is 16"]);
+}
+
+#[tokio::test]
+async fn by_policy_every_receiver_has_to_consent() {
+    // GIVEN an operator who wants it
+    let api = Api::verifying(TestDatabase::create(), Verify::Handshake);
+    crate::support::postgres::execute(&api.database.url, crate::harness::CATALOGUE);
+    let (path, first) = made(&api, json!({})).await;
+    assert_eq!(first.json["sink"]["verify"], "handshake");
+    assert_eq!(first.json["state"], "paused");
+    let reason = first.json["state_reason"].as_str().unwrap();
+    assert!(reason.starts_with("unverified"), "{reason}");
+    assert_eq!(first.json["verification"]["state"], "asking");
+
+    // WHEN somebody will not, or would start it all the same, THEN it stays so
+    let none = with_sink("two", json!({"verify": "none"}));
+    let answer = api.post("/v1/subscriptions", &none).await;
+    answer.is_problem(422, "invalid-body", &["/sink/verify", "consent"]);
+    let answer = api.patch(&path, &json!({"sink": {"verify": "none"}})).await;
+    answer.is_problem(422, "invalid-body", &["/sink/verify"]);
+    let answer = api.patch(&path, &json!({"state": "active"})).await;
+    assert_eq!(
+        (answer.status, &answer.json["state"]),
+        (200, &json!("paused"))
+    );
+    let answer = api
+        .call(ADMIN_KEY, "POST", &format!("{path}/verify"), "")
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json["verification"]["attempts"], 0);
+}
+
+#[tokio::test]
+async fn who_need_not_consent_is_not_asked() {
+    let api = Api::start();
+    let (path, first) = made(&api, json!({})).await;
+    assert_eq!(first.json["state"], "active");
+    assert_eq!(first.json.get("verification"), None);
+    let answer = api
+        .call(ADMIN_KEY, "POST", &format!("{path}/verify"), "")
+        .await;
+    answer.is_problem(409, "not-verified", &["sink.verify"]);
+    // It is asked from when it has to be, and no more when it has not.
+    let answer = api
+        .patch(&path, &json!({"sink": {"verify": "handshake"}}))
+        .await;
+    assert_eq!(answer.json["state"], "paused", "{}", answer.text);
+    let answer = api.patch(&path, &json!({"sink": {"verify": null}})).await;
+    assert_eq!(answer.json["state"], "active", "{}", answer.text);
+    assert_eq!(answer.json.get("verification"), None);
+    // An owner's own pause stays one.
+    api.patch(&path, &json!({"state": "paused"})).await;
+    let answer = api
+        .patch(&path, &json!({"sink": {"verify": "handshake"}}))
+        .await;
+    assert_eq!(answer.json.get("state_reason"), None, "{}", answer.text);
+    let answer = api.patch(&path, &json!({"sink": {"verify": null}})).await;
+    assert_eq!(answer.json["state"], "paused", "{}", answer.text);
+}
