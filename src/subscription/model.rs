@@ -9,6 +9,7 @@ use url::Url;
 use uuid::Uuid;
 
 pub use super::start::Start;
+pub use crate::digest::late::Late;
 
 /// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and
 /// reliability"). Entry n is the wait before attempt n.
@@ -127,6 +128,10 @@ pub struct DigestSchedule {
     /// Whether a window in which nothing happened is told, too. Needs `cron`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub send_empty: bool,
+    /// What becomes of windows that end while nobody is there to close them. Other than `merge`
+    /// needs `cron`.
+    #[serde(default, skip_serializing_if = "Late::is_merge")]
+    pub late: Late,
 }
 
 /// What a digest tells of its events.

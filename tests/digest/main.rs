@@ -8,6 +8,7 @@ mod crashes;
 mod gathering;
 mod harness;
 mod large;
+mod late;
 mod life;
 mod races;
 mod schema;

@@ -40,6 +40,10 @@ async fn each_event_is_in_exactly_one_digest_whoever_gathers_and_closes() {
             "cron = \"* * * * * *\", max_items = 3, send_empty = true",
             "none",
         ),
+        (
+            "cron = \"* * * * * *\", send_empty = true, late = \"each\"",
+            "keys",
+        ),
     ] {
         // GIVEN a subscription whose windows close often
         let mut app = news(spec, &format!("condense = \"{condense}\"")).await;
