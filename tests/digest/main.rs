@@ -12,6 +12,8 @@ mod late;
 mod life;
 mod races;
 mod schema;
+mod seam;
+mod seams;
 #[path = "../support/mod.rs"]
 mod support;
 mod windows;
