@@ -42,11 +42,20 @@ pub(crate) const SOURCE_LOCK: (i32, i32) = (DDL_LOCK.0, 9);
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a statement of a session may take, in seconds, unless it asks for more; whoever does
+/// for a while puts it back to this.
+pub(crate) const STATEMENT_TIMEOUT_S_MAX: u32 = 60;
+
 /// What every session of Rowcall starts with. Plans of the batch queries never gain from jit;
 /// a statement that takes longer than a minute is a fault, and the stage will come back to it.
-const SESSION: &str = "set application_name = 'rowcall'; set client_encoding = 'UTF8'; \
-     set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = '60s'; \
-     set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog";
+fn session() -> String {
+    format!(
+        "set application_name = 'rowcall'; set client_encoding = 'UTF8'; set timezone = 'UTC'; \
+         set datestyle = 'ISO'; set jit = off; \
+         set statement_timeout = '{STATEMENT_TIMEOUT_S_MAX}s'; \
+         set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog"
+    )
+}
 
 /// The connections to a database; clones share them.
 #[derive(Clone)]
@@ -61,7 +70,7 @@ struct Session;
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
     fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
         connection
-            .batch_execute(SESSION)
+            .batch_execute(&session())
             .map_err(diesel::r2d2::Error::QueryError)
     }
 }
@@ -136,7 +145,7 @@ pub fn transaction<T, E: From<QueryError>>(
 /// Blocks; fails with [`DbError::Connect`].
 pub fn connect(url: &str) -> Result<PgConnection, DbError> {
     let mut connection = PgConnection::establish(&with_settings(url)).map_err(DbError::connect)?;
-    connection.batch_execute(SESSION)?;
+    connection.batch_execute(&session())?;
     Ok(connection)
 }
 

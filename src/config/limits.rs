@@ -35,6 +35,8 @@ pub struct Limits {
     pub digest_part_bytes_max: usize,
     /// Items in one part of a digest.
     pub digest_part_items_max: usize,
+    /// Groups of one digest that have parts of their own; the others share theirs.
+    pub digest_groups_max: usize,
     /// Rows that one transaction reads for a subscription that starts with what exists. Of past
     /// events, as many or `changes_per_batch_max`, whichever is more.
     pub start_rows_per_chunk_max: usize,
@@ -74,6 +76,7 @@ impl Default for Limits {
             deliver_poll_ms: 2_000,
             digest_part_bytes_max: 1024 * 1024,
             digest_part_items_max: 10_000,
+            digest_groups_max: 200,
             start_rows_per_chunk_max: 500,
             start_bytes_per_chunk_max: 4 * 1024 * 1024,
             start_undelivered_max: 2_000,
@@ -125,6 +128,7 @@ impl Limits {
             ("request_timeout_ms", self.request_timeout_ms),
             ("deliver_poll_ms", self.deliver_poll_ms),
             ("digest_part_items_max", self.digest_part_items_max as u64),
+            ("digest_groups_max", self.digest_groups_max as u64),
             (
                 "start_rows_per_chunk_max",
                 self.start_rows_per_chunk_max as u64,
@@ -157,6 +161,10 @@ impl Limits {
                 self.digest_part_bytes_max >= 4_096,
                 "limits.digest_part_bytes_max must be at least 4096: what is round the items takes \
                  some of it",
+            ),
+            (
+                self.digest_groups_max <= 10_000,
+                "limits.digest_groups_max must not be larger than 10000: each has a part of its own",
             ),
             (
                 self.lease_ms >= 2 * self.request_timeout_ms,

@@ -15,6 +15,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    grouping::{Grouping, groups_judge},
     late::{windows_begin, windows_skip},
     schedule::Schedule,
     store::{
@@ -34,6 +35,8 @@ pub struct Gathering<'a> {
     pub subscription_id: Uuid,
     /// When it closes.
     pub schedule: &'a Schedule,
+    /// What it is grouped by, if it is.
+    pub grouping: Option<&'a Grouping>,
     /// In their order; each is new to the subscription.
     pub members: Vec<NewMember>,
 }
@@ -72,7 +75,7 @@ pub struct Gathered {
 /// To be called in the transaction that writes the events, or settles their release, and as its
 /// last locks: after those of the registry, of deliveries and of sequences. Three statements, and
 /// up to three more when digests fill up or were just closed, whatever the numbers of events
-/// and subscriptions.
+/// and subscriptions; for those who group their digests the events are read back, too.
 ///
 /// # Errors
 ///
@@ -86,6 +89,8 @@ pub fn digest_gather(
     if by_subscription.is_empty() {
         return Ok(Gathered::default());
     }
+    // Before any digest is held: judging takes its time.
+    let groups = groups_judge(connection, gatherings, now)?;
     let ids = Ids::new();
     let openings: Vec<Opening> = by_subscription
         .iter()
@@ -122,6 +127,10 @@ pub fn digest_gather(
         let mut numbers = digest_fill(connection, &plan.first, now)?;
         windows_skip(connection, &mut numbers, schedule_of, &ids, now)?;
         overflow_insert(connection, &plan.overflow, &numbers, now)?;
+    }
+    for row in &mut plan.members {
+        let member = (row.subscription_id, row.member.event_id);
+        row.grouping = groups.get(&member).map(String::as_str);
     }
     member_insert(connection, &plan.members)?;
     Ok(Gathered {
@@ -201,6 +210,7 @@ impl<'a> Plan<'a> {
                 digest_id: id,
                 subscription_id,
                 member,
+                grouping: None,
             }));
             if place > 0 {
                 self.overflow.push(Overflow {

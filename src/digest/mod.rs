@@ -3,7 +3,7 @@
 //!
 //! Players: [`schedule`] says when a window closes, and [`cron`] what a local time is; [`gather`]
 //! adds events to the open digest, inside the transaction that publishes them; `window` closes what
-//! is due; [`late`] says what becomes of windows that nobody closed in time; [`condense`] makes parts of what is closed, and deliveries of them; `ticker` rings this
+//! is due; [`grouping`] is which group an event is in; [`late`] says what becomes of windows that nobody closed in time; [`condense`] makes parts of what is closed, and deliveries of them; `ticker` rings this
 //! stage; `store` is the SQL of open digests.
 //!
 //! Guaranteed: each event of a batch subscription is in exactly one digest, and counts are exact.
@@ -13,6 +13,7 @@
 pub mod condense;
 pub mod cron;
 pub mod gather;
+pub mod grouping;
 pub mod late;
 pub mod schedule;
 mod store;

@@ -300,6 +300,8 @@ pub(super) struct MemberRow<'a> {
     pub(super) digest_id: Uuid,
     pub(super) subscription_id: Uuid,
     pub(super) member: &'a NewMember,
+    /// Its group as JSON, if its subscriber groups.
+    pub(super) grouping: Option<&'a str>,
 }
 
 /// Writes which events are in which digest.
@@ -312,8 +314,8 @@ pub(super) fn member_insert(
     }
     sql_query(
         "insert into rowcall.digest_member (digest_id, subscription_id, position, event_id, \
-             event_type, object_type, object_key, previous_key, \"time\") \
-         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             event_type, object_type, object_key, previous_key, \"time\", grouping) \
+         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind::<Array<SqlUuid>, _>(column(rows, |row| row.digest_id))
     .bind::<Array<SqlUuid>, _>(column(rows, |row| row.subscription_id))
@@ -324,6 +326,7 @@ pub(super) fn member_insert(
     .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.member.object_key.as_deref()))
     .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.member.previous_key.as_deref()))
     .bind::<Array<Timestamptz>, _>(column(rows, |row| row.member.time))
+    .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.grouping))
     .execute(connection)
     .map(drop)
 }

@@ -51,6 +51,9 @@ pub struct SubscriptionSpec {
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condense: Option<Condense>,
+    /// An expression whose value divides a digest into groups; only allowed with the mode `batch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<String>,
     /// From where it begins. Only registering looks at it.
     #[serde(default, skip_serializing_if = "Start::is_now")]
     pub start: Start,

@@ -180,6 +180,7 @@ pub(crate) fn publish(app: &TestApp, schedule: &Schedule, made: &[Made]) -> Gath
             let gathering = Gathering {
                 subscription_id: id,
                 schedule,
+                grouping: None,
                 members,
             };
             digest_gather(connection, &[gathering], now)

@@ -67,6 +67,7 @@ async fn each_event_is_in_exactly_one_digest_whoever_gathers_and_closes() {
                     let gathering = Gathering {
                         subscription_id: id,
                         schedule: &compiled,
+                        grouping: None,
                         members,
                     };
                     digest_gather(connection, &[gathering], now)?;
