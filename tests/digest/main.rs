@@ -6,6 +6,7 @@ mod account;
 mod condensing;
 mod crashes;
 mod gathering;
+mod groups;
 mod harness;
 mod large;
 mod late;

@@ -51,7 +51,7 @@ pub(in crate::digest::condense) fn group_count(
         let rows: Vec<Row> = sql_query(format!(
             "select coalesce(grouping, '{NULL}') as name, count(*) as events \
              from rowcall.digest_member where digest_id = $1 \
-             group by 1 order by 2 desc, 1 collate \"C\" limit $2"
+             group by 1 order by 2 desc, coalesce(grouping, '{NULL}') collate \"C\" limit $2"
         ))
         .bind::<SqlUuid, _>(digest)
         .bind::<BigInt, _>(i64::try_from(groups_max).unwrap_or(i64::MAX))
