@@ -1,7 +1,7 @@
 //! A large digest takes time and no memory.
 //!
-//! With `ROWCALL_TEST_EVENTS=1000000` it is a campaign of 10^6 changes of 10^5 objects, which prints
-//! how long each step took: `cargo test --release --test digest large -- --nocapture`.
+//! With `ROWCALL_TEST_EVENTS=1000000` it is a campaign of 10^6 changes of 10^5 objects, which
+//! prints how long each step took: `cargo test --release --test digest large -- --nocapture`.
 
 use std::{
     sync::{

@@ -78,7 +78,8 @@ async fn after_five_days_one_window_is_closed_now_or_at_its_time() {
 
 #[tokio::test]
 async fn windows_without_events_are_told_each_if_that_is_asked_for() {
-    // GIVEN a daily window that is told also if it is empty, in the days round a change of the clock
+    // GIVEN a daily window that is told also if it is empty, in the days round a change of the
+    // clock
     let spec = format!("{MORNING}, late = \"each\", send_empty = true");
     let mut app = news(&spec, "").await;
     go_to(&app, "2026-03-27T10:00:00Z");

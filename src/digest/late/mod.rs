@@ -68,8 +68,9 @@ pub(super) fn fires(
     fires
 }
 
-/// The latest fire up to `now`, if there is one after `from`. Between the two there may be millions,
-/// so they are not counted: times are halved until a second is left, and that is when it fires.
+/// The latest fire up to `now`, if there is one after `from`. Between the two there may be
+/// millions, so they are not counted: times are halved until a second is left, and that is when it
+/// fires.
 fn latest(
     from: DateTime<Utc>,
     now: DateTime<Utc>,
