@@ -142,6 +142,10 @@ impl Growth {
         }
     }
 
+    #[expect(
+        clippy::print_stdout,
+        reason = "the figures are what a campaign is run for"
+    )]
     fn end(self, what: &str) {
         let grown = memory("VmHWM").saturating_sub(self.before);
         println!("{what}: {:?}, {grown} bytes", self.started.elapsed());

@@ -91,7 +91,7 @@ impl Instrumentation for Watch {
     fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
         match event {
             InstrumentationEvent::StartEstablishConnection { url, .. } => {
-                url.clone_into(&mut self.0)
+                url.clone_into(&mut self.0);
             }
             InstrumentationEvent::StartQuery { .. } => {
                 if let Some((name, url)) = due(&self.0) {

@@ -1,6 +1,9 @@
 //! Writes the parts of a digest: all of it, or one group after the other.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+};
 
 use chrono::{DateTime, Utc};
 
@@ -41,6 +44,7 @@ pub(super) struct Writing<'a> {
 }
 
 /// Parts that have a heading in common, behind those that are written.
+#[derive(Clone, Copy, Debug)]
 struct Section<'a> {
     group: Option<Group<'a>>,
     count: i64,
@@ -126,10 +130,10 @@ impl Writing<'_> {
         let groups_max = self.limits.digest_groups_max;
         let groups = Groups::largest(judged.counted.clone(), groups_max, total);
         let mut places: HashMap<Option<&str>, Vec<usize>> = HashMap::new();
-        let kept: HashMap<&str, ()> = groups.named.iter().map(|(name, _)| (&**name, ())).collect();
+        let kept: HashSet<&str> = groups.named.iter().map(|(name, _)| &**name).collect();
         for (place, group) in &judged.objects {
             let name = judged.counted[*group].0.as_str();
-            let name = kept.contains_key(name).then_some(name);
+            let name = kept.contains(name).then_some(name);
             places.entry(name).or_default().push(*place);
         }
         let named = groups
