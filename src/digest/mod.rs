@@ -2,9 +2,9 @@
 //! condensed when its window closes.
 //!
 //! Players: [`schedule`] says when a window closes, and [`cron`] what a local time is; [`gather`]
-//! adds events to the open digest, inside the transaction that publishes them; [`grouping`] is which
-//! group an event is in; `window` closes what is due; [`late`] says what becomes of windows that
-//! nobody closed in time; [`condense`] makes parts of what is closed, and deliveries of them;
+//! adds events to the open digest, inside the transaction that publishes them; [`grouping`] is
+//! which group an event is in; `window` closes what is due; [`late`] says what becomes of windows
+//! that nobody closed in time; [`condense`] makes parts of what is closed, and deliveries of them;
 //! `ticker` rings this stage; `store` is the SQL of open digests.
 //!
 //! Guaranteed: each event of a batch subscription is in exactly one digest, and counts are exact.

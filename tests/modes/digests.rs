@@ -198,7 +198,7 @@ async fn a_constraint_keeps_events_out_of_a_digest() {
 }
 
 #[tokio::test]
-async fn an_event_that_was_held_is_in_its_group_and_each_group_has_its_own_mail_of_it() {
+async fn an_event_that_was_held_is_in_its_group_when_it_is_released() {
     // GIVEN a digest by region, and a constraint that holds events until the evening
     let receiver = Receiver::start().await;
     let more = r#"
