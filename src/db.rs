@@ -51,13 +51,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// are renewed, and a plan that was right for an empty one would be kept.
 const PLANS_KEPT: Duration = Duration::from_secs(1);
 
+/// How long a statement of a session may take, in seconds, unless it asks for more; whoever does
+/// for a while puts it back to this.
+pub(crate) const STATEMENT_TIMEOUT_S_MAX: u32 = 60;
+
 /// What every session of Rowcall starts with. Plans of the batch queries never gain from jit, and
-/// find their rows by an index, however small a table still is;
-/// a statement that takes longer than a minute is a fault, and the stage will come back to it.
-const SESSION: &str = "set application_name = 'rowcall'; set client_encoding = 'UTF8'; \
-     set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; \
-     set enable_seqscan = off; set statement_timeout = '60s'; \
-     set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog";
+/// find their rows by an index, however small a table still is; a statement that takes longer than
+/// a minute is a fault, and the stage will come back to it.
+fn session() -> String {
+    format!(
+        "set application_name = 'rowcall'; set client_encoding = 'UTF8'; set timezone = 'UTC'; \
+         set datestyle = 'ISO'; set jit = off; set enable_seqscan = off; \
+         set statement_timeout = '{STATEMENT_TIMEOUT_S_MAX}s'; \
+         set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog"
+    )
+}
 
 /// The connections to a database; clones share them.
 #[derive(Clone)]
@@ -73,7 +81,7 @@ struct Session;
 impl CustomizeConnection<PgConnection, diesel::r2d2::Error> for Session {
     fn on_acquire(&self, connection: &mut PgConnection) -> Result<(), diesel::r2d2::Error> {
         connection
-            .batch_execute(SESSION)
+            .batch_execute(&session())
             .map_err(diesel::r2d2::Error::QueryError)
     }
 }
@@ -194,7 +202,7 @@ pub fn transaction<T, E: From<QueryError>>(
 /// Blocks; fails with [`DbError::Connect`].
 pub fn connect(url: &str) -> Result<PgConnection, DbError> {
     let mut connection = PgConnection::establish(&with_settings(url)).map_err(DbError::connect)?;
-    connection.batch_execute(SESSION)?;
+    connection.batch_execute(&session())?;
     Ok(connection)
 }
 

@@ -32,6 +32,8 @@ pub enum Owner {
     EventType,
     /// Judged for each subscription.
     Delivery,
+    /// Not judged: its value is what a subscription's digests are grouped by.
+    Group,
 }
 
 /// Compiles `source`, which is written at `pointer`, for all that is `meant`.
@@ -58,7 +60,11 @@ pub fn condition_check(
             continue;
         };
         judged += 1;
-        match Expression::compile(source, &scope) {
+        let compiled = match owner {
+            Owner::Group => Expression::compile_value(source, &scope),
+            Owner::EventType | Owner::Delivery => Expression::compile(source, &scope),
+        };
+        match compiled {
             Ok(expression) => {
                 constants.push(expression.constant());
                 uses_now |= expression.uses_now();
@@ -107,7 +113,7 @@ fn scopes<'a>(
     let api = (!meant.api_event_types.is_empty()).then(|| (API_EVENTS, Some(Scope::api_event())));
     rows.chain(api).map(move |(on, scope)| match owner {
         Owner::EventType => (on, scope.map(Scope::without_subscription)),
-        Owner::Delivery => (on, scope),
+        Owner::Delivery | Owner::Group => (on, scope),
     })
 }
 

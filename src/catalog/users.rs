@@ -103,7 +103,15 @@ impl<'a> Turn<'a> {
                 text: format!("it names `{name}`"),
             });
         }
-        let (pointer, source, owner) = user.condition()?;
+        let mut conditions = user.conditions();
+        conditions.find_map(|condition| self.effect_on(user, condition))
+    }
+
+    fn effect_on(
+        &self,
+        user: &User<'_>,
+        (pointer, source, owner): (&str, &str, Owner),
+    ) -> Option<Effect> {
         let (was, is) = (user.meant(&self.before), user.meant(&self.after));
         // Each object type by itself: a fault is that of one, and its name belongs in the answer.
         for name in self
@@ -123,6 +131,10 @@ impl<'a> Turn<'a> {
                     text: told(pointer, problem),
                 });
             }
+        }
+        if owner == Owner::Group {
+            // What comes new and does not fit is told all the same, in the group of null.
+            return None;
         }
         let added = Meant {
             object_types: &is.object_types - &was.object_types,
@@ -186,13 +198,20 @@ impl User<'_> {
         }
     }
 
-    fn condition(&self) -> Option<(&'static str, &str, Owner)> {
+    /// What it is judged by, and what it is grouped by.
+    fn conditions(&self) -> impl Iterator<Item = (&'static str, &str, Owner)> {
         let (pointer, source, owner) = match self {
             Self::EventType(_, spec) => ("/when", &spec.when, Owner::EventType),
             Self::Constraint(_, spec) => ("/condition", &spec.condition, Owner::Delivery),
             Self::Subscription(_, spec) => ("/filter", &spec.filter, Owner::Delivery),
         };
-        source.as_deref().map(|source| (pointer, source, owner))
+        let group_by = match self {
+            Self::Subscription(_, spec) => spec.group_by.as_deref(),
+            Self::EventType(..) | Self::Constraint(..) => None,
+        };
+        let condition = source.as_deref().map(|source| (pointer, source, owner));
+        let grouping = group_by.map(|source| ("/group_by", source, Owner::Group));
+        condition.into_iter().chain(grouping)
     }
 
     fn meant(&self, world: &World<'_>) -> Meant {

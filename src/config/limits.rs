@@ -46,6 +46,8 @@ pub struct Limits {
     pub backlog_age_max_hours: u64,
     /// How many deliveries are kept for a subscription that is disabled or paused.
     pub backlog_deliveries_max: u64,
+    /// Groups of one digest that have parts of their own; the others share theirs.
+    pub digest_groups_max: usize,
     /// Rows that one transaction reads for a subscription that starts with what exists. Of past
     /// events, as many or `changes_per_batch_max`, whichever is more.
     pub start_rows_per_chunk_max: usize,
@@ -94,6 +96,7 @@ impl Default for Limits {
             disable_failures_min: 10,
             backlog_age_max_hours: 14 * 24,
             backlog_deliveries_max: 1_000_000,
+            digest_groups_max: 200,
             start_rows_per_chunk_max: 500,
             start_bytes_per_chunk_max: 4 * 1024 * 1024,
             start_undelivered_max: 2_000,
@@ -152,6 +155,7 @@ impl Limits {
             ("disable_failures_min", u64::from(self.disable_failures_min)),
             ("backlog_age_max_hours", self.backlog_age_max_hours),
             ("backlog_deliveries_max", self.backlog_deliveries_max),
+            ("digest_groups_max", self.digest_groups_max as u64),
             (
                 "start_rows_per_chunk_max",
                 self.start_rows_per_chunk_max as u64,
@@ -189,6 +193,10 @@ impl Limits {
                 self.digest_part_bytes_max >= 4_096,
                 "limits.digest_part_bytes_max must be at least 4096: what is round the items takes \
                  some of it",
+            ),
+            (
+                self.digest_groups_max <= 10_000,
+                "limits.digest_groups_max must not be larger than 10000: each has a part of its own",
             ),
             (
                 self.lease_ms >= 2 * self.request_timeout_ms,

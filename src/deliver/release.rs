@@ -11,6 +11,7 @@ use crate::{
     db::{Connection, DbError},
     digest::{
         gather::{Gathering, digest_gather},
+        grouping::Grouping,
         schedule::Schedule,
     },
 };
@@ -31,7 +32,7 @@ pub(super) fn gather(
     results: &[&Done],
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    let mut wanted: HashMap<Uuid, (&Schedule, HashSet<Uuid>)> = HashMap::new();
+    let mut wanted: HashMap<Uuid, (&Schedule, Option<&Grouping>, HashSet<Uuid>)> = HashMap::new();
     for done in results.iter().filter(|done| done.is_gathered()) {
         if let Done::Decided {
             registered,
@@ -42,28 +43,35 @@ pub(super) fn gather(
         {
             let events = wanted
                 .entry(registered.subscription.id)
-                .or_insert_with(|| (schedule, HashSet::new()));
-            events.1.insert(event);
+                .or_insert_with(|| (schedule, registered.grouping.as_ref(), HashSet::new()));
+            events.2.insert(event);
         }
     }
     if wanted.is_empty() {
         return Ok(());
     }
-    let events: HashSet<Uuid> = wanted.values().flat_map(|(_, ids)| ids).copied().collect();
+    let events: HashSet<Uuid> = wanted
+        .values()
+        .flat_map(|(_, _, ids)| ids)
+        .copied()
+        .collect();
     let events: Vec<Uuid> = events.into_iter().collect();
     let mut members = event_members(connection, &events)?;
     members.sort_by_key(|member| member.position);
     let gatherings: Vec<Gathering<'_>> = wanted
         .into_iter()
-        .map(|(subscription_id, (schedule, events))| Gathering {
-            subscription_id,
-            schedule,
-            members: members
-                .iter()
-                .filter(|member| events.contains(&member.event_id))
-                .cloned()
-                .collect(),
-        })
+        .map(
+            |(subscription_id, (schedule, grouping, events))| Gathering {
+                subscription_id,
+                schedule,
+                grouping,
+                members: members
+                    .iter()
+                    .filter(|member| events.contains(&member.event_id))
+                    .cloned()
+                    .collect(),
+            },
+        )
         .collect();
     digest_gather(connection, &gatherings, now)?;
     Ok(())

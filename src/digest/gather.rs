@@ -15,9 +15,11 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    grouping::{Grouping, groups_judge},
+    late::{windows_begin, windows_skip},
     schedule::Schedule,
     store::{
-        Filled, MemberRow, Opening, Overflow, Rescheduled, Taken, digest_fill, digest_opened_at,
+        Closed, Filled, MemberRow, Opening, Overflow, Rescheduled, Taken, digest_fill,
         digest_reschedule, digest_take, member_insert, overflow_insert,
     },
 };
@@ -33,6 +35,8 @@ pub struct Gathering<'a> {
     pub subscription_id: Uuid,
     /// When it closes.
     pub schedule: &'a Schedule,
+    /// What it is grouped by, if it is.
+    pub grouping: Option<&'a Grouping>,
     /// In their order; each is new to the subscription.
     pub members: Vec<NewMember>,
 }
@@ -71,7 +75,7 @@ pub struct Gathered {
 /// To be called in the transaction that writes the events, or settles their release, and as its
 /// last locks: after those of the registry, of deliveries and of sequences. Three statements, and
 /// up to three more when digests fill up or were just closed, whatever the numbers of events
-/// and subscriptions.
+/// and subscriptions; for those who group their digests the events are read back, too.
 ///
 /// # Errors
 ///
@@ -85,6 +89,8 @@ pub fn digest_gather(
     if by_subscription.is_empty() {
         return Ok(Gathered::default());
     }
+    // Before any digest is held: judging takes its time.
+    let groups = groups_judge(connection, gatherings, now)?;
     let ids = Ids::new();
     let openings: Vec<Opening> = by_subscription
         .iter()
@@ -101,24 +107,30 @@ pub fn digest_gather(
         .map(|opening| opening.id)
         .filter(|id| taken.values().any(|taken| taken.id == *id))
         .collect();
+    let schedule_of = |id: &Uuid| by_subscription.get(id).map(|(schedule, _)| *schedule);
     if !new.is_empty() {
-        let begun = digest_opened_at(connection, &new)?;
+        let begun = windows_begin(connection, &new, schedule_of, &ids, now)?;
         let late = late(&by_subscription, &taken, &begun, now);
         if !late.is_empty() {
             digest_reschedule(connection, &late)?;
         }
     }
     let mut plan = Plan::default();
-    for (subscription_id, (schedule, members)) in by_subscription {
+    for (subscription_id, (schedule, members)) in &by_subscription {
         // One row for each opening: the statement inserts it or locks the one that is there.
-        let Some(taken) = taken.get(&subscription_id) else {
+        let Some(taken) = taken.get(subscription_id) else {
             return Err(QueryError::NotFound);
         };
-        plan.add(*taken, subscription_id, schedule, &members, &ids, now);
+        plan.add(*taken, *subscription_id, schedule, members, &ids, now);
     }
     if !plan.first.is_empty() {
-        let numbers = digest_fill(connection, &plan.first, now)?;
+        let mut numbers = digest_fill(connection, &plan.first, now)?;
+        windows_skip(connection, &mut numbers, schedule_of, &ids, now)?;
         overflow_insert(connection, &plan.overflow, &numbers, now)?;
+    }
+    for row in &mut plan.members {
+        let member = (row.subscription_id, row.member.event_id);
+        row.grouping = groups.get(&member).map(String::as_str);
     }
     member_insert(connection, &plan.members)?;
     Ok(Gathered {
@@ -132,11 +144,14 @@ pub fn digest_gather(
 fn late(
     by_subscription: &BySubscription<'_>,
     taken: &HashMap<Uuid, Taken>,
-    begun: &HashMap<Uuid, DateTime<Utc>>,
+    begun: &HashMap<Uuid, Closed>,
     now: DateTime<Utc>,
 ) -> Vec<Rescheduled> {
     let late = taken.iter().filter_map(|(subscription_id, taken)| {
-        let begun = *begun.get(&taken.id).filter(|begun| **begun > now)?;
+        let begun = begun.get(subscription_id)?.closed_at;
+        if begun <= now {
+            return None;
+        }
         let (schedule, _) = by_subscription.get(subscription_id)?;
         Some(Rescheduled {
             id: taken.id,
@@ -195,6 +210,7 @@ impl<'a> Plan<'a> {
                 digest_id: id,
                 subscription_id,
                 member,
+                grouping: None,
             }));
             if place > 0 {
                 self.overflow.push(Overflow {
@@ -212,6 +228,7 @@ impl<'a> Plan<'a> {
                     id,
                     events: taken.had + share.events as i64,
                     is_full: !taken.is_overdue,
+                    ends_on_time: taken.is_overdue && schedule.ends_on_time(),
                 });
             }
         }

@@ -2,9 +2,10 @@
 //! condensed when its window closes.
 //!
 //! Players: [`schedule`] says when a window closes, and [`cron`] what a local time is; [`gather`]
-//! adds events to the open digest, inside the transaction that publishes them; `window` closes what
-//! is due; [`condense`] makes parts of what is closed, and deliveries of them; `ticker` rings this
-//! stage; `store` is the SQL of open digests.
+//! adds events to the open digest, inside the transaction that publishes them; [`grouping`] is
+//! which group an event is in; `window` closes what is due; [`late`] says what becomes of windows
+//! that nobody closed in time; [`condense`] makes parts of what is closed, and deliveries of them;
+//! `ticker` rings this stage; `store` is the SQL of open digests.
 //!
 //! Guaranteed: each event of a batch subscription is in exactly one digest, and counts are exact.
 //! Each step is a transaction that leaves a state from which anybody can go on: open, closed,
@@ -13,6 +14,8 @@
 pub mod condense;
 pub mod cron;
 pub mod gather;
+pub mod grouping;
+pub mod late;
 pub mod schedule;
 mod store;
 mod ticker;

@@ -6,7 +6,10 @@ use std::{str::FromStr as _, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
-use super::cron::ZonedCron;
+use super::{
+    cron::ZonedCron,
+    late::{Late, fires},
+};
 use crate::{nearest::did_you_mean, subscription::model::DigestSchedule};
 
 /// The most events of one digest that `max_items` may ask for; without it there is no bound.
@@ -25,6 +28,7 @@ pub struct Schedule {
     max_items: Option<u32>,
     max_wait: Option<TimeDelta>,
     send_empty: bool,
+    late: Late,
 }
 
 /// When an open digest is to be closed.
@@ -106,6 +110,11 @@ impl Schedule {
                  too, or leave `send_empty` out";
             problems.push(("/send_empty", text.to_owned()));
         }
+        if !schedule.late.is_merge() && schedule.cron.is_none() {
+            let text = "windows of their own are those between two times of day: give `cron`, too, \
+                 or leave `late` out";
+            problems.push(("/late", text.to_owned()));
+        }
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -117,6 +126,7 @@ impl Schedule {
                 .max_wait
                 .and_then(|wait| TimeDelta::from_std(wait).ok()),
             send_empty: schedule.send_empty,
+            late: schedule.late,
         })
     }
 
@@ -129,6 +139,17 @@ impl Schedule {
             max_items: None,
             max_wait: Some(FALLBACK_WAIT),
             send_empty: false,
+            late: Late::Merge,
+        }
+    }
+
+    /// The ends of the windows that passed from `begun` up to `now`, none of which was closed; the
+    /// last one is the latest. None, if they are merged into the one that is open.
+    #[must_use]
+    pub fn missed(&self, begun: DateTime<Utc>, now: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        match (self.late, &self.cron) {
+            (Late::Each, Some(cron)) => fires(cron, begun, now),
+            _ => Vec::new(),
         }
     }
 
@@ -159,6 +180,12 @@ impl Schedule {
             at: first_at?.checked_add_signed(self.max_wait?)?,
             by: CloseBy::MaxWait,
         })
+    }
+
+    /// Whether a window ends when its time comes, however late somebody closes it.
+    #[must_use]
+    pub fn ends_on_time(&self) -> bool {
+        self.late == Late::Each
     }
 
     /// The most events of one digest.

@@ -77,36 +77,44 @@ pub(super) fn digest_take(
 }
 
 /// Lets the windows of digests that this transaction has opened begin where those before them
-/// ended. Returns where that is, by digest; of a subscription's first digest nothing.
+/// ended. Returns what was closed before them, by subscription; of its first digest nothing.
 ///
 /// A statement of its own: only now, with the subscription's one open digest in our hands, is it
 /// certain which was closed last.
 pub(super) fn digest_opened_at(
     connection: &mut PgConnection,
     ids: &[Uuid],
-) -> QueryResult<HashMap<Uuid, DateTime<Utc>>> {
+) -> QueryResult<HashMap<Uuid, Closed>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
+        subscription_id: Uuid,
+        #[diesel(sql_type = BigInt)]
+        number: i64,
         #[diesel(sql_type = Timestamptz)]
         opened_at: DateTime<Utc>,
     }
     let rows: Vec<Row> = kept(
         "update rowcall.digest d set opened_at = p.closed_at \
-         from (select o.id, ( \
-                 select l.closed_at from rowcall.digest l \
+         from (select o.id, l.number, l.closed_at from rowcall.digest o cross join lateral ( \
+                 select l.number, l.closed_at from rowcall.digest l \
                  where l.subscription_id = o.subscription_id and l.number is not null \
-                 order by l.number desc limit 1) as closed_at \
-             from rowcall.digest o where o.id = any($1)) as p \
-         where d.id = p.id and p.closed_at is not null \
-         returning d.id, d.opened_at",
+                 order by l.number desc limit 1) as l \
+             where o.id = any($1)) as p \
+         where d.id = p.id \
+         returning d.subscription_id, p.number, d.opened_at",
     )
     .bind::<Array<SqlUuid>, _>(ids)
     .load(connection)?;
     Ok(rows
         .into_iter()
-        .map(|row| (row.id, row.opened_at))
+        .map(|row| {
+            let closed = Closed {
+                number: row.number,
+                closed_at: row.opened_at,
+            };
+            (row.subscription_id, closed)
+        })
         .collect())
 }
 
@@ -150,13 +158,15 @@ pub(super) struct Filled {
     pub(super) events: i64,
     /// By `max_items`; otherwise its time has come.
     pub(super) is_full: bool,
+    /// It ends when its time came, not now.
+    pub(super) ends_on_time: bool,
 }
 
 /// Number and end of a digest that was closed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Closed {
-    number: i64,
-    closed_at: DateTime<Utc>,
+    pub(super) number: i64,
+    pub(super) closed_at: DateTime<Utc>,
 }
 
 /// Closes digests that this transaction has taken. By subscription.
@@ -179,15 +189,21 @@ pub(super) fn digest_fill(
              first_at = case when f.events > 0 then d.first_at end, \
              number = 1 + coalesce((select max(p.number) from rowcall.digest p \
                  where p.subscription_id = d.subscription_id), 0), \
-             closed_at = greatest($1, d.opened_at), \
+             closed_at = greatest(d.opened_at, case when f.on_time then d.close_at else $1 end), \
              closed_by = case when f.is_full then 'max_items' else d.close_by end \
-         from unnest($2, $3, $4) as f (id, events, is_full) where d.id = f.id \
+         from unnest($2, $3, $4, $5) as f (id, events, is_full, on_time) where d.id = f.id \
          returning d.subscription_id, d.number, d.closed_at",
     )
     .bind::<Timestamptz, _>(now)
     .bind::<Array<SqlUuid>, _>(filled.iter().map(|one| one.id).collect::<Vec<_>>())
     .bind::<Array<BigInt>, _>(filled.iter().map(|one| one.events).collect::<Vec<_>>())
     .bind::<Array<Bool>, _>(filled.iter().map(|one| one.is_full).collect::<Vec<_>>())
+    .bind::<Array<Bool>, _>(
+        filled
+            .iter()
+            .map(|one| one.ends_on_time)
+            .collect::<Vec<_>>(),
+    )
     .load(connection)?;
     Ok(rows
         .into_iter()
@@ -285,6 +301,8 @@ pub(super) struct MemberRow<'a> {
     pub(super) digest_id: Uuid,
     pub(super) subscription_id: Uuid,
     pub(super) member: &'a NewMember,
+    /// Its group as JSON, if its subscriber groups.
+    pub(super) grouping: Option<&'a str>,
 }
 
 /// Writes which events are in which digest.
@@ -297,8 +315,8 @@ pub(super) fn member_insert(
     }
     kept(
         "insert into rowcall.digest_member (digest_id, subscription_id, position, event_id, \
-             event_type, object_type, object_key, previous_key, \"time\") \
-         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             event_type, object_type, object_key, previous_key, \"time\", grouping) \
+         select * from unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind::<Array<SqlUuid>, _>(column(rows, |row| row.digest_id))
     .bind::<Array<SqlUuid>, _>(column(rows, |row| row.subscription_id))
@@ -309,6 +327,7 @@ pub(super) fn member_insert(
     .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.member.object_key.as_deref()))
     .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.member.previous_key.as_deref()))
     .bind::<Array<Timestamptz>, _>(column(rows, |row| row.member.time))
+    .bind::<Array<Nullable<Text>>, _>(column(rows, |row| row.grouping))
     .execute(connection)
     .map(drop)
 }

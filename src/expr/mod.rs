@@ -44,6 +44,7 @@ mod problem;
 mod program;
 mod scope;
 mod value;
+mod worth;
 
 use std::{fmt, sync::Arc};
 
@@ -112,15 +113,7 @@ impl Expression {
     pub fn compile(source: &str, scope: &Scope) -> Result<Self, Vec<Problem>> {
         let parsed = parse::parse(source)?;
         let root = check::check(&parsed.tree, &parsed.places, scope)?;
-        let cost = cost::cost(&root);
-        if cost > COST_MAX {
-            return Err(vec![Problem::at(
-                source,
-                0,
-                format!("the expression may cost {cost} steps; the limit is {COST_MAX}"),
-                "nest fewer loops, and use `in` instead of a loop where it does",
-            )]);
-        }
+        let cost = affordable(source, &root)?;
         let mut looked_at = Vec::new();
         collect_names(&root, &mut looked_at);
         Ok(Self(Arc::new(Compiled {
@@ -203,6 +196,20 @@ impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
         self.0.source == other.0.source
     }
+}
+
+/// What the expression costs, or that it is too much.
+fn affordable(source: &str, root: &Node) -> Result<u64, Vec<Problem>> {
+    let cost = cost::cost(root);
+    if cost > COST_MAX {
+        return Err(vec![Problem::at(
+            source,
+            0,
+            format!("the expression may cost {cost} steps; the limit is {COST_MAX}"),
+            "nest fewer loops, and use `in` instead of a loop where it does",
+        )]);
+    }
+    Ok(cost)
 }
 
 /// The columns, facts and paths with constant keys below a part, each name once.

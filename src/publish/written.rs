@@ -143,6 +143,7 @@ impl Written<'_> {
                 .or_insert_with(|| Gathering {
                     subscription_id: registered.subscription.id,
                     schedule,
+                    grouping: registered.grouping.as_ref(),
                     members: Vec::new(),
                 });
             let event = &self.events[delivery.event];

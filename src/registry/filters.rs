@@ -14,8 +14,8 @@ use crate::{
 
 /// Filters that were compiled already: many subscriptions have the same one.
 pub(super) struct Filters<'a> {
-    catalog: &'a Catalog,
-    scopes: &'a BTreeMap<Arc<str>, Scope>,
+    pub(super) catalog: &'a Catalog,
+    pub(super) scopes: &'a BTreeMap<Arc<str>, Scope>,
     compiled: HashMap<(Arc<str>, String), Result<Expression, String>>,
 }
 
@@ -43,13 +43,7 @@ impl<'a> Filters<'a> {
         let Some(source) = &spec.filter else {
             return filtered;
         };
-        let rows = self.catalog.object_types.keys().map(String::as_str);
-        let meant: Vec<Arc<str>> = rows
-            .chain([""])
-            .filter(|object_type| self.can_be_told(spec, object_type))
-            .map(Arc::from)
-            .collect();
-        for object_type in meant {
+        for object_type in self.types_of(spec) {
             match self.compile(&object_type, source) {
                 Ok(filter) => _ = filtered.fitting.insert(object_type, filter),
                 Err(reason) => filtered.suspended.push(Suspended {
@@ -61,6 +55,15 @@ impl<'a> Filters<'a> {
             }
         }
         filtered
+    }
+
+    /// The object types that a subscription can be told of.
+    pub(super) fn types_of(&self, spec: &SubscriptionSpec) -> Vec<Arc<str>> {
+        let rows = self.catalog.object_types.keys().map(String::as_str);
+        rows.chain([""])
+            .filter(|object_type| self.can_be_told(spec, object_type))
+            .map(Arc::from)
+            .collect()
     }
 
     fn can_be_told(&self, spec: &SubscriptionSpec, object_type: &str) -> bool {

@@ -166,7 +166,9 @@ impl LiveRegistry {
             let subscription = &loaded.subscription;
             let filtered = filters.of(&subscription.name, &subscription.spec);
             suspended.extend(filtered.suspended);
-            let registered = self.registered(loaded, &catalog, filtered.fitting, &constraints);
+            let grouping = filters.grouping(subscription);
+            let mut registered = self.registered(loaded, &catalog, filtered.fitting, &constraints);
+            registered.grouping = grouping;
             subscriptions.push(Arc::new(registered));
         }
         suspended.extend(constraints_suspended(&catalog, &scopes, &constraints));
@@ -232,6 +234,7 @@ impl LiveRegistry {
             constraints,
             filters,
             schedule: schedule(&loaded.subscription),
+            grouping: None,
             subscription: loaded.subscription,
             sink,
         }

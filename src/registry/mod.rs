@@ -6,6 +6,7 @@
 
 pub mod alone;
 mod filters;
+mod groups;
 pub mod index;
 pub mod live;
 pub mod registered;

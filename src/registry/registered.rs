@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     constraint::{compile::Compiled, model::Judge},
-    digest::schedule::Schedule,
+    digest::{grouping::Grouping, schedule::Schedule},
     expr::{Expression, Facts, SubscriptionFacts, Verdict},
     sink::Sink,
     subscription::model::Subscription,
@@ -18,6 +18,8 @@ pub struct Registered {
     pub sink: Result<Arc<dyn Sink>, String>,
     /// When its digests close, if its mode is `batch`.
     pub schedule: Option<Schedule>,
+    /// What its digests are grouped by, if they are.
+    pub grouping: Option<Grouping>,
     /// The constraints that may be for it.
     pub(super) constraints: Vec<Arc<Compiled>>,
     /// Of these, those that its digests are judged by when they are sent.

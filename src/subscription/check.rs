@@ -339,6 +339,9 @@ fn check_digest(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
     if spec.mode != Mode::Batch && spec.condense.is_some() {
         problems.push(SpecProblem::new("/condense", only_batch));
     }
+    if spec.mode != Mode::Batch && spec.group_by.is_some() {
+        problems.push(SpecProblem::new("/group_by", only_batch));
+    }
 }
 
 /// What is wrong with a secret, and the way out that nobody can get wrong.

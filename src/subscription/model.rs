@@ -15,6 +15,7 @@ pub use super::{
     start::Start,
     verify::Verify,
 };
+pub use crate::digest::late::Late;
 use crate::sink::Scheme;
 
 /// What a subscriber asks for. The name is beside it: in TOML it is the table's key.
@@ -42,6 +43,9 @@ pub struct SubscriptionSpec {
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condense: Option<Condense>,
+    /// An expression whose value divides a digest into groups; only allowed with the mode `batch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<String>,
     /// From where it begins. Only registering looks at it.
     #[serde(default, skip_serializing_if = "Start::is_now")]
     pub start: Start,
@@ -129,6 +133,10 @@ pub struct DigestSchedule {
     /// Whether a window in which nothing happened is told, too. Needs `cron`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub send_empty: bool,
+    /// What becomes of windows that end while nobody is there to close them. Other than `merge`
+    /// needs `cron`.
+    #[serde(default, skip_serializing_if = "Late::is_merge")]
+    pub late: Late,
 }
 
 /// What a digest tells of its events.

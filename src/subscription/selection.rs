@@ -23,6 +23,10 @@ pub fn selection_check(spec: &SubscriptionSpec, world: &World<'_>) -> Review {
     let mut review = Review::default();
     let meant = selection_meant(spec, world);
     check_net_effect(spec, &meant, &mut review);
+    if let Some(group_by) = &spec.group_by {
+        let found = condition_check("/group_by", group_by, Owner::Group, &meant, world);
+        review.problems.extend(found.problems);
+    }
     let Some(filter) = &spec.filter else {
         check_everything(spec, &mut review);
         return review;
@@ -55,8 +59,8 @@ pub fn selection_review(
 ) -> Result<Review, DbError> {
     let nothing = BTreeSet::new();
     let meant = Meant::by(catalog, &spec.event_types, &spec.object_types);
-    // Only a filter looks at columns.
-    let asked = if spec.filter.is_some() {
+    // Only expressions look at columns.
+    let asked = if spec.filter.is_some() || spec.group_by.is_some() {
         &meant.object_types
     } else {
         &nothing

@@ -116,6 +116,7 @@ async fn a_transaction_that_fails_leaves_nothing() {
         let gathering = Gathering {
             subscription_id: id,
             schedule: &schedule,
+            grouping: None,
             members,
         };
         digest_gather(connection, &[gathering], now)?;
@@ -138,6 +139,7 @@ async fn an_event_is_not_gathered_twice_for_one_subscription() {
     let gathering = Gathering {
         subscription_id: id,
         schedule: &schedule,
+        grouping: None,
         members,
     };
     digest_gather(&mut connection, std::slice::from_ref(&gathering), now).unwrap();

@@ -34,13 +34,18 @@ pub(crate) async fn news(schedule: &str, more: &str) -> TestApp {
 
 /// Applies another schedule, and other lines.
 pub(crate) async fn resubscribe(app: &TestApp, schedule: &str, more: &str) {
+    resubscribe_to(app, schedule, more, "http://127.0.0.1:9/").await;
+}
+
+/// The same, with a receiver.
+pub(crate) async fn resubscribe_to(app: &TestApp, schedule: &str, more: &str, url: &str) {
     app.apply(&format!(
         r#"{SHOP}
         [subscription.news]
         object_types = ["sales.order"]
         mode = "batch"
         schedule = {{ {schedule} }}
-        sink = {{ kind = "webhook", url = "http://127.0.0.1:9/", secret = {{ env = "SIGNING_SECRET" }} }}
+        sink = {{ kind = "webhook", url = "{url}", secret = {{ env = "SIGNING_SECRET" }} }}
         {more}
         "#
     ))
@@ -180,6 +185,7 @@ pub(crate) fn publish(app: &TestApp, schedule: &Schedule, made: &[Made]) -> Gath
             let gathering = Gathering {
                 subscription_id: id,
                 schedule,
+                grouping: None,
                 members,
             };
             digest_gather(connection, &[gathering], now)

@@ -6,11 +6,15 @@ mod account;
 mod condensing;
 mod crashes;
 mod gathering;
+mod groups;
 mod harness;
 mod large;
+mod late;
 mod life;
 mod races;
 mod schema;
+mod seam;
+mod seams;
 #[path = "../support/mod.rs"]
 mod support;
 mod windows;

@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// A small generator, so that a seed is all there is to a run.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -39,6 +39,10 @@ async fn each_event_is_in_exactly_one_digest_whoever_gathers_and_closes() {
         (
             "cron = \"* * * * * *\", max_items = 3, send_empty = true",
             "none",
+        ),
+        (
+            "cron = \"* * * * * *\", send_empty = true, late = \"each\"",
+            "keys",
         ),
     ] {
         // GIVEN a subscription whose windows close often
@@ -63,6 +67,7 @@ async fn each_event_is_in_exactly_one_digest_whoever_gathers_and_closes() {
                     let gathering = Gathering {
                         subscription_id: id,
                         schedule: &compiled,
+                        grouping: None,
                         members,
                     };
                     digest_gather(connection, &[gathering], now)?;

@@ -234,6 +234,7 @@ async fn what_was_being_published_when_a_window_closed_waits_for_the_next_time()
             let gathering = Gathering {
                 subscription_id: id,
                 schedule: &schedule,
+                grouping: None,
                 members: write_events(connection, &orders(1), 1, began_at),
             };
             digest_gather(connection, &[gathering], began_at)

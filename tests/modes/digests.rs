@@ -196,3 +196,47 @@ async fn a_constraint_keeps_events_out_of_a_digest() {
     app.advance(TimeDelta::hours(2)).await;
     assert_eq!(body(&receiver.received()[0])["data"]["count"], 1);
 }
+
+#[tokio::test]
+async fn an_event_that_was_held_is_in_its_group_when_it_is_released() {
+    // GIVEN a digest by region, and a constraint that holds events until the evening
+    let receiver = Receiver::start().await;
+    let more = r#"
+        group_by = "row.region"
+        [constraint.evening]
+        applies_to = { event_types = ["sales.order.deleted"] }
+        window = { from = "18:00", to = "20:00" }
+        otherwise = "hold"
+        hold_at_most = "72h"
+    "#;
+    let mut app = shop(&receiver, &batch(more)).await;
+    write(
+        &app,
+        "insert into orders (id, region) values (1, 'US'), (2, 'EU'), (3, 'US')",
+    );
+    app.run_until_idle().await;
+    // WHEN a deletion is held over noon and is released in the evening
+    write(&app, "delete from orders where id = 3");
+    app.run_until_idle().await;
+    app.advance(TimeDelta::hours(2)).await;
+    app.advance(TimeDelta::hours(7)).await;
+    app.advance(TimeDelta::hours(17)).await;
+    // THEN each digest of the window is divided by the row's region, the old one of a deletion
+    let told: Vec<String> = receiver
+        .received()
+        .iter()
+        .map(|request| {
+            let digest = body(request);
+            let data = &digest["data"];
+            let id = request.id.rsplit('.').next().unwrap();
+            format!(
+                "{id} {} {}/{} {}",
+                data["group"], data["part"], data["parts"], data["count"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [r#"1 "EU" 1/1 1"#, r#"2 "US" 1/1 2"#, r#"1 "US" 1/1 1"#]
+    );
+}

@@ -12,6 +12,8 @@ use crate::{db::kept, registry::registry_share};
 
 /// How many deliveries of a lane are claimed behind its head.
 const FOLLOWERS_MAX: i64 = 256;
+/// The same of a digest's parts, each of which may be a megabyte.
+const PART_FOLLOWERS_MAX: i64 = 7;
 
 /// A claimed delivery.
 #[derive(Clone, Debug, QueryableByName)]
@@ -109,12 +111,20 @@ pub fn delivery_claim(
     let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
         heads.into_iter().partition(|head| head.is_active);
     // The synchronous ones first: what follows a delayed head must see them being sent.
+    let (parts, events): (Vec<_>, Vec<_>) = claimed
+        .iter()
+        .cloned()
+        .partition(|head| head.digest_id.is_some());
     let (immediate, others): (Vec<_>, Vec<_>) =
-        claimed.iter().cloned().partition(|head| head.urgency == 0);
-    for heads in [immediate, others] {
-        let room = limit.saturating_sub(claimed.len());
+        events.into_iter().partition(|head| head.urgency == 0);
+    for (heads, each_max) in [
+        (immediate, FOLLOWERS_MAX),
+        (others, FOLLOWERS_MAX),
+        (parts, PART_FOLLOWERS_MAX),
+    ] {
+        let limits = (limit.saturating_sub(claimed.len()), each_max);
         let until = (lease_until, barrier_ends);
-        let followers = claim_followers(connection, &heads, lease, room, until, now)?;
+        let followers = claim_followers(connection, &heads, lease, limits, until, now)?;
         claimed.extend(followers);
     }
     Ok(ClaimedRows {
@@ -128,7 +138,7 @@ fn claim_followers(
     connection: &mut PgConnection,
     heads: &[ClaimedRow],
     lease: Uuid,
-    limit: usize,
+    (limit, each_max): (usize, i64),
     (lease_until, barrier_ends): (DateTime<Utc>, DateTime<Utc>),
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<ClaimedRow>> {
@@ -147,7 +157,7 @@ fn claim_followers(
     kept(include_str!("followers.sql"))
         .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
-        .bind::<BigInt, _>(FOLLOWERS_MAX)
+        .bind::<BigInt, _>(each_max)
         .bind::<Array<BigInt>, _>(lanes)
         .bind::<Array<SqlUuid>, _>(column(&heads, |head| head.subscription_id))
         .bind::<Array<BigInt>, _>(column(&heads, |head| head.position))

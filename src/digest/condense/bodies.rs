@@ -15,7 +15,7 @@ const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Calls `each` with the place and the body of each event, in the order of `ids`. The body is
 /// `None` if the repository has lost the event.
-pub(super) fn each_body(
+pub(in crate::digest) fn each_body(
     connection: &mut Connection,
     ids: &[Uuid],
     mut each: impl FnMut(&mut Connection, usize, Option<&str>) -> Result<(), QueryError>,

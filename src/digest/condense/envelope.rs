@@ -21,9 +21,23 @@ pub(super) struct Heading<'a> {
     /// All events of the digest, those that vanished included.
     pub(super) count: i64,
     pub(super) condense: Condense,
+    /// Which group they are, if the digest is divided into groups.
+    pub(super) group: Option<Group<'a>>,
+    /// Parts of the groups before it.
+    pub(super) parts_before: u32,
 }
 
-/// The text round the items of a part: `begin N middle N to_parts PARTS to_items ITEMS end`.
+/// A group of a digest.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Group<'a> {
+    /// Its name as JSON: a string or null.
+    Named(&'a str),
+    /// All groups that are too many to have parts of their own.
+    Rest,
+}
+
+/// The text round the items of a part: `begin N middle N to_parts PARTS to_items ITEMS end`. The
+/// first number is that in the digest, the second that in the group.
 #[derive(Clone, Debug)]
 pub(super) struct Envelope {
     pub(super) begin: String,
@@ -31,6 +45,8 @@ pub(super) struct Envelope {
     pub(super) to_parts: &'static str,
     pub(super) to_items: String,
     pub(super) end: &'static str,
+    /// A part's number in its id is so much larger than in its group.
+    pub(super) parts_before: u32,
 }
 
 impl Envelope {
@@ -43,6 +59,11 @@ impl Envelope {
             Condense::Keys => "events",
             Condense::NetEffect => "objects",
             Condense::None => "items",
+        };
+        let group = match heading.group {
+            None => String::new(),
+            Some(Group::Named(name)) => format!(r#","group":{name}"#),
+            Some(Group::Rest) => r#","group":null,"rest":true"#.to_owned(),
         };
         Self {
             begin: format!(r#"{{"specversion":"1.0","id":"{}."#, heading.id),
@@ -58,12 +79,13 @@ impl Envelope {
                 to = to,
             ),
             to_parts: r#","parts":"#,
-            to_items: format!(r#","count":{},"{items}":["#, heading.count),
+            to_items: format!(r#","count":{}{group},"{items}":["#, heading.count),
             end: "]}}",
+            parts_before: heading.parts_before,
         }
     }
 
-    /// The whole body of part number `part` of `parts`.
+    /// The whole body of part number `part` of the `parts` of its group.
     pub(super) fn body(&self, part: u32, parts: u32, items: &str) -> String {
         let Self {
             begin,
@@ -71,8 +93,10 @@ impl Envelope {
             to_parts,
             to_items,
             end,
+            parts_before,
         } = self;
-        format!("{begin}{part}{middle}{part}{to_parts}{parts}{to_items}{items}{end}")
+        let number = parts_before + part;
+        format!("{begin}{number}{middle}{part}{to_parts}{parts}{to_items}{items}{end}")
     }
 
     /// The most bytes that a body has besides its items.
@@ -104,6 +128,8 @@ mod tests {
             to: at("2026-03-02T07:00:00.5Z"),
             count: 3,
             condense: Condense::None,
+            group: None,
+            parts_before: 0,
         };
         let envelope = Envelope::of(&heading);
         let body = envelope.body(2, 12, r#"{"a":1},{"b":2}"#);
@@ -129,5 +155,36 @@ mod tests {
         });
         assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), expected);
         assert!(body.len() <= envelope.bytes_max() + r#"{"a":1},{"b":2}"#.len());
+    }
+    #[test]
+    fn a_group_names_itself_and_goes_on_in_the_ids() {
+        let heading = |group| Heading {
+            id: Uuid::nil(),
+            subscription: "news",
+            from: DateTime::UNIX_EPOCH,
+            to: DateTime::UNIX_EPOCH,
+            count: 3,
+            condense: Condense::Keys,
+            group: Some(group),
+            parts_before: 7,
+        };
+        let read = |group| -> Value {
+            let body = Envelope::of(&heading(group)).body(2, 2, "");
+            serde_json::from_str(&body).unwrap()
+        };
+        let named = read(Group::Named(r#""E\"U""#));
+        assert_eq!(named["id"], "00000000-0000-0000-0000-000000000000.9");
+        let data = &named["data"];
+        assert_eq!((&data["part"], &data["parts"]), (&json!(2), &json!(2)));
+        assert_eq!(
+            (&data["group"], &data["rest"]),
+            (&json!("E\"U"), &Value::Null)
+        );
+        let rest = &read(Group::Rest)["data"];
+        assert_eq!(
+            (&rest["group"], &rest["rest"]),
+            (&Value::Null, &json!(true))
+        );
+        assert!(rest.as_object().unwrap().contains_key("group"));
     }
 }

@@ -1,8 +1,9 @@
 //! Condensing: a closed digest becomes parts, and each part a delivery.
 //!
-//! Players: `modes` are the three ways to do it; `fold` and `effect` work out the net effect;
-//! `parts` divides items, `envelope` is the CloudEvent round them, `output` writes them; `bodies`
-//! reads events, `store` is the SQL.
+//! Players: `writing` writes a digest's parts, whole or group by group, and `groups` says which
+//! groups there are; `modes` are the three ways to condense; `fold` and `effect` work out the net
+//! effect; `parts` divides items, `envelope` is the CloudEvent round them, `output` writes them;
+//! `members` and `bodies` read events, `store` is the rest of the SQL.
 //!
 //! Guaranteed: one transaction writes the bodies, their deliveries and the digest's end, so a
 //! digest is condensed once, and a crash leaves it closed, to be condensed by whoever comes. Every
@@ -13,26 +14,28 @@ mod bodies;
 mod effect;
 mod envelope;
 mod fold;
+mod groups;
+mod members;
 mod modes;
 mod output;
 mod parts;
 mod store;
 mod wanted;
+mod writing;
 
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub(super) use self::bodies::each_body;
 pub use self::{effect::Fold, wanted::is_wanted};
 use self::{
-    envelope::{Envelope, Heading},
-    output::Output,
-    parts::Room,
     store::{
         ClosedRow, DeliveryOf, PartDelivery, delivery_insert, digest_claim, digest_end,
         part_delete, part_number, subscription_state,
     },
+    writing::{Told, Writing},
 };
 use crate::{
     catalog::model::DIGEST_EVENT_TYPE,
@@ -44,7 +47,7 @@ use crate::{
         store::{lane_busy, sequence_take},
     },
     registry::{live::LiveRegistry, registered::Registered, registry_revision, registry_share},
-    subscription::model::{Condense, Ordering},
+    subscription::model::Ordering,
 };
 
 /// How far the positions of two digests of a subscription are apart: more parts than one has.
@@ -133,40 +136,14 @@ fn condense(
         return Ok(Condensed::Unreadable(digest.id));
     };
     let registered = &registry.subscriptions[*place as usize];
-    let spec = &registered.subscription.spec;
-    let mode = spec.condense.unwrap_or_default();
-    let envelope = Envelope::of(&Heading {
-        id: digest.id,
-        subscription: &registered.subscription.name,
-        from: digest.opened_at,
-        to: digest.closed_at,
-        count: digest.events,
-        condense: mode,
-    });
-    let room = Room {
-        bytes: limits
-            .digest_part_bytes_max
-            .saturating_sub(envelope.bytes_max()),
-        items: limits.digest_part_items_max,
+    let writing = Writing {
+        digest,
+        registered,
+        limits,
+        is_wanted,
+        now,
     };
-    let mut output = Output::new(digest.id, &envelope);
-    let told = match mode {
-        Condense::Keys => modes::keys(connection, digest.id, room, &mut output)?,
-        Condense::NetEffect => {
-            let is_wanted = |fold: &Fold<'_>| is_wanted(registered, fold);
-            modes::net_effect(connection, digest.id, room, &mut output, is_wanted)?
-        }
-        Condense::None => modes::items(connection, digest.id, room, &mut output)?,
-    };
-    let tells_empty = digest.closed_by == "schedule"
-        && registered
-            .schedule
-            .as_ref()
-            .is_some_and(|schedule| schedule.sends_empty());
-    if output.is_empty() && tells_empty {
-        output.put(connection, String::new())?;
-    }
-    let parts = output.finish(connection)?;
+    let Told { parts, events } = writing.write(connection)?;
 
     // From here on the locks are those that publishing takes, in its order: they come late, so that
     // a large digest holds nobody up.
@@ -179,7 +156,7 @@ fn condense(
         let is_active = state.as_deref() == Some("active");
         deliveries(connection, digest, registered, parts, is_active, now)?;
     }
-    let vanished = (digest.events - told).max(0);
+    let vanished = (digest.events - events).max(0);
     let (end, number) = match parts {
         0 => ("empty", 0),
         parts => ("condensed", part_number(parts)),

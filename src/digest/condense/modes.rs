@@ -8,10 +8,10 @@ use uuid::Uuid;
 use super::{
     bodies::each_body,
     effect::{Fold, effect, key_json, quoted},
-    fold::{Folding, Seen},
+    fold::{Folding, Object, Seen},
+    members::{Share, group_close, group_fetch, group_open, member_page},
     output::Output,
     parts::{Items, Keys, Room},
-    store::{group_close, group_fetch, group_open, member_page},
 };
 use crate::db::{Connection, QueryError};
 
@@ -22,12 +22,13 @@ const OBJECTS_MAX: usize = 500;
 pub(super) fn items(
     connection: &mut Connection,
     digest: Uuid,
+    share: &Share<'_>,
     room: Room,
     output: &mut Output<'_>,
 ) -> Result<i64, QueryError> {
     let (mut items, mut told, mut after) = (Items::new(room), 0, None);
     loop {
-        let members = member_page(connection, digest, after)?;
+        let members = member_page(connection, digest, share, after)?;
         let Some(last) = members.last() else { break };
         after = Some((last.position, last.event_id));
         let ids: Vec<Uuid> = members.iter().map(|member| member.event_id).collect();
@@ -50,11 +51,12 @@ pub(super) fn items(
 pub(super) fn keys(
     connection: &mut Connection,
     digest: Uuid,
+    share: &Share<'_>,
     room: Room,
     output: &mut Output<'_>,
 ) -> Result<i64, QueryError> {
     let (mut keys, mut told) = (Keys::new(room), 0);
-    group_open(connection, digest)?;
+    group_open(connection, digest, share)?;
     loop {
         let groups = group_fetch(connection)?;
         if groups.is_empty() {
@@ -96,17 +98,30 @@ pub(super) fn keys(
     Ok(told)
 }
 
-/// What the changes of each object came to.
-pub(super) fn net_effect(
-    connection: &mut Connection,
-    digest: Uuid,
-    room: Room,
-    output: &mut Output<'_>,
-    is_wanted: impl Fn(&Fold<'_>) -> bool,
-) -> Result<i64, QueryError> {
+/// The objects of a digest with their events folded. Holds no bodies.
+pub(super) struct Folded {
+    objects: Vec<Object>,
+    /// The names of their types.
+    types: Vec<Box<str>>,
+}
+
+impl Folded {
+    /// The places of all objects, in the order of their first changes.
+    pub(super) fn places(&self) -> Vec<usize> {
+        (0..self.objects.len()).collect()
+    }
+
+    /// How many events the object at a place has.
+    pub(super) fn count(&self, place: usize) -> i64 {
+        self.objects[place].count
+    }
+}
+
+/// Folds the events of a digest.
+pub(super) fn fold(connection: &mut Connection, digest: Uuid) -> Result<Folded, QueryError> {
     let (mut folding, mut after) = (Folding::default(), None);
     loop {
-        let members = member_page(connection, digest, after)?;
+        let members = member_page(connection, digest, &Share::All, after)?;
         let Some(last) = members.last() else { break };
         after = Some((last.position, last.event_id));
         for member in &members {
@@ -120,29 +135,64 @@ pub(super) fn net_effect(
         }
     }
     let (objects, types) = folding.finish();
-    let (mut items, mut told) = (Items::new(room), 0);
-    for objects in objects.chunks(OBJECTS_MAX) {
-        let ids: Vec<Uuid> = objects
+    Ok(Folded { objects, types })
+}
+
+/// Calls `each` with the place of each object at `places` of which something is told, and what
+/// that is. What `is_wanted` does not want is not told.
+pub(super) fn each_effect(
+    connection: &mut Connection,
+    folded: &Folded,
+    places: &[usize],
+    is_wanted: &dyn Fn(&Fold<'_>) -> bool,
+    mut each: impl FnMut(&mut Connection, usize, &str) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    for places in places.chunks(OBJECTS_MAX) {
+        let ids: Vec<Uuid> = places
             .iter()
+            .map(|place| &folded.objects[*place])
             .flat_map(|object| [object.first, object.last])
             .collect();
         let mut first: Option<String> = None;
-        each_body(connection, &ids, |connection, place, body| {
-            if place % 2 == 0 {
+        each_body(connection, &ids, |connection, body_place, body| {
+            if body_place % 2 == 0 {
                 first = body.map(str::to_owned);
                 return Ok(());
             }
-            let object = &objects[place / 2];
-            let Some(item) = effect(object, &types, first.as_deref(), body, &is_wanted) else {
-                return Ok(());
-            };
-            told += object.count;
-            match items.push(&item) {
-                Some(full) => output.put(connection, full),
+            let place = places[body_place / 2];
+            let object = &folded.objects[place];
+            match effect(object, &folded.types, first.as_deref(), body, is_wanted) {
+                Some(item) => each(connection, place, &item),
                 None => Ok(()),
             }
         })?;
     }
+    Ok(())
+}
+
+/// What the changes of the objects at `places` came to.
+pub(super) fn effects(
+    connection: &mut Connection,
+    folded: &Folded,
+    places: &[usize],
+    room: Room,
+    output: &mut Output<'_>,
+    is_wanted: &dyn Fn(&Fold<'_>) -> bool,
+) -> Result<i64, QueryError> {
+    let (mut items, mut told) = (Items::new(room), 0);
+    each_effect(
+        connection,
+        folded,
+        places,
+        is_wanted,
+        |connection, place, item| {
+            told += folded.count(place);
+            match items.push(item) {
+                Some(full) => output.put(connection, full),
+                None => Ok(()),
+            }
+        },
+    )?;
     if let Some(rest) = items.take() {
         output.put(connection, rest)?;
     }

@@ -37,22 +37,27 @@ impl<'a> Output<'a> {
         items: String,
     ) -> Result<(), QueryError> {
         if let Some(before) = self.last.replace(items) {
-            part_insert(connection, self.digest, self.parts, &before)?;
+            part_insert(connection, self.digest, self.number(), &before)?;
         }
         self.parts += 1;
         Ok(())
     }
 
+    /// The number of the last part in the digest.
+    fn number(&self) -> u32 {
+        self.envelope.parts_before + self.parts
+    }
+
     /// Writes what is left. Returns the number of parts.
-    pub(super) fn finish(self, connection: &mut Connection) -> Result<u32, QueryError> {
-        let Some(last) = self.last else {
+    pub(super) fn finish(mut self, connection: &mut Connection) -> Result<u32, QueryError> {
+        let Some(last) = self.last.take() else {
             return Ok(0);
         };
         if self.parts == 1 {
             let body = self.envelope.body(1, 1, &last);
-            part_insert(connection, self.digest, 1, &body)?;
+            part_insert(connection, self.digest, self.number(), &body)?;
         } else {
-            part_insert(connection, self.digest, self.parts, &last)?;
+            part_insert(connection, self.digest, self.number(), &last)?;
             part_wrap(connection, self.digest, self.envelope, self.parts)?;
         }
         Ok(self.parts)

@@ -2,9 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl,
-    connection::SimpleConnection as _,
-    sql_query,
+    OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
     sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
@@ -16,9 +14,6 @@ use super::envelope::Envelope;
 const LOCK_CLASS: i32 = 0x726f_7764;
 /// How many closed digests a claim looks at.
 const CANDIDATES_MAX: i64 = 64;
-/// Members, and groups of them, that are read at a time.
-const ROWS_MAX: i64 = 2_000;
-
 /// Parts that one statement makes bodies of.
 const WRAPPED_MAX: u32 = 64;
 
@@ -103,87 +98,6 @@ pub(super) fn digest_end(
     Ok(ended == 1)
 }
 
-/// A member of a digest, in its order.
-#[derive(Clone, Debug, QueryableByName)]
-pub(super) struct MemberRow {
-    #[diesel(sql_type = BigInt)]
-    pub(super) position: i64,
-    #[diesel(sql_type = SqlUuid)]
-    pub(super) event_id: Uuid,
-    #[diesel(sql_type = Text)]
-    pub(super) event_type: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) object_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) object_key: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) previous_key: Option<String>,
-}
-
-/// The next members behind `after`, in the order of positions.
-pub(super) fn member_page(
-    connection: &mut PgConnection,
-    digest: Uuid,
-    after: Option<(i64, Uuid)>,
-) -> QueryResult<Vec<MemberRow>> {
-    let (position, event) = after.unwrap_or((i64::MIN, Uuid::nil()));
-    sql_query(
-        "select position, event_id, event_type, object_type, object_key, previous_key \
-         from rowcall.digest_member where digest_id = $1 and (position, event_id) > ($2, $3) \
-         order by position, event_id limit $4",
-    )
-    .bind::<SqlUuid, _>(digest)
-    .bind::<BigInt, _>(position)
-    .bind::<SqlUuid, _>(event)
-    .bind::<BigInt, _>(ROWS_MAX)
-    .load(connection)
-}
-
-/// The events of one type and one object in a digest.
-#[derive(Clone, Debug, QueryableByName)]
-pub(super) struct GroupRow {
-    #[diesel(sql_type = Text)]
-    pub(super) event_type: String,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) object_type: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) object_key: Option<String>,
-    #[diesel(sql_type = BigInt)]
-    pub(super) count: i64,
-    #[diesel(sql_type = Timestamptz)]
-    pub(super) first_at: DateTime<Utc>,
-    #[diesel(sql_type = Timestamptz)]
-    pub(super) last_at: DateTime<Utc>,
-    /// One that has the key.
-    #[diesel(sql_type = SqlUuid)]
-    pub(super) event_id: Uuid,
-}
-
-/// Opens the cursor that [`group_fetch`] reads from. Statements have more time than others until
-/// [`group_close`]: to group the events of a very large digest takes long, and nobody waits for it.
-pub(super) fn group_open(connection: &mut PgConnection, digest: Uuid) -> QueryResult<()> {
-    // An id has no quotes, and DECLARE takes no parameters.
-    connection.batch_execute(&format!(
-        "set local statement_timeout = '10min'; declare digest_groups no scroll cursor for \
-         select event_type, object_type, object_key, count(*) as count, min(\"time\") as first_at, \
-             max(\"time\") as last_at, max(event_id::text collate \"C\")::uuid as event_id \
-         from rowcall.digest_member where digest_id = '{digest}' \
-         group by event_type, object_type, object_key \
-         order by event_type collate \"C\", object_type collate \"C\", min(position), \
-             object_key collate \"C\""
-    ))
-}
-
-/// The next groups, by event type and then by first event. Empty at the end.
-pub(super) fn group_fetch(connection: &mut PgConnection) -> QueryResult<Vec<GroupRow>> {
-    sql_query(format!("fetch forward {ROWS_MAX} from digest_groups")).load(connection)
-}
-
-/// Ends what [`group_open`] began. The time is that of every session.
-pub(super) fn group_close(connection: &mut PgConnection) -> QueryResult<()> {
-    connection.batch_execute("close digest_groups; set local statement_timeout = '60s'")
-}
-
 /// How large the bodies of events are, in bytes.
 pub(super) fn event_bytes(
     connection: &mut PgConnection,
@@ -219,17 +133,18 @@ pub(super) fn part_insert(
         .map(drop)
 }
 
-/// Makes bodies of parts that were written as items.
+/// Makes bodies of the last `parts` parts, which were written as items.
 pub(super) fn part_wrap(
     connection: &mut PgConnection,
     digest: Uuid,
     envelope: &Envelope,
     parts: u32,
 ) -> QueryResult<()> {
-    for first in (1..=parts).step_by(WRAPPED_MAX as usize) {
+    let begin = envelope.parts_before;
+    for first in (begin + 1..=begin + parts).step_by(WRAPPED_MAX as usize) {
         sql_query(
             "update rowcall.digest_part set body = \
-                 $2 || part || $3 || part || $4 || $5::integer || $6 || body || $7 \
+                 $2 || part || $3 || (part - $10) || $4 || $5::integer || $6 || body || $7 \
              where digest_id = $1 and part >= $8 and part < $8 + $9",
         )
         .bind::<SqlUuid, _>(digest)
@@ -241,6 +156,7 @@ pub(super) fn part_wrap(
         .bind::<Text, _>(envelope.end)
         .bind::<Integer, _>(part_number(first))
         .bind::<Integer, _>(part_number(WRAPPED_MAX))
+        .bind::<Integer, _>(part_number(begin))
         .execute(connection)?;
     }
     Ok(())

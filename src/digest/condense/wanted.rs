@@ -23,16 +23,27 @@ pub fn is_wanted(registered: &Registered, fold: &Fold<'_>, now: DateTime<Utc>) -
         // nothing.
         return false;
     }
-    let (before, after) = (
+    if fold.before.is_none() && fold.after.is_none() {
+        return true;
+    }
+    with_facts(fold, now, |facts| {
+        let verdict = registered.wants(Some(fold.object_type), facts);
+        holds(verdict, "filter", &registered.subscription.name)
+    })
+}
+
+/// Runs `judge` over what all changes of an object came to, as if they were one.
+pub(super) fn with_facts<T>(
+    fold: &Fold<'_>,
+    now: DateTime<Utc>,
+    judge: impl FnOnce(&Facts<'_>) -> T,
+) -> T {
+    let rows = Rows::parse(
         fold.before.map(RawValue::get),
         fold.after.map(RawValue::get),
     );
-    if before.is_none() && after.is_none() {
-        return true;
-    }
-    let rows = Rows::parse(before, after);
     let changed = rows.changed();
-    let facts = Facts {
+    judge(&Facts {
         before: rows.before.as_ref(),
         after: rows.after.as_ref(),
         changed: &changed,
@@ -49,7 +60,5 @@ pub fn is_wanted(registered: &Registered, fold: &Fold<'_>, now: DateTime<Utc>) -
         subscription: None,
         now,
         actor: None,
-    };
-    let verdict = registered.wants(Some(fold.object_type), &facts);
-    holds(verdict, "filter", &registered.subscription.name)
+    })
 }

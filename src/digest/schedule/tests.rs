@@ -40,6 +40,11 @@ fn a_number_of_events_alone_closes_at_no_time() {
 fn bad_input_says_where_and_what_to_do() {
     for (json, pointer, part) in [
         ("{}", "", "at least one of `cron`"),
+        (
+            r#"{"max_items": 5, "late": "each"}"#,
+            "/late",
+            "give `cron`, too",
+        ),
         (r#"{"cron": "0 8 * *"}"#, "/cron", "five fields"),
         (r#"{"cron": "0 0 30 2 *"}"#, "/cron", "never fires"),
         (
@@ -80,4 +85,24 @@ fn bad_input_says_where_and_what_to_do() {
     // All of it at once.
     let all = r#"{"cron": "x", "time_zone": "y", "max_items": 0, "max_wait": "0s"}"#;
     assert_eq!(asked(all).unwrap_err().len(), 4);
+}
+
+#[test]
+fn late_windows_are_merged_unless_each_is_asked_for() {
+    let daily = r#"{"cron": "0 8 * * *""#;
+    let (begun, now) = (at("2026-03-02T08:00:00Z"), at("2026-03-05T09:00:00Z"));
+    let merged = asked(&format!("{daily}}}")).unwrap();
+    assert!(merged.missed(begun, now).is_empty() && !merged.ends_on_time());
+    let each = asked(&format!(r#"{daily}, "late": "each"}}"#)).unwrap();
+    assert_eq!(each.missed(begun, now).len(), 3);
+    // What is not said is not shown, and what is said is.
+    let shown = |json: &str| {
+        let schedule: DigestSchedule = serde_json::from_str(json).unwrap();
+        serde_json::to_string(&schedule).unwrap()
+    };
+    assert_eq!(
+        shown(&format!(r#"{daily}, "late": "merge"}}"#)),
+        r#"{"cron":"0 8 * * *"}"#
+    );
+    assert!(shown(&format!(r#"{daily}, "late": "each"}}"#)).contains(r#""late":"each""#));
 }

@@ -17,8 +17,9 @@ use self::store::{
     subscription_without_open,
 };
 use super::{
+    late::windows_begin,
     schedule::Schedule,
-    store::{Opening, Rescheduled, digest_opened_at, digest_reschedule, digest_take},
+    store::{Opening, Rescheduled, digest_reschedule, digest_take},
 };
 use crate::{
     db::{Connection, DbError, QueryError},
@@ -97,7 +98,7 @@ pub(super) fn open_empty(
     // Whoever gathers at this moment may have opened one first; then that one is taken, unchanged.
     digest_take(connection, &openings, now)?;
     let new: Vec<Uuid> = openings.iter().map(|opening| opening.id).collect();
-    digest_opened_at(connection, &new)?;
+    windows_begin(connection, &new, |id| wanting.get(id).copied(), &ids, now)?;
     Ok(openings
         .iter()
         .filter_map(|opening| opening.close)

@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// Closes up to `limit` open digests whose time has come; waits for nobody. Returns how many.
 ///
 /// One that somebody gathers into at this moment is left: either it is closed there, or the next
-/// look finds it. Its number is certain: whoever sees it open sees all before it closed.
+/// look finds it. Its number is certain: whoever sees it open sees all before it closed. It ends
+/// now, or at its time if its subscriber wants late windows each by itself.
 pub(super) fn digest_close_due(
     connection: &mut PgConnection,
     limit: i64,
@@ -21,7 +22,10 @@ pub(super) fn digest_close_due(
              select id from rowcall.digest where state = 'open' and close_at <= $1 \
              order by close_at, id limit $2 for update skip locked) \
          update rowcall.digest d set state = 'closed', closed_by = d.close_by, \
-             closed_at = greatest($1, d.opened_at), \
+             closed_at = greatest(d.opened_at, case when 'each' = ( \
+                     select s.definition #>> '{schedule,late}' from rowcall.subscription s \
+                     where s.id = d.subscription_id) \
+                 then d.close_at else $1 end), \
              number = 1 + coalesce((select max(p.number) from rowcall.digest p \
                  where p.subscription_id = d.subscription_id), 0) \
          from due where d.id = due.id",

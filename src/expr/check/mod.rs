@@ -49,18 +49,13 @@ impl Typed {
     }
 }
 
-/// The compiled form of `tree`, or all that is wrong with it.
+/// The compiled form of the condition `tree`, or all that is wrong with it.
 pub(super) fn check(
     tree: &IdedExpr,
     places: &Places<'_>,
     scope: &Scope,
 ) -> Result<Node, Vec<Problem>> {
-    let mut checker = Checker {
-        scope,
-        places,
-        variables: Vec::new(),
-        problems: Vec::new(),
-    };
+    let mut checker = Checker::new(places, scope);
     let checked = checker.part(tree);
     if !matches!(checked.r#type, Type::Bool | Type::Json | Type::Unknown) {
         let help = match checked.r#type {
@@ -73,15 +68,29 @@ pub(super) fn check(
         let message = format!("the expression is {}, not true or false", checked.r#type);
         checker.report(checked.at, message, help);
     }
-    if checker.problems.is_empty() {
-        Ok(checked.node)
-    } else {
-        checker
-            .problems
-            .sort_by_key(|problem| (problem.line, problem.column));
-        checker.problems.dedup();
-        Err(checker.problems)
+    checker.finish(checked)
+}
+
+/// The compiled form of `tree`, whose value has a text, or all that is wrong with it.
+pub(super) fn check_value(
+    tree: &IdedExpr,
+    places: &Places<'_>,
+    scope: &Scope,
+) -> Result<Node, Vec<Problem>> {
+    let mut checker = Checker::new(places, scope);
+    let checked = checker.part(tree);
+    if matches!(
+        checked.r#type,
+        Type::Null | Type::List(_) | Type::Row | Type::Labels | Type::Namespace(_)
+    ) {
+        let message = format!(
+            "the expression is {}, which is no one value",
+            checked.r#type
+        );
+        let help = "name a column or a field, such as `row.region`";
+        checker.report(checked.at, message, help);
     }
+    checker.finish(checked)
 }
 
 struct Checker<'s> {
@@ -90,6 +99,27 @@ struct Checker<'s> {
     /// The variables of the loops around, the outermost first.
     variables: Vec<(String, Type)>,
     problems: Vec<Problem>,
+}
+
+impl<'s> Checker<'s> {
+    fn new(places: &'s Places<'s>, scope: &'s Scope) -> Self {
+        Self {
+            scope,
+            places,
+            variables: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    fn finish(mut self, checked: Typed) -> Result<Node, Vec<Problem>> {
+        if self.problems.is_empty() {
+            return Ok(checked.node);
+        }
+        self.problems
+            .sort_by_key(|problem| (problem.line, problem.column));
+        self.problems.dedup();
+        Err(self.problems)
+    }
 }
 
 impl Checker<'_> {

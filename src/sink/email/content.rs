@@ -125,9 +125,17 @@ fn fields(
 
 /// A digest as on the wire; of its lists what a mail can show, and `more`, the number of the rest.
 fn digest(data: &Members<'_>, budget: &mut Budget) -> Value {
-    let mut members = ["subscription", "window", "part", "parts", "count"]
-        .map(|name| (name, budget.value(data.get(name))))
-        .to_vec();
+    let mut members = [
+        "subscription",
+        "window",
+        "part",
+        "parts",
+        "count",
+        "group",
+        "rest",
+    ]
+    .map(|name| (name, budget.value(data.get(name))))
+    .to_vec();
     let mut rows = Rows {
         rows_left: ROWS_MAX,
         fields_left: DIGEST_FIELDS_MAX,
@@ -265,7 +273,7 @@ mod tests {
             keys.join(",")
         };
         let content = read(&format!(
-            r#"{{"type":"rowcall.digest","data":{{"part":2,"parts":3,"count":650,"events":[
+            r#"{{"type":"rowcall.digest","data":{{"part":2,"parts":3,"count":650,"group":"EU","events":[
                {{"type":"a","count":150,"keys":[{}]}},{{"type":"b","count":300,"keys":[{}]}},
                {{"type":"c","count":200,"keys":[{}]}}]}}}}"#,
             keys(150),
@@ -277,6 +285,7 @@ mod tests {
         assert_eq!(at(&content, "digest.events.1.more"), "250");
         assert_eq!(at(&content, "digest.events.1.keys.49.key"), "49");
         assert_eq!(at(&content, "digest.more"), "450");
+        assert_eq!(at(&content, "digest.group"), "EU");
         let events = content.variables.get_attr("digest").unwrap();
         assert_eq!(events.get_attr("events").unwrap().len(), Some(2));
     }

@@ -171,7 +171,9 @@ impl RenderFault {
 }
 
 const EVENT_SUBJECT: &str = "{{ event.type }}{% if event.subject %} {{ event.subject }}{% endif %}";
-const DIGEST_SUBJECT: &str = "{{ subscription.name }}: {{ digest.count }} \
+const DIGEST_SUBJECT: &str = "{{ subscription.name }}\
+     {% if digest.group %}, {{ digest.group }}{% elif digest.rest %}, other groups{% endif %}: \
+     {{ digest.count }} \
      {{ 'event' if digest.count == 1 else 'events' }}\
      {% if digest.window.to %} until {{ digest.window.to|time }}{% endif %}";
 

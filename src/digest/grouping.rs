@@ -1,0 +1,118 @@
+//! What a subscriber's digests are grouped by: the value of an expression over each event.
+//!
+//! An event's group is judged when it is gathered, over the event as it was stored, and kept with
+//! the member; so another expression holds for what is gathered from then on. That of a net effect
+//! is judged when it is folded. Where the value is null, or can't be judged, the group is null.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{condense::each_body, gather::Gathering};
+use crate::{
+    db::{Connection, QueryError},
+    expr::{Expression, Facts, SubscriptionFacts},
+    observe::metrics::CONDITIONS_FAILED,
+    publish::facts::Recalled,
+    subscription::model::{Condense, Subscription},
+};
+
+/// The most characters of a group's name; values that are the same up to there are one group.
+pub const GROUP_CHARS_MAX: usize = 200;
+/// What a null is in JSON.
+pub(super) const NULL: &str = "null";
+
+/// A subscriber's `group_by`, ready for use.
+#[derive(Clone, Debug)]
+pub struct Grouping {
+    name: String,
+    mode: &'static str,
+    labels: BTreeMap<String, String>,
+    /// Judged when events are gathered; not of the net effect, which is another thing than they.
+    is_of_events: bool,
+    /// For each object type whose columns it fits; the empty name is that of events without one.
+    expressions: HashMap<Arc<str>, Expression>,
+}
+
+impl Grouping {
+    /// That of `subscription`, compiled for these object types; the empty name is that of events
+    /// without one. Events of other types are in the group of null.
+    #[must_use]
+    pub fn new(subscription: &Subscription, expressions: HashMap<Arc<str>, Expression>) -> Self {
+        Self {
+            name: subscription.name.clone(),
+            mode: subscription.spec.mode.as_str(),
+            labels: subscription.spec.labels.clone(),
+            is_of_events: subscription.spec.condense != Some(Condense::NetEffect),
+            expressions,
+        }
+    }
+
+    /// The group of an event, or of a fold, as JSON: a string, or null.
+    #[must_use]
+    pub fn of(&self, object_type: Option<&str>, facts: &Facts<'_>) -> String {
+        let Some(expression) = self.expressions.get(object_type.unwrap_or_default()) else {
+            return NULL.to_owned();
+        };
+        let facts = Facts {
+            subscription: Some(SubscriptionFacts {
+                name: &self.name,
+                mode: self.mode,
+                labels: &self.labels,
+            }),
+            ..*facts
+        };
+        let text = expression.text(&facts).unwrap_or_else(|failure| {
+            metrics::counter!(CONDITIONS_FAILED, "kind" => "group_by").increment(1);
+            let name = &self.name;
+            tracing::debug!(name, %failure, "`group_by` failed, which counts as null");
+            None
+        });
+        // A string always serialises.
+        let named = text.map(|text| serde_json::to_string(&cut(&text)).unwrap_or_default());
+        named.unwrap_or_else(|| NULL.to_owned())
+    }
+
+    /// The group of an event with this body. One that can't be read is in that of null.
+    fn of_body(&self, body: &str, object_type: Option<&str>, now: DateTime<Utc>) -> String {
+        let Ok(event) = Recalled::parse(body, object_type.is_some()) else {
+            return NULL.to_owned();
+        };
+        let changed = event.changed();
+        self.of(object_type, &event.facts(&changed, now))
+    }
+}
+
+fn cut(text: &str) -> &str {
+    let end = text.char_indices().nth(GROUP_CHARS_MAX);
+    end.map_or(text, |(end, _)| &text[..end])
+}
+
+/// The groups of events that are gathered, by subscription and event; only of those who group.
+/// Reads the events that this transaction, or an earlier one, has written.
+pub(super) fn groups_judge(
+    connection: &mut Connection,
+    gatherings: &[Gathering<'_>],
+    now: DateTime<Utc>,
+) -> Result<HashMap<(Uuid, Uuid), String>, QueryError> {
+    let mut groups = HashMap::new();
+    for gathering in gatherings {
+        let grouping = gathering.grouping.filter(|grouping| grouping.is_of_events);
+        let Some(grouping) = grouping else {
+            continue;
+        };
+        let ids: Vec<Uuid> = gathering.members.iter().map(|one| one.event_id).collect();
+        each_body(connection, &ids, |_, place, body| {
+            let object_type = gathering.members[place].object_type.as_deref();
+            let group = body.map(|body| grouping.of_body(body, object_type, now));
+            let member = (gathering.subscription_id, ids[place]);
+            groups.insert(member, group.unwrap_or_else(|| NULL.to_owned()));
+            Ok(())
+        })?;
+    }
+    Ok(groups)
+}
