@@ -8,6 +8,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use uuid::Uuid;
 
 use crate::{
+    account::Accounts,
     api::{ApiState, SubmittedTypes, router},
     auth::AdminKey,
     capture::doorbell::Doorbell,
@@ -136,6 +137,7 @@ impl Instance {
         database.transaction(check).await?;
 
         let readiness = Readiness::default();
+        let accounts = Accounts::new(readiness.clone(), limits.account_interval_minutes);
         let configured = sources.clone();
         let unconfigured = move |connection: &mut Connection| unconfigured(connection, &configured);
         for (name, text) in database.transaction(unconfigured).await? {
@@ -173,8 +175,11 @@ impl Instance {
             instance,
             &limits,
         );
-        let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
-            .watching(registry.clone(), readiness.clone());
+        let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default()).watching(
+            registry.clone(),
+            readiness.clone(),
+            accounts.clone(),
+        );
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
         let sources = sources
             .iter()
@@ -197,6 +202,7 @@ impl Instance {
             limits,
             wake,
             readiness: readiness.clone(),
+            accounts,
         });
         Ok(Self {
             publish,

@@ -55,6 +55,8 @@ pub struct Limits {
     /// How long the ids of submitted events are remembered, so that one that is sent again is
     /// published once.
     pub event_accepted_days: u32,
+    /// How often the conservation account is drawn up, which reads whole tables.
+    pub account_interval_minutes: u32,
     /// How long stopping may take before requests under way are left to be sent again.
     pub drain_ms: u64,
 }
@@ -83,6 +85,7 @@ impl Default for Limits {
             event_bytes_max: 256 * 1024,
             events_per_request_max: 1_000,
             event_accepted_days: 7,
+            account_interval_minutes: 60,
             drain_ms: 10_000,
         }
     }
@@ -139,6 +142,10 @@ impl Limits {
             ("event_bytes_max", self.event_bytes_max as u64),
             ("events_per_request_max", self.events_per_request_max as u64),
             ("event_accepted_days", u64::from(self.event_accepted_days)),
+            (
+                "account_interval_minutes",
+                u64::from(self.account_interval_minutes),
+            ),
         ];
         for (name, value) in positive {
             if value == 0 {
@@ -175,6 +182,10 @@ impl Limits {
                 self.start_rows_per_chunk_max <= 100_000,
                 "limits.start_rows_per_chunk_max must not be larger than 100000: a chunk is published \
                  in one transaction",
+            ),
+            (
+                self.account_interval_minutes <= 10_080,
+                "limits.account_interval_minutes must not be larger than 10080, which is a week",
             ),
             (
                 self.event_accepted_days <= 3_650,
