@@ -43,10 +43,12 @@ pub(crate) const SOURCE_LOCK: (i32, i32) = (DDL_LOCK.0, 9);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What every session of Rowcall starts with. Plans of the batch queries never gain from jit;
-/// a statement that takes longer than a minute is a fault, and the stage will come back to it.
+/// a statement that takes longer than a minute is a fault, and the stage will come back to it; a
+/// transaction that is silent for twenty seconds is that of a process that was stopped, and in the
+/// way of others.
 const SESSION: &str = "set application_name = 'rowcall'; set client_encoding = 'UTF8'; \
      set timezone = 'UTC'; set datestyle = 'ISO'; set jit = off; set statement_timeout = '60s'; \
-     set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog";
+     set idle_in_transaction_session_timeout = '20s'; set search_path = pg_catalog";
 
 /// The connections to a database; clones share them.
 #[derive(Clone)]

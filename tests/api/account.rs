@@ -26,6 +26,8 @@ async fn the_whole_is_for_those_who_see_all_and_a_subscriber_sees_its_own() {
     let api = Api::start();
     let (one, other) = (api.key(Role::Subscriber), api.key(Role::Subscriber));
     let own = api.registered(&one, "own").await;
+    // Ids rise with the time.
+    api.clock.advance(TimeDelta::seconds(1));
     let others = api.registered(&other, "others").await;
     owed(&api, &others, 1);
     // WHEN those ask who see all
@@ -35,7 +37,7 @@ async fn the_whole_is_for_those_who_see_all_and_a_subscriber_sees_its_own() {
         assert_eq!(answer.status, 200, "{}", answer.text);
         let json = &answer.json;
         assert_eq!(json["adds_up"], false);
-        assert_eq!(json["at"], "2026-01-31T08:00:00Z");
+        assert_eq!(json["at"], "2026-01-31T08:00:01Z");
         assert_eq!(json["changes"]["captured"], 0);
         assert_eq!(json["events"], 0);
         assert_eq!(json["pairs"]["matched"], 2);
@@ -94,6 +96,7 @@ async fn it_comes_in_pages_and_what_is_no_question_is_refused() {
     let api = Api::start();
     for name in ["a", "b", "c"] {
         api.registered(crate::harness::ADMIN_KEY, name).await;
+        api.clock.advance(TimeDelta::seconds(1));
     }
     let first = api.get("/v1/account?limit=2").await.json;
     let items = first["subscriptions"]["items"].as_array().unwrap();

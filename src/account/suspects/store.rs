@@ -47,7 +47,7 @@ pub(super) fn change_gone(connection: &mut PgConnection) -> QueryResult<Vec<Foun
         "select {NO_PAIR}, e.id as event_id, e.change_seq as change \
          from rowcall.event as e \
          where e.change_seq > (select min(seq) from rowcall.change) \
-             and e.published_at > (select min(opened_at) from rowcall.rotation) \
+             and e.published_at >= (select min(opened_at) from rowcall.rotation) \
              and not exists (select from rowcall.change as c where c.seq = e.change_seq) \
          order by e.id desc limit {NAMED_MAX}"
     ))
