@@ -27,8 +27,10 @@ const SCALE: u32 = 2;
 const CLIENTS: u32 = 4;
 /// Transactions in a second; three debug builds share the machine with it.
 const RATE: u32 = 120;
+/// For how many seconds at a time.
+const WRITING_S: u32 = 10;
 /// What is delivered between two kills.
-const RECEIPTS_PER_KILL: usize = 250;
+const RECEIPTS_PER_KILL: usize = 150;
 /// How long that may take.
 const LIFE_LIMIT: Duration = Duration::from_secs(30);
 /// How long one may be without a publisher that was killed. The machine may be busy.
@@ -50,11 +52,16 @@ fn instances_that_are_killed_and_stopped_leave_their_work_to_the_others() {
     bank.declare(&declaration(&ledger));
     let mut serving: Vec<Serving> = (0..INSTANCES).map(|_| bank.serve()).collect();
     let (kills, begun) = (kills(), Instant::now());
-    let mut pgbench = bank.write(CLIENTS, RATE, writing_s(kills));
-    let in_vain = bank.write_in_vain(writing_s(kills));
+    let mut pgbench = bank.write(CLIENTS, RATE, WRITING_S);
+    let in_vain = bank.write_in_vain(WRITING_S);
     // WHEN one after the other is killed, every fourth time the one that publishes, ...
     let (mut failovers, mut stops) = (Vec::new(), 0);
     for kill in 0..kills {
+        // As long as there is somebody to be killed, somebody writes.
+        if !pgbench.is_running() {
+            pgbench.end();
+            pgbench = bank.write(CLIENTS, RATE, WRITING_S);
+        }
         let is_reached = ledger.wait_for(ledger.count() + RECEIPTS_PER_KILL, LIFE_LIMIT);
         assert!(
             is_reached,
@@ -63,7 +70,7 @@ fn instances_that_are_killed_and_stopped_leave_their_work_to_the_others() {
         );
         let is_publisher = kill % 4 == 3;
         let victim = match is_publisher {
-            true => publisher(&serving, &ledger),
+            true => publisher(&mut serving, &ledger),
             false => kill % INSTANCES,
         };
         // ... and another one is stopped beyond its leases, and goes on
@@ -86,7 +93,6 @@ fn instances_that_are_killed_and_stopped_leave_their_work_to_the_others() {
         }
         serving.insert(victim, bank.serve());
     }
-    assert!(pgbench.is_running(), "pgbench is to be writing meanwhile");
     let killed = begun.elapsed();
     pgbench.end();
     in_vain.end();
@@ -138,11 +144,6 @@ fn logs(serving: &mut [Serving]) -> String {
     logs.collect::<Vec<_>>().join("\n\n")
 }
 
-/// How long pgbench writes: longer than the kills take.
-fn writing_s(kills: usize) -> u32 {
-    8 + u32::try_from(kills).unwrap() * 3 / 2
-}
-
 fn published(bank: &Bank) -> usize {
     bank.number("select changes_published from rowcall.source")
 }
@@ -158,17 +159,20 @@ pub(crate) fn until_published(bank: &Bank, ledger: &Ledger, before: usize) -> Du
 }
 
 /// The place of the one that publishes.
-fn publisher(serving: &[Serving], ledger: &Ledger) -> usize {
-    let count = |serving: &Serving| counter(serving, "rowcall_changes_published_total");
-    let before: Vec<u64> = serving.iter().map(count).collect();
-    let begun = Instant::now();
+fn publisher(serving: &mut [Serving], ledger: &Ledger) -> usize {
+    let counts = |serving: &[Serving]| -> Vec<u64> {
+        let count = |serving| counter(serving, "rowcall_changes_published_total");
+        serving.iter().map(count).collect()
+    };
+    let (before, begun) = (counts(serving), Instant::now());
     loop {
-        ledger.wait_for(ledger.count() + 1, LIFE_LIMIT);
-        let has_published = |place: &usize| count(&serving[*place]) > before[*place];
-        if let Some(place) = (0..serving.len()).find(has_published) {
+        let now = counts(serving);
+        if let Some(place) = (0..now.len()).find(|place| now[*place] > before[*place]) {
             return place;
         }
-        assert!(begun.elapsed() < LIFE_LIMIT, "nobody publishes");
+        let waited = begun.elapsed();
+        assert!(waited < LIFE_LIMIT, "nobody publishes: {}", logs(serving));
+        ledger.wait_for(usize::MAX, LOOK_INTERVAL);
     }
 }
 
