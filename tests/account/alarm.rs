@@ -45,7 +45,7 @@ async fn a_loss_is_a_warning_and_a_metric_until_it_is_made_good() {
     assert_eq!(alarm(&app), None);
     // AND then it is a warning that names the event, and a metric
     upkeep_after(&mut app, TimeDelta::minutes(2)).await;
-    let text = alarm(&app).expect("a warning");
+    let text = alarm(&app).unwrap();
     assert!(text.contains(&format!("event {event}")), "{text}");
     assert!(text.contains("the pairs of 1 subscriptions"), "{text}");
     let rendered = metrics::render();

@@ -1,5 +1,5 @@
-//! The conservation account: it adds up whatever became of events, and what is lost behind Rowcall's
-//! back is noticed and named.
+//! The conservation account: it adds up whatever became of events, and what is lost behind
+//! Rowcall's back is noticed and named.
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 

@@ -100,8 +100,8 @@ pub fn drop_expired(
     Ok(Expired::Dropped)
 }
 
-/// Drops the oldest leaf that [`next_expired`] gives and that was read. Tells how many were dropped:
-/// 0 or 1.
+/// Drops the oldest leaf that [`next_expired`] gives and that was read. Tells how many were
+/// dropped: 0 or 1.
 pub fn drop_one_expired(
     connection: &mut Connection,
     retention: Duration,
