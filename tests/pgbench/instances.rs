@@ -39,8 +39,8 @@ const FAILOVER_LIMIT: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 fn kills() -> usize {
-    let asked = std::env::var("ROWCALL_TEST_KILLS").ok();
-    asked.map_or(KILLS, |kills| kills.parse().unwrap())
+    let asked = std::env::var_os("ROWCALL_TEST_KILLS");
+    asked.map_or(KILLS, |kills| kills.to_str().unwrap().parse().unwrap())
 }
 
 #[test]
