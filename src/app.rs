@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use self::{bell::doorbell, serving::serve};
 use crate::{
+    account::Accounts,
     api::{ApiState, SubmittedTypes, router},
     auth::AdminKey,
     clock::Clock,
@@ -151,6 +152,7 @@ impl Instance {
 
         let readiness = Readiness::default();
         missing_keys_tell(&database, secret_key.ids(), &readiness).await?;
+        let accounts = Accounts::new(readiness.clone(), limits.account_interval_minutes);
         let configured = sources.clone();
         let unconfigured = move |connection: &mut Connection| unconfigured(connection, &configured);
         for (name, text) in database.transaction(unconfigured).await? {
@@ -189,8 +191,6 @@ impl Instance {
             &limits,
         );
         let replay = Replay::new(&database, &registry, &outbox, instance, &limits);
-        let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default())
-            .watching(registry.clone(), readiness.clone());
         let beats = Heartbeat::new(database.clone(), registry.clone(), &limits);
         let verification = Verification::new(
             database.clone(),
@@ -199,6 +199,11 @@ impl Instance {
             ask.clone(),
             wake.clone(),
             &limits,
+        );
+        let upkeep = Upkeep::new(database.clone(), limits.clone(), Nudge::default()).watching(
+            registry.clone(),
+            readiness.clone(),
+            accounts.clone(),
         );
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
         let sources = sources
@@ -225,6 +230,7 @@ impl Instance {
             replays: replay.nudge(),
             ask,
             readiness: readiness.clone(),
+            accounts,
         });
         Ok(Self {
             publish,

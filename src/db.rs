@@ -57,13 +57,14 @@ pub(crate) const STATEMENT_TIMEOUT_S_MAX: u32 = 60;
 
 /// What every session of Rowcall starts with. Plans of the batch queries never gain from jit, and
 /// find their rows by an index, however small a table still is; a statement that takes longer than
-/// a minute is a fault, and the stage will come back to it.
+/// a minute is a fault, and the stage will come back to it; a transaction that is silent for twenty
+/// seconds is that of a process that was stopped, and in the way of others.
 fn session() -> String {
     format!(
         "set application_name = 'rowcall'; set client_encoding = 'UTF8'; set timezone = 'UTC'; \
          set datestyle = 'ISO'; set jit = off; set enable_seqscan = off; \
          set statement_timeout = '{STATEMENT_TIMEOUT_S_MAX}s'; \
-         set idle_in_transaction_session_timeout = '60s'; set search_path = pg_catalog"
+         set idle_in_transaction_session_timeout = '20s'; set search_path = pg_catalog"
     )
 }
 

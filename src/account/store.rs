@@ -1,87 +1,133 @@
-//! The SQL of the account.
+//! The SQL of the account. It reads whole tables, so it is not for the hot path.
 
 use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl,
-    connection::SimpleConnection,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
+    connection::SimpleConnection as _,
     sql_query,
-    sql_types::{BigInt, Text},
+    sql_types::{BigInt, Nullable, Text, Uuid as SqlUuid},
 };
+use uuid::Uuid;
 
-use super::Account;
-use crate::{capture::store::changes_unread_count, digest::digest_account};
+use super::{
+    Account, Changes, Pairs,
+    report::{Entry, of_all},
+};
+use crate::capture::store::changes_unread_count;
 
-#[derive(QueryableByName)]
-struct Row {
-    #[diesel(sql_type = BigInt)]
-    captured: i64,
-    #[diesel(sql_type = BigInt)]
-    published: i64,
-    #[diesel(sql_type = BigInt)]
-    events: i64,
-    #[diesel(sql_type = BigInt)]
-    matched: i64,
-    #[diesel(sql_type = BigInt)]
-    delivered: i64,
-    #[diesel(sql_type = BigInt)]
-    suppressed: i64,
-    #[diesel(sql_type = BigInt)]
-    withdrawn: i64,
-    #[diesel(sql_type = BigInt)]
-    held: i64,
-    #[diesel(sql_type = BigInt)]
-    pending: i64,
-    #[diesel(sql_type = BigInt)]
-    dead: i64,
-    #[diesel(sql_type = BigInt)]
-    cancelled: i64,
+/// Makes all that follows in this transaction see one snapshot, and take at most `timeout_s`
+/// seconds a statement.
+pub(super) fn snapshot_begin(connection: &mut PgConnection, timeout_s: u32) -> QueryResult<()> {
+    connection.batch_execute(&format!(
+        "set transaction isolation level repeatable read, read only; \
+         set local statement_timeout = '{timeout_s}s'"
+    ))
 }
 
 /// Reads the account of what `source` publishes: the changes of the change table, among which are
-/// those that were copied from other sources. It reads whole tables, so it is not for the hot path.
+/// those that were copied from other sources.
 ///
 /// To be called at the start of a transaction: its statements must see the same snapshot.
 ///
 /// # Errors
 ///
 /// Those of the database.
-pub fn account_read(
-    connection: &mut PgConnection,
-    source: &str,
-) -> Result<Account, diesel::result::Error> {
+pub fn account_read(connection: &mut PgConnection, source: &str) -> QueryResult<Account> {
     connection.batch_execute("set transaction isolation level repeatable read, read only")?;
+    let changes = changes_read(connection, source)?;
+    let events = events_count(connection)?;
+    let pairs = of_all(&pairs_read(connection)?);
+    Ok(Account::of(changes, events, &pairs))
+}
+
+/// What became of the changes.
+pub(super) fn changes_read(connection: &mut PgConnection, source: &str) -> QueryResult<Changes> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        captured: i64,
+        #[diesel(sql_type = BigInt)]
+        published: i64,
+    }
     let row: Row = sql_query(
-        "select (select count(*) from rowcall.change) as captured, \
+        "select (select count(*) from rowcall.change) \
+             + (select coalesce(sum(changes_dropped), 0)::bigint from rowcall.account) as captured, \
              (select coalesce(sum(changes_published), 0)::bigint from rowcall.source \
               where name = $1) \
              + (select coalesce(sum(changes), 0)::bigint from rowcall.source_gap \
-              where source = $1 and reason = 'skipped') as published, \
-             (select count(*) from rowcall.event) as events, \
-             count(*) as matched, \
-             count(*) filter (where state = 'delivered') as delivered, \
-             count(*) filter (where state = 'suppressed') as suppressed, \
-             count(*) filter (where state = 'withdrawn') as withdrawn, \
-             count(*) filter (where state = 'held') as held, \
-             count(*) filter (where state in ('pending', 'sending')) as pending, \
-             count(*) filter (where state = 'dead') as dead, \
-             count(*) filter (where state = 'cancelled') as cancelled \
-         from rowcall.delivery where event_id is not null",
+              where source = $1 and reason = 'skipped') as published",
     )
     .bind::<Text, _>(source)
     .get_result(connection)?;
-    let digests = digest_account(connection)?;
-    Ok(Account {
+    Ok(Changes {
         captured: row.captured,
         published: row.published,
         unread: changes_unread_count(connection, source)?,
-        events: row.events,
-        matched: row.matched + digests.matched,
-        delivered: row.delivered + digests.delivered,
-        condensed: digests.condensed,
-        suppressed: row.suppressed + digests.suppressed,
-        withdrawn: row.withdrawn + digests.withdrawn,
-        held: row.held,
-        pending: row.pending + digests.pending,
-        dead: row.dead + digests.dead,
-        cancelled: row.cancelled + digests.cancelled,
     })
+}
+
+/// How many events there are.
+pub(super) fn events_count(connection: &mut PgConnection) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = BigInt)]
+        events: i64,
+    }
+    // The count of unread changes turns it off, to keep to the index on xid.
+    connection.batch_execute("set local enable_seqscan = on")?;
+    let row: Row =
+        sql_query("select count(*) as events from rowcall.event").get_result(connection)?;
+    Ok(row.events)
+}
+
+#[derive(QueryableByName)]
+struct PairsRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
+    #[diesel(sql_type = Text)]
+    name: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    owner: Option<String>,
+    #[diesel(sql_type = Text)]
+    state: String,
+    #[diesel(sql_type = BigInt)]
+    matched: i64,
+    #[diesel(sql_type = BigInt)]
+    delivered: i64,
+    #[diesel(sql_type = BigInt)]
+    condensed: i64,
+    #[diesel(sql_type = BigInt)]
+    suppressed: i64,
+    #[diesel(sql_type = BigInt)]
+    withdrawn: i64,
+    #[diesel(sql_type = BigInt)]
+    cancelled: i64,
+    #[diesel(sql_type = BigInt)]
+    held: i64,
+    #[diesel(sql_type = BigInt)]
+    pending: i64,
+    #[diesel(sql_type = BigInt)]
+    dead: i64,
+}
+
+/// What became of the pairs of every subscription, deleted ones included; by id.
+pub(super) fn pairs_read(connection: &mut PgConnection) -> QueryResult<Vec<Entry>> {
+    let rows: Vec<PairsRow> = sql_query(include_str!("pairs.sql")).load(connection)?;
+    let entry = |row: PairsRow| Entry {
+        id: row.id,
+        name: row.name,
+        owner: row.owner,
+        state: row.state,
+        pairs: Pairs {
+            matched: row.matched,
+            delivered: row.delivered,
+            condensed: row.condensed,
+            suppressed: row.suppressed,
+            withdrawn: row.withdrawn,
+            cancelled: row.cancelled,
+            held: row.held,
+            pending: row.pending,
+            dead: row.dead,
+        },
+    };
+    Ok(rows.into_iter().map(entry).collect())
 }

@@ -7,6 +7,7 @@
 //! wrong, where, and what to do; bodies, pages and waits are bounded; a secret is in the answer to
 //! the request that made it, and in no other.
 
+mod account;
 mod caller;
 mod constraints;
 mod deliveries;
@@ -42,6 +43,7 @@ pub use events::SubmittedTypes;
 pub use problem::Problem;
 
 use crate::{
+    account::Accounts,
     auth::AdminKey,
     clock::Clock,
     config::Limits,
@@ -81,6 +83,8 @@ pub struct ApiState {
     pub ask: Nudge,
     /// What /readyz tells.
     pub readiness: Readiness,
+    /// The account as it was drawn up last.
+    pub accounts: Accounts,
 }
 
 /// All routes.
@@ -130,6 +134,7 @@ pub fn router(state: ApiState) -> Router {
                 .put(entries::replace::<Constraints>)
                 .delete(entries::remove::<Constraints>),
         )
+        .route("/v1/account", get(account::show))
         .route("/v1/digests", get(digests::list))
         .route("/v1/events", get(events::list).post(events::submit::submit))
         .route("/v1/events/{id}", get(events::show))

@@ -12,8 +12,11 @@
 //! waited for: a waiter in the lock's queue makes the writers' try fail, and all of them would
 //! notify.
 
+mod alive;
+
 use std::time::{Duration, Instant};
 
+use self::alive::{SHOW_INTERVAL, show, silent_end};
 use super::{
     listen_socket::{ListenError, ListenSocket},
     store::doorbell_ring,
@@ -37,6 +40,9 @@ const RECONNECT_WAIT: Duration = Duration::from_secs(1);
 /// The share of the cluster's notification queue above which no more is asked for: a full one would
 /// fail the writers' commits.
 const QUEUE_USAGE_MAX: f64 = 0.5;
+
+/// The session lock of the instance that reads.
+const PUBLISH_LOCK: (i32, i32) = (DDL_LOCK.0, DDL_LOCK.1 + 1);
 
 /// Holders of RowExclusiveLock on the change table's leaves: writers that captured something.
 const WRITERS: &str = "select distinct l.virtualtransaction from pg_catalog.pg_locks l \
@@ -76,6 +82,8 @@ pub struct Doorbell {
     rings: bool,
     duty: Duty,
     phase: Phase,
+    /// When the session was last used to show that this instance lives.
+    shown_at: Instant,
     pace: Pace,
     warn: Box<dyn Fn(Option<String>) + Send + Sync>,
     sleeps: metrics::Counter,
@@ -100,6 +108,7 @@ impl Doorbell {
             rings: false,
             duty: Duty::Publish,
             phase: Phase::Awake,
+            shown_at: Instant::now(),
             pace: Pace::default(),
             warn: Box::new(warn),
             sleeps: metrics::counter!(READER_SLEEPS),
@@ -117,6 +126,7 @@ impl Doorbell {
         {
             self.lost(&error);
         }
+        self.show_alive().await;
         Ok(self.duty)
     }
 
@@ -201,17 +211,22 @@ impl Doorbell {
             self.phase = Phase::Asleep;
             self.sleeps.increment(1);
         }
-        let rung = match self.safety_poll {
-            Some(limit) => tokio::time::timeout(limit, session.notified()).await,
-            None => Ok(session.notified().await),
-        };
-        match rung {
-            Ok(rung) => {
-                rung?;
-                self.wake().await
+        let begun = Instant::now();
+        loop {
+            let left = self
+                .safety_poll
+                .map(|limit| limit.saturating_sub(begun.elapsed()));
+            if left == Some(Duration::ZERO) {
+                // Nobody rang: read nevertheless. K is kept.
+                return Ok(());
             }
-            // Nobody rang: read nevertheless, and see whether the session still lives. K is kept.
-            Err(_) => session.query("select 1").await.map(|_| ()),
+            let wait = left.map_or(SHOW_INTERVAL, |left| left.min(SHOW_INTERVAL));
+            if let Ok(rung) = tokio::time::timeout(wait, session.notified()).await {
+                rung?;
+                return self.wake().await;
+            }
+            show(session).await?;
+            self.shown_at = Instant::now();
         }
     }
 
@@ -291,12 +306,12 @@ impl Doorbell {
         })))
     }
 
-    /// Takes the publish lock if nobody holds it.
+    /// Takes the publish lock if nobody holds it, or nobody who lives.
     async fn take_over(&mut self) -> Result<(), ListenError> {
         let Some(session) = &mut self.session else {
             return Ok(());
         };
-        let (class, key) = (DDL_LOCK.0, DDL_LOCK.1 + 1);
+        let (class, key) = PUBLISH_LOCK;
         let sql = format!("select pg_catalog.pg_try_advisory_lock({class}, {key})");
         if session
             .query(&sql)
@@ -305,8 +320,9 @@ impl Doorbell {
             .is_some_and(|held| held == "t")
         {
             self.duty = Duty::Publish;
+            return Ok(());
         }
-        Ok(())
+        silent_end(session).await
     }
 }
 

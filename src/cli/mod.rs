@@ -1,5 +1,6 @@
 //! The command line: one file a sub-command.
 
+pub mod account;
 pub mod database;
 pub mod demo;
 pub mod doctor;
@@ -37,6 +38,8 @@ enum Command {
     Metadata(metadata::MetadataArgs),
     /// Names every hole in capture, and what mends it
     Doctor(doctor::DoctorArgs),
+    /// Draws up the conservation account: what came in, and what became of all of it
+    Account(account::AccountArgs),
     /// Tells why an event was, or was not, sent to a subscription
     Explain(explain::ExplainArgs),
     /// Creates, lists or revokes API keys
@@ -72,6 +75,10 @@ impl Cli {
             Command::Doctor(args) => {
                 let (config, _running) = database::resolve(config).await?;
                 doctor::run(args, &config).await
+            }
+            Command::Account(args) => {
+                let (config, _running) = database::resolve(config).await?;
+                account::run(args, &config).await
             }
             Command::Explain(args) => {
                 let (config, _running) = database::resolve(config).await?;

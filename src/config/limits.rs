@@ -72,6 +72,8 @@ pub struct Limits {
     /// How long the ids of submitted events are remembered, so that one that is sent again is
     /// published once.
     pub event_accepted_days: u32,
+    /// How often the conservation account is drawn up, which reads whole tables.
+    pub account_interval_minutes: u32,
     /// How long stopping may take before requests under way are left to be sent again.
     pub drain_ms: u64,
 }
@@ -108,6 +110,7 @@ impl Default for Limits {
             event_bytes_max: 256 * 1024,
             events_per_request_max: 1_000,
             event_accepted_days: 7,
+            account_interval_minutes: 60,
             drain_ms: 10_000,
         }
     }
@@ -175,6 +178,10 @@ impl Limits {
             ("event_bytes_max", self.event_bytes_max as u64),
             ("events_per_request_max", self.events_per_request_max as u64),
             ("event_accepted_days", u64::from(self.event_accepted_days)),
+            (
+                "account_interval_minutes",
+                u64::from(self.account_interval_minutes),
+            ),
         ];
         for (name, value) in positive {
             if value == 0 {
@@ -220,6 +227,10 @@ impl Limits {
                 self.disable_after_hours <= 366 * 24 && self.backlog_age_max_hours <= 366 * 24,
                 "limits.disable_after_hours and limits.backlog_age_max_hours must not be larger than \
                  8784, a year",
+            ),
+            (
+                self.account_interval_minutes <= 10_080,
+                "limits.account_interval_minutes must not be larger than 10080, which is a week",
             ),
             (
                 self.event_accepted_days <= 3_650,

@@ -30,7 +30,6 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-pub use self::store::{DigestAccount, digest_account};
 use self::{
     condense::{CondenseError, Condensed, digest_condense},
     ticker::Ticker,

@@ -126,7 +126,7 @@ impl Copy {
             let mut session = session.lock().unwrap_or_else(PoisonError::into_inner);
             session.next(from)
         });
-        match answered(&self.source, limit, reading).await {
+        match answered(&self.source, limit, self.doorbell.beside(reading)).await {
             Ok(Ok(found)) => found,
             Ok(Err(_)) => Err(SourceError::there(&self.source, DbError::Panicked)),
             Err(silent) => {

@@ -39,6 +39,14 @@ pub const READER_SLEEPS: &str = "rowcall_reader_sleeps_total";
 /// Gauge: conditions that can't be judged as the tables are now, by `kind`: event_type, filter or
 /// constraint.
 pub const SUSPENDED: &str = "rowcall_suspended";
+/// Gauge: changes and pairs that are missing in the conservation account, or too many.
+pub const ACCOUNT_IMBALANCE: &str = "rowcall_account_imbalance";
+/// Gauge, in seconds since 1970: when the account was drawn up.
+pub const ACCOUNT_AT: &str = "rowcall_account_at_seconds";
+/// Gauge: changes, by `what`: captured, published or unread.
+pub const ACCOUNT_CHANGES: &str = "rowcall_account_changes";
+/// Gauge: pairs of event and subscription, by `what`: matched, or what became of them.
+pub const ACCOUNT_PAIRS: &str = "rowcall_account_pairs";
 
 /// Upper bounds of [`ATTEMPT_SECONDS`]: from a receiver beside us to one that times out.
 const SECONDS_BOUNDS: [f64; 14] = [
@@ -107,5 +115,19 @@ fn describe() {
         "Events of digests that are in no part"
     );
     describe_counter!(READER_SLEEPS, "How often the reader fell asleep");
+    describe_gauge!(
+        ACCOUNT_IMBALANCE,
+        "Changes and pairs that the account misses or has too many"
+    );
+    describe_gauge!(
+        ACCOUNT_AT,
+        Unit::Seconds,
+        "When the account was drawn up, since 1970"
+    );
+    describe_gauge!(ACCOUNT_CHANGES, "Changes in the account");
+    describe_gauge!(
+        ACCOUNT_PAIRS,
+        "Pairs of event and subscription in the account"
+    );
     describe_gauge!(SUSPENDED, "Conditions that can't be judged now");
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::{
     PublishError,
     plan::{LaneOf, Planned, lanes},
-    store::{lane_busy, sequence_take},
+    store::{lane_busy, sequence_take_matched},
 };
 use crate::{db::Connection, registry::live::Registry, start::Chunk};
 
@@ -41,20 +41,23 @@ pub(super) fn busy_lanes(
         .collect())
 }
 
-/// The first sequence number of each subscription in this batch.
+/// The last sequence number of each subscription before this batch. What was matched is counted in
+/// the same statement.
 pub(super) fn sequences(
     connection: &mut Connection,
     planned: &[Planned],
     registry: &Registry,
 ) -> Result<HashMap<Uuid, i64>, PublishError> {
-    let mut counts: HashMap<Uuid, i64> = HashMap::new();
-    for delivery in planned.iter().filter(|delivery| delivery.is_numbered()) {
-        *counts
-            .entry(registry.id(delivery.subscription))
-            .or_default() += 1;
+    let (mut counts, mut matched) = (HashMap::new(), HashMap::new());
+    for delivery in planned {
+        let id = registry.id(delivery.subscription);
+        *matched.entry(id).or_default() += 1;
+        if delivery.is_numbered() {
+            *counts.entry(id).or_default() += 1;
+        }
     }
-    if counts.is_empty() {
+    if matched.is_empty() {
         return Ok(HashMap::new());
     }
-    Ok(sequence_take(connection, &counts)?)
+    Ok(sequence_take_matched(connection, &counts, &matched)?)
 }

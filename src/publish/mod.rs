@@ -204,13 +204,11 @@ impl Stage for Publish {
         }
         let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve());
         let wanted = room.len();
-        let published = self
-            .database
-            .transaction(move |connection| {
-                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-                work.publish(connection, wanted, started, now)
-            })
-            .await;
+        let publishing = self.database.transaction(move |connection| {
+            let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+            work.publish(connection, wanted, started, now)
+        });
+        let published = self.doorbell.beside(publishing).await;
         self.learn(&published);
         let published = match published {
             Ok(published) => published,

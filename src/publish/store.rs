@@ -149,11 +149,21 @@ pub fn delivery_insert(
     .map(|_| ())
 }
 
-/// Takes the next `counts` numbers of each subscription; gives the last number before them. In the
-/// order of ids: two instances that publish the same batch meet here, and one of them must go on.
+/// Takes the next `counts` numbers of each subscription; gives the last number before them.
 pub fn sequence_take(
     connection: &mut PgConnection,
     counts: &HashMap<Uuid, i64>,
+) -> Result<HashMap<Uuid, i64>, diesel::result::Error> {
+    sequence_take_matched(connection, counts, &HashMap::new())
+}
+
+/// The same, and counts how many events were `matched` with subscriptions, for the account: what
+/// their deliveries and digests must come to. In the order of ids: two instances that publish the
+/// same batch meet here, and one of them must go on.
+pub fn sequence_take_matched(
+    connection: &mut PgConnection,
+    counts: &HashMap<Uuid, i64>,
+    matched: &HashMap<Uuid, i64>,
 ) -> Result<HashMap<Uuid, i64>, diesel::result::Error> {
     #[derive(QueryableByName)]
     struct Row {
@@ -162,18 +172,25 @@ pub fn sequence_take(
         #[diesel(sql_type = BigInt)]
         before: i64,
     }
-    let (ids, counts): (Vec<Uuid>, Vec<i64>) = counts.iter().map(|(id, n)| (*id, *n)).unzip();
+    let ids: HashSet<Uuid> = counts.keys().chain(matched.keys()).copied().collect();
+    let ids: Vec<Uuid> = ids.into_iter().collect();
+    let of = |numbers: &HashMap<Uuid, i64>| -> Vec<i64> {
+        let number = |id| numbers.get(id).copied().unwrap_or(0);
+        ids.iter().map(number).collect()
+    };
     let rows: Vec<Row> = kept(
         "with taken as ( \
-             select s.subscription_id, t.count from rowcall.subscription_sequence s \
-             join unnest($1, $2) as t (id, count) on t.id = s.subscription_id \
+             select s.subscription_id, t.count, t.matched from rowcall.subscription_sequence s \
+             join unnest($1, $2, $3) as t (id, count, matched) on t.id = s.subscription_id \
              order by s.subscription_id for no key update of s) \
-         update rowcall.subscription_sequence s set assigned = s.assigned + t.count \
+         update rowcall.subscription_sequence s set assigned = s.assigned + t.count, \
+             matched = s.matched + t.matched \
          from taken t where s.subscription_id = t.subscription_id \
          returning s.subscription_id, s.assigned - t.count as before",
     )
-    .bind::<Array<SqlUuid>, _>(ids)
-    .bind::<Array<BigInt>, _>(counts)
+    .bind::<Array<SqlUuid>, _>(&ids)
+    .bind::<Array<BigInt>, _>(of(counts))
+    .bind::<Array<BigInt>, _>(of(matched))
     .load(connection)?;
     Ok(rows
         .into_iter()

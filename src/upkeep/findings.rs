@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
+
 use crate::{
+    account::Accounts,
     catalog::model::Catalog,
     db::{Connection, Database, DbError},
     doctor::{finding::Finding, holes},
@@ -20,20 +23,27 @@ const MORE: &str = "doctor ~";
 pub(super) struct Watch {
     registry: LiveRegistry,
     readiness: Readiness,
+    accounts: Accounts,
     shown: BTreeSet<String>,
 }
 
 impl Watch {
-    pub(super) fn new(registry: LiveRegistry, readiness: Readiness) -> Self {
+    pub(super) fn new(registry: LiveRegistry, readiness: Readiness, accounts: Accounts) -> Self {
         Self {
             registry,
             readiness,
+            accounts,
             shown: BTreeSet::new(),
         }
     }
 
     /// Looks once. What was found and is no more is cleared.
-    pub(super) async fn look(&mut self, database: &Database) -> Result<(), DbError> {
+    pub(super) async fn look(
+        &mut self,
+        database: &Database,
+        now: DateTime<Utc>,
+    ) -> Result<(), DbError> {
+        self.accounts.look(database, now).await;
         let live = self.registry.clone();
         let look = move |connection: &mut Connection| {
             let revision = registry_revision(connection)?;

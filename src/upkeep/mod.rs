@@ -19,7 +19,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use self::{findings::Watch, store::delivery_cancel_deleted};
 use crate::{
-    capture::{install::InstallError, rotation},
+    account::{Accounts, leaf::drop_one_expired},
+    capture::install::InstallError,
     config::Limits,
     constraint::{rate::RATE_KEPT, store::rate_forget},
     db::{Database, DbError, QueryError},
@@ -87,15 +88,15 @@ impl Upkeep {
 
     /// The same, and it shows holes in capture, and conditions that can't be judged, in /readyz.
     #[must_use]
-    pub fn watching(mut self, registry: LiveRegistry, readiness: Readiness) -> Self {
-        self.watch = Some(Watch::new(registry, readiness));
+    pub fn watching(mut self, live: LiveRegistry, told: Readiness, accounts: Accounts) -> Self {
+        self.watch = Some(Watch::new(live, told, accounts));
         self
     }
 
     /// After the others, so that what they mended is not told.
-    async fn findings(&mut self) -> Result<usize, UpkeepError> {
+    async fn findings(&mut self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         if let Some(watch) = &mut self.watch {
-            watch.look(&self.database).await?;
+            watch.look(&self.database, now).await?;
         }
         Ok(0)
     }
@@ -103,9 +104,7 @@ impl Upkeep {
     async fn retention(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         let retention = self.limits.change_retention();
         self.database
-            .transaction(move |connection| {
-                Ok(rotation::drop_one_expired(connection, retention, now)?)
-            })
+            .transaction(move |connection| Ok(drop_one_expired(connection, retention, now)?))
             .await
     }
 
@@ -171,7 +170,7 @@ impl Stage for Upkeep {
             self.rates(now).await,
             self.submitted(now).await,
             self.secrets(now).await,
-            self.findings().await,
+            self.findings(now).await,
         ];
         let (mut worked, mut failure) = (0, None);
         for result in done {

@@ -13,6 +13,7 @@ use diesel::{
     sql_types::{Array, BigInt, Text},
 };
 use rowcall::{
+    account::Accounts,
     api::{ApiState, SubmittedTypes, router},
     auth::{AdminKey, Role, store::key_create},
     clock::Clock,
@@ -113,6 +114,7 @@ impl Api {
             replays: Nudge::default(),
             ask: Nudge::default(),
             readiness: readiness.clone(),
+            accounts: Accounts::new(readiness.clone(), 60),
         };
         Self {
             database,

@@ -2,10 +2,7 @@
 
 use chrono::TimeDelta;
 use diesel::Connection as _;
-use rowcall::{
-    account::{Account, account_read},
-    digest::{DigestAccount, digest_account},
-};
+use rowcall::account::{Account, account_read};
 
 use crate::{
     harness::{Made, advance, deliver_all, digest, news, orders, publish, schedule},
@@ -18,10 +15,6 @@ fn account(app: &TestApp) -> Account {
         .unwrap()
 }
 
-fn of_digests(app: &TestApp) -> DigestAccount {
-    digest_account(&mut app.connect()).unwrap()
-}
-
 #[tokio::test]
 async fn every_event_of_a_digest_is_somewhere_at_each_step() {
     // GIVEN a digest of the net effect in which two of five events come to nothing
@@ -30,61 +23,62 @@ async fn every_event_of_a_digest_is_somewhere_at_each_step() {
     let mut made = orders(3);
     made.extend([Made::created(9, "x"), Made::deleted(9, "x")]);
     publish(&app, &schedule(wait), &made);
-    let matched = DigestAccount {
+    let matched = Account {
+        events: 5,
         matched: 5,
-        ..DigestAccount::default()
+        ..Account::default()
     };
     // WHEN it is open, and when it is closed THEN all are pending
-    let all_pending = DigestAccount {
+    let all_pending = Account {
         pending: 5,
         ..matched
     };
-    assert_eq!(of_digests(&app), all_pending);
+    assert_eq!(account(&app), all_pending);
     // WHEN it is condensed THEN those that came to nothing are done with
     advance(&mut app, TimeDelta::hours(1)).await;
-    let condensed = DigestAccount {
+    let condensed = Account {
         condensed: 2,
         ..matched
     };
-    let owed = DigestAccount {
+    let owed = Account {
         pending: 3,
         ..condensed
     };
-    assert_eq!(of_digests(&app), owed);
+    assert_eq!(account(&app), owed);
     assert!(account(&app).adds_up());
     // WHEN its part is delivered, or not, THEN the others are that, too
     for (state, expected) in [
         (
             "dead",
-            DigestAccount {
+            Account {
                 dead: 3,
                 ..condensed
             },
         ),
         (
             "withdrawn",
-            DigestAccount {
+            Account {
                 withdrawn: 3,
                 ..condensed
             },
         ),
         (
             "suppressed",
-            DigestAccount {
+            Account {
                 suppressed: 3,
                 ..condensed
             },
         ),
         (
             "cancelled",
-            DigestAccount {
+            Account {
                 cancelled: 3,
                 ..condensed
             },
         ),
         (
             "delivered",
-            DigestAccount {
+            Account {
                 delivered: 3,
                 ..condensed
             },
@@ -94,7 +88,7 @@ async fn every_event_of_a_digest_is_somewhere_at_each_step() {
             "update rowcall.delivery set state = '{state}', attempts = 1, due_at = null, \
                  settled_at = created_at"
         ));
-        assert_eq!(of_digests(&app), expected);
+        assert_eq!(account(&app), expected);
         assert!(account(&app).adds_up());
     }
     // WHEN an event is lost from a digest THEN the account shows it
@@ -122,21 +116,22 @@ async fn a_digest_of_many_parts_is_settled_with_the_last_of_them() {
         "update rowcall.delivery set state = 'dead', attempts = 1, due_at = null, \
              settled_at = created_at where part = 1",
     );
-    let expected = DigestAccount {
+    let expected = Account {
+        events: 7,
         matched: 7,
         pending: 3 + 1,
         cancelled: 3,
-        ..DigestAccount::default()
+        ..Account::default()
     };
-    assert_eq!(of_digests(&app), expected);
+    assert_eq!(account(&app), expected);
     // WHEN the other is delivered THEN they are dead: the receiver has not got all of it
     app.sql("update rowcall.delivery set due_at = created_at where part = 2");
     deliver_all(&app);
-    let expected = DigestAccount {
+    let expected = Account {
         pending: 1,
         dead: 3,
         ..expected
     };
-    assert_eq!(of_digests(&app), expected);
+    assert_eq!(account(&app), expected);
     assert!(account(&app).adds_up());
 }

@@ -182,6 +182,14 @@ pub(crate) fn publish(app: &TestApp, schedule: &Schedule, made: &[Made]) -> Gath
     app.connect()
         .transaction(|connection| {
             let members = write_events(connection, made, position, now);
+            // As publishing counts what it matches.
+            diesel::sql_query(
+                "update rowcall.subscription_sequence set matched = matched + $2 \
+                 where subscription_id = $1",
+            )
+            .bind::<sql_types::Uuid, _>(id)
+            .bind::<sql_types::BigInt, _>(made.len() as i64)
+            .execute(connection)?;
             let gathering = Gathering {
                 subscription_id: id,
                 schedule,

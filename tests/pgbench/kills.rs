@@ -10,6 +10,7 @@ use crate::{
     ledger::Ledger,
     moment::Moment,
     subscriptions::declaration,
+    turn,
     verdict::{Case, Digests},
     wire::Object,
 };
@@ -37,6 +38,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 
 #[test]
 fn every_committed_update_is_received_in_every_mode_though_rowcall_is_killed() {
+    let _turn = turn();
     // GIVEN pgbench's tables as object types, with subscriptions of every mode
     let bank = Bank::open(SCALE);
     let ledger = Ledger::start();
@@ -110,7 +112,7 @@ fn most_duplicates(retries: usize) -> usize {
 
 /// Waits until all changes are published, every delivery is settled and every digest sent; returns
 /// how long it took.
-fn drain(bank: &Bank, ledger: &Ledger, updates: usize) -> Duration {
+pub(crate) fn drain(bank: &Bank, ledger: &Ledger, updates: usize) -> Duration {
     let begun = Instant::now();
     let (mut last, mut moved) = ((0, 0, 0, 0), begun);
     loop {
@@ -143,7 +145,7 @@ fn drain(bank: &Bank, ledger: &Ledger, updates: usize) -> Duration {
 
 /// Changes captured = published = events; every delivery is delivered, by one attempt of its own;
 /// and Rowcall's own account says the same.
-fn assert_account_closes(bank: &Bank, transactions: usize, digests: &Digests) {
+pub(crate) fn assert_account_closes(bank: &Bank, transactions: usize, digests: &Digests) {
     let updates = Object::ALL.len() * transactions;
     // One ordered and one delayed of all, and of the tellers an unordered one.
     let singles = 2 * updates + transactions;
@@ -203,6 +205,6 @@ fn assert_account_closes(bank: &Bank, transactions: usize, digests: &Digests) {
     clippy::print_stderr,
     reason = "figures are for whoever asks with --nocapture"
 )]
-fn tell(figures: &str) {
+pub(crate) fn tell(figures: &str) {
     eprintln!("{figures}");
 }

@@ -8,7 +8,7 @@ use std::{
 
 use super::{support::postgres::TestDatabase, texts};
 
-const DRAWING: &str = include_str!("../../docs/ARCHITECTURE.md");
+const DRAWING: &str = include_str!("../../docs/STATES.md");
 
 fn quoted(text: &str) -> BTreeSet<String> {
     text.split('\'')
@@ -87,13 +87,71 @@ fn code_states() -> BTreeSet<String> {
     found
 }
 
+/// The rows of the table of steps: from, to, and the file that writes it.
+fn steps() -> Vec<[String; 3]> {
+    let (_, rest) = DRAWING.split_once("### What leads").unwrap();
+    let section = rest.split("\n### ").next().unwrap();
+    let rows = section
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .skip(1);
+    rows.map(|row| {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        [cells[0], cells[1], cells[3]].map(ToOwned::to_owned)
+    })
+    .collect()
+}
+
+#[test]
+fn every_state_is_reached_settled_ones_are_not_left_and_each_step_is_written_somewhere() {
+    let (schema, steps) = (schema_states(), steps());
+    // GIVEN the states that the schema calls settled
+    let database = TestDatabase::create();
+    let checks = texts(
+        &mut database.connect(),
+        "select pg_get_constraintdef(oid) as text from pg_constraint \
+         where conrelid = 'rowcall.delivery'::regclass and contype = 'c' \
+             and pg_get_constraintdef(oid) like '%settled_at IS NOT NULL%'",
+    );
+    let settled = quoted(&checks[0]);
+    assert!(settled.len() >= 5, "{checks:?}");
+    for [from, to, file] in &steps {
+        // THEN no step begins in one, or leads from or to what is no state
+        assert!(
+            !settled.contains(from),
+            "`{from}` is settled, and left for `{to}`"
+        );
+        assert!(from == "born" || schema.contains(from), "{from}");
+        assert!(schema.contains(to), "{to}");
+        // AND the code that is named knows the state that it leads to
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let [double, single] = [format!("\"{to}\""), format!("'{to}'")];
+        assert!(
+            text.contains(&double) || text.contains(&single),
+            "{file} does not name `{to}`"
+        );
+    }
+    // AND every state is reached from birth
+    let mut reached = BTreeSet::from(["born".to_owned()]);
+    while let Some([_, to, _]) = steps
+        .iter()
+        .find(|[from, to, _]| reached.contains(from) && !reached.contains(to))
+    {
+        reached.insert(to.clone());
+    }
+    reached.remove("born");
+    assert_eq!(reached, schema, "reached (left), and states of the schema");
+}
+
 #[test]
 fn schema_drawing_and_code_know_the_same_states() {
     let schema = schema_states();
     assert_eq!(
         schema,
         drawn_states(),
-        "the CHECK (left) and docs/ARCHITECTURE.md (right) differ"
+        "the CHECK (left) and docs/STATES.md (right) differ"
     );
     let unknown: Vec<_> = code_states().difference(&schema).cloned().collect();
     assert!(

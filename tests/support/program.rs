@@ -174,6 +174,12 @@ impl Serving {
         self.lines.join("\n")
     }
 
+    /// Sends it a signal: STOP and CONT make it hang for a while.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("signal it");
+    }
+
     /// Ends it as a crash would (SIGKILL) and returns its log.
     pub fn kill(mut self) -> String {
         self.child.kill().expect("kill it");

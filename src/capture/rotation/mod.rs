@@ -65,18 +65,50 @@ fn open(connection: &mut Connection, number: i32, now: DateTime<Utc>) -> Result<
     Ok(number)
 }
 
-/// Drops the oldest leaf that was closed longer than `retention` ago, was read to its end, and is
-/// in nobody's use. Tells how many were dropped: 0 or 1.
+/// What became of a leaf that retention has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expired {
+    /// It is gone.
+    Dropped,
+    /// Something of it is unread.
+    Unread,
+}
+
+/// The leaves that were closed longer than `retention` ago, the oldest first.
+pub fn next_expired(
+    connection: &mut Connection,
+    retention: Duration,
+    now: DateTime<Utc>,
+) -> Result<Vec<i32>, QueryError> {
+    rotations_expired(connection, now - time_delta(retention))
+}
+
+/// Drops a leaf if it was read to its end; fails if it is in somebody's use. `before` is done with
+/// it first, when nobody can write it any more.
+pub fn drop_expired(
+    connection: &mut Connection,
+    number: i32,
+    before: impl FnOnce(&mut Connection, i32) -> Result<(), QueryError>,
+) -> Result<Expired, QueryError> {
+    // Locked before the look, or a late writer could commit between the look and the drop.
+    leaf_lock(connection, number, LOCK_TIMEOUT)?;
+    if leaf_has_unread(connection, number)? {
+        return Ok(Expired::Unread);
+    }
+    before(connection, number)?;
+    leaf_drop(connection, number)?;
+    Ok(Expired::Dropped)
+}
+
+/// Drops the oldest leaf that [`next_expired`] gives and that was read. Tells how many were
+/// dropped: 0 or 1.
 pub fn drop_one_expired(
     connection: &mut Connection,
     retention: Duration,
     now: DateTime<Utc>,
 ) -> Result<usize, QueryError> {
-    for number in rotations_expired(connection, now - time_delta(retention))? {
-        // Locked before the look, or a late writer could commit between the look and the drop.
-        leaf_lock(connection, number, LOCK_TIMEOUT)?;
-        if !leaf_has_unread(connection, number)? {
-            leaf_drop(connection, number)?;
+    for number in next_expired(connection, retention, now)? {
+        if drop_expired(connection, number, |_, _| Ok(()))? == Expired::Dropped {
             return Ok(1);
         }
     }

@@ -1,0 +1,2 @@
+alter table rowcall.subscription_sequence drop column matched;
+drop table rowcall.leaf_count, rowcall.account;
