@@ -9,10 +9,11 @@ pub mod store;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::Connection as _;
 
 use self::store::{
-    leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_lock, rotation_close,
-    rotation_current, rotation_open, rotations_expired,
+    leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_is_empty, leaf_lock, leaf_truncate,
+    rotation_close, rotation_current, rotation_open, rotations_expired,
 };
 use super::install::{LOCK_TIMEOUT_MS, store::ddl_lock};
 use crate::db::{Connection, QueryError};
@@ -66,21 +67,60 @@ fn open(connection: &mut Connection, number: i32, now: DateTime<Utc>) -> Result<
 }
 
 /// Drops the oldest leaf that was closed longer than `retention` ago, was read to its end, and is
-/// in nobody's use. Tells how many were dropped: 0 or 1.
+/// in nobody's use. Tells how many were dropped or emptied: 0 or 1.
+///
+/// A transaction that nobody ends, as one that was prepared, keeps the leaf that it wrote into, and
+/// may keep the whole change table from losing one; then the others are emptied, which needs no
+/// lock but theirs, and are dropped when it has ended.
 pub fn drop_one_expired(
     connection: &mut Connection,
     retention: Duration,
     now: DateTime<Utc>,
 ) -> Result<usize, QueryError> {
+    let mut may_drop = true;
     for number in rotations_expired(connection, now - time_delta(retention))? {
-        // Locked before the look, or a late writer could commit between the look and the drop.
-        leaf_lock(connection, number, LOCK_TIMEOUT)?;
-        if !leaf_has_unread(connection, number)? {
-            leaf_drop(connection, number)?;
-            return Ok(1);
+        let remove = |connection: &mut Connection| leaf_remove(connection, number, &mut may_drop);
+        match connection.transaction(remove) {
+            Ok(false) => {}
+            Ok(true) => return Ok(1),
+            Err(error) if is_lock_timeout(&error) => {
+                tracing::info!(leaf = number, "an old leaf is in use; it is dropped later");
+            }
+            Err(error) => return Err(error),
         }
     }
     Ok(0)
+}
+
+/// Drops or empties the leaf, if it was read to its end; tells whether it did. Once the change
+/// table's lock was not to be had, it is not waited for again: new writers wait behind it.
+fn leaf_remove(
+    connection: &mut Connection,
+    number: i32,
+    may_drop: &mut bool,
+) -> Result<bool, QueryError> {
+    // Locked before the look, or a late writer could commit between the look and the drop.
+    leaf_lock(connection, number, LOCK_TIMEOUT)?;
+    if leaf_has_unread(connection, number)? {
+        return Ok(false);
+    }
+    if *may_drop {
+        match connection.transaction(|connection| leaf_drop(connection, number)) {
+            Ok(()) => return Ok(true),
+            Err(error) if is_lock_timeout(&error) => *may_drop = false,
+            Err(error) => return Err(error),
+        }
+    }
+    let is_empty = leaf_is_empty(connection, number)?;
+    if !is_empty {
+        leaf_truncate(connection, number)?;
+    }
+    Ok(!is_empty)
+}
+
+/// Diesel keeps no SQLSTATE for it.
+fn is_lock_timeout(error: &QueryError) -> bool {
+    error.to_string().contains("lock timeout")
 }
 
 fn time_delta(duration: Duration) -> TimeDelta {
