@@ -75,7 +75,10 @@ fn explained(mut pointer: String, message: &str) -> SpecProblem {
             ("there is no such field".to_owned(), expected)
         }
         Some(_) if *first == "truncate" && pointer.starts_with("/on") => {
-            return SpecProblem::new(pointer, format!("`truncate` is not known here: {ON_TRUNCATE}"));
+            return SpecProblem::new(
+                pointer,
+                format!("`truncate` is not known here: {ON_TRUNCATE}"),
+            );
         }
         Some((_, expected)) if message.starts_with("unknown variant") => {
             (format!("`{first}` is not known here"), expected)
