@@ -99,8 +99,11 @@ pub fn functions_reconcile(
     now: DateTime<Utc>,
 ) -> Result<Vec<Step>, InstallError> {
     ddl_lock(connection, LOCK_TIMEOUT_MS)?;
-    let rotation = rotation::current_or_first(connection, now)?;
-    let bell = bell_lock(connection)?;
+    let shared = Shared {
+        rotation: rotation::current_or_first(connection, now)?,
+        bell: bell_lock(connection)?,
+        value_bytes_max,
+    };
     let mut targets = targets_current(connection)?;
     let mut steps = targets_left(connection)?
         .into_iter()
@@ -145,22 +148,20 @@ pub fn functions_reconcile(
                 target_insert(connection, name, relation, &object_type.table, now)?
             }
         };
-        let missing = install(
-            connection,
-            &tables,
-            &target,
-            catalog,
-            object_type,
-            rotation,
-            bell,
-            value_bytes_max,
-        );
+        let missing = install(connection, &tables, &target, catalog, object_type, &shared);
         steps.extend(missing.map_err(|error| explain(error, name, &object_type.table))?);
     }
     for removed in targets {
         steps.push(retire(connection, removed, now)?);
     }
     Ok(steps)
+}
+
+/// What is the same in all trigger functions.
+struct Shared {
+    rotation: i32,
+    bell: Option<(i32, i32)>,
+    value_bytes_max: u32,
 }
 
 /// Writes the function if it is another, and tells which triggers are missing.
@@ -170,18 +171,16 @@ fn install(
     target: &Target,
     catalog: &Catalog,
     object_type: &ObjectType,
-    rotation: i32,
-    bell: Option<(i32, i32)>,
-    value_bytes_max: u32,
+    shared: &Shared,
 ) -> Result<Vec<Step>, QueryError> {
     let judged = judged(tables, target, catalog, object_type);
     let function = Function {
         target: target.id,
-        rotation,
+        rotation: shared.rotation,
         object_type,
         columns: tables.columns(target.relation),
-        value_bytes_max,
-        bell,
+        value_bytes_max: shared.value_bytes_max,
+        bell: shared.bell,
         verdict: judged.body.as_deref(),
     };
     let sql = function.sql();
