@@ -9,14 +9,13 @@ pub mod store;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use diesel::Connection as _;
 
 use self::store::{
     leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_is_empty, leaf_lock, leaf_truncate,
     rotation_close, rotation_current, rotation_open, rotations_expired,
 };
 use super::install::{LOCK_TIMEOUT_MS, store::ddl_lock};
-use crate::db::{Connection, QueryError};
+use crate::db::{Connection, QueryError, transaction};
 
 /// How long a DROP may wait for the leaf's lock, and make writers behind it wait, before it is left
 /// for the next time.
@@ -80,7 +79,8 @@ pub fn drop_one_expired(
     let mut may_drop = true;
     for number in rotations_expired(connection, now - time_delta(retention))? {
         let remove = |connection: &mut Connection| leaf_remove(connection, number, &mut may_drop);
-        match connection.transaction(remove) {
+        // A savepoint: what was not to be had ends no more than this.
+        match transaction(connection, remove) {
             Ok(false) => {}
             Ok(true) => return Ok(1),
             Err(error) if is_lock_timeout(&error) => {
@@ -105,7 +105,7 @@ fn leaf_remove(
         return Ok(false);
     }
     if *may_drop {
-        match connection.transaction(|connection| leaf_drop(connection, number)) {
+        match transaction(connection, |connection| leaf_drop(connection, number)) {
             Ok(()) => return Ok(true),
             Err(error) if is_lock_timeout(&error) => *may_drop = false,
             Err(error) => return Err(error),

@@ -1,5 +1,5 @@
--- The columns of the tables $1 as lowered conditions see them: where they stand, of which type, and of which type below,
--- if that is a domain.
+-- The columns of the tables $1 as lowered conditions see them: where they stand, of which type, and of which type
+-- below, if that is a domain.
 select
     a.attrelid::bigint as relation,
     a.attname::text as name,
