@@ -1,7 +1,7 @@
 -- The columns of each of the tables $1 and of everything that inherits from it, each with the kinds of values that may
 -- be in it (domains, arrays, composites and ranges are looked through: the name of one of Postgres' own types, `enum`,
--- `range`, or `any` for a type that somebody else made) and whether somebody defined a cast to json of the type or of one of
--- its parts, which row_to_json would call inside the writer's statement.
+-- `range`, or `any` for a type that somebody else made) and whether somebody defined a cast to json of the type or of
+-- one of its parts, which row_to_json would call inside the writer's statement.
 with recursive tree (root, oid) as (
     select w.oid, w.oid from pg_catalog.unnest($1::bigint[]::oid[]) as w (oid)
     union
