@@ -1,7 +1,7 @@
 -- The types of the columns $3 of the table $1.$2. A value is read as the type under all domains: their checks would
 -- run their owner's functions with Rowcall's rights, and an event's key is spelled by the type below anyway. A domain
--- inside of a type (an array's, a range's, a field's) can't be looked through. A cast to json that somebody defined is not
--- called when a row is captured, either (see capture/install/tables/columns.sql).
+-- inside of a type (an array's, a range's, a field's) can't be looked through. A cast to json that somebody defined
+-- is not called when a row is captured, either (see capture/install/tables/columns.sql).
 with recursive named as (
     select a.attname, a.atttypid, a.atttypmod
     from pg_attribute as a
