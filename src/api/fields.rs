@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::input::Fields;
 use crate::{
+    catalog::model::ON_TRUNCATE,
     nearest::did_you_mean,
     subscription::register::{SpecProblem, pointer_part},
 };
@@ -72,6 +73,12 @@ fn explained(mut pointer: String, message: &str) -> SpecProblem {
                 pointer += &field;
             }
             ("there is no such field".to_owned(), expected)
+        }
+        Some(_) if *first == "truncate" && pointer.starts_with("/on") => {
+            return SpecProblem::new(
+                pointer,
+                format!("`truncate` is not known here: {ON_TRUNCATE}"),
+            );
         }
         Some((_, expected)) if message.starts_with("unknown variant") => {
             (format!("`{first}` is not known here"), expected)

@@ -16,6 +16,7 @@ use toml::{
 };
 
 use super::{
+    model::ON_TRUNCATE,
     place::{Places, SourceFile},
     problem::Problem,
     suggestion::suggestion,
@@ -171,8 +172,12 @@ impl<'i> Entry<'i> {
         }
         if let Some(names) = message.strip_prefix("unknown variant ") {
             let (unknown, expected) = quoted(names);
+            let help = match (setting, unknown) {
+                ("on", "truncate") => ON_TRUNCATE.to_owned(),
+                _ => suggestion(unknown, &expected),
+            };
             return Problem::new(place, format!("`{unknown}` is not a value of `{setting}`"))
-                .help(suggestion(unknown, &expected));
+                .help(help);
         }
         if setting == "secret" {
             return Problem::new(place, "a secret is taken from the environment")

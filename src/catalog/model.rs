@@ -75,6 +75,10 @@ pub enum Operation {
     Delete,
 }
 
+/// What to say to who names `truncate` among the operations of an event type.
+pub(crate) const ON_TRUNCATE: &str = "a TRUNCATE is about no row, so no condition is judged; \
+    every one is the event `<object type>.truncated`, which needs no event type of yours";
+
 /// A node of the catalogue tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

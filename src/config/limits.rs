@@ -219,6 +219,11 @@ impl Limits {
                 "limits.senders_max must not be larger than limits.deliveries_in_memory_max",
             ),
             (
+                self.value_bytes_max <= 256 * 1024 * 1024,
+                "limits.value_bytes_max must be at most 268435456: both images, and the event that \
+                 is made of them, have to stay well under the 1 GB that Postgres allows a value",
+            ),
+            (
                 self.start_rows_per_chunk_max <= 100_000,
                 "limits.start_rows_per_chunk_max must not be larger than 100000: a chunk is published \
                  in one transaction",

@@ -81,6 +81,16 @@ impl Readiness {
             .insert(name.into(), Check { need, health });
     }
 
+    /// What the part `name` tells, as a channel on which the next word can be waited for: `None` is
+    /// `ok`. None if there is no such part.
+    #[must_use]
+    pub fn check(&self, name: &str) -> Option<watch::Receiver<Option<String>>> {
+        self.parts()
+            .checks
+            .get(name)
+            .map(|check| check.health.clone())
+    }
+
     /// Sets the warning `name`; its text is shown until it is cleared or set again. Neither row
     /// values nor secrets belong into it: everyone who reaches the port may read it.
     pub fn warning_set(&self, name: impl Into<String>, text: impl Into<String>) {

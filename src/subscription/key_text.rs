@@ -40,6 +40,17 @@ pub(super) fn object_key_texts(
         )]));
     };
     let types = column_types(connection, object_type)?;
+    if let Some(checked) = types.iter().find(|known| known.has_domain_inside) {
+        let text = format!(
+            "the key's type {} is made of a domain, whose check would run with Rowcall's rights; \
+             use a filter on the column",
+            checked.named
+        );
+        return Err(RegisterError::Problems(vec![SpecProblem::new(
+            "/object_keys",
+            text,
+        )]));
+    }
 
     let (mut texts, mut problems) = (Vec::new(), Vec::new());
     for (index, key) in spec.object_keys.iter().enumerate() {
@@ -56,7 +67,7 @@ pub(super) fn object_key_texts(
                     pointer,
                     format!(
                         "the value is no {}, which is the column's type",
-                        column_type.bounded
+                        column_type.named
                     ),
                 ));
             }

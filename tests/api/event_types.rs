@@ -240,6 +240,11 @@ async fn what_is_wrong_is_told_with_its_pointer_and_nothing_is_changed() {
         (json!({"on": []}), "/on", "at least one of"),
         (json!({"on": ["update", "update"]}), "/on/1", "named twice"),
         (
+            json!({"on": ["truncate"]}),
+            "/on/0",
+            "every one is the event `<object type>.truncated`",
+        ),
+        (
             json!({"on": ["updated"]}),
             "/on/0",
             "did you mean `update`?",

@@ -7,8 +7,10 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
+use diesel::RunQueryDsl as _;
 use rowcall::{
     private_postgres::{Cluster, ClusterOptions},
     source::{
@@ -27,6 +29,9 @@ use crate::{
         postgres::{TestDatabase, execute},
     },
 };
+
+/// A recovery of these small clusters takes a second.
+const PROMOTION_MAX: Duration = Duration::from_secs(60);
 
 /// Runs a program of Postgres; fails the test, with what it said, if it fails.
 fn postgres(command: &mut Command) {
@@ -212,13 +217,25 @@ fn hand_over(path: &Path, uid: u32, gid: u32) {
     }
 }
 
-/// Waits until the server has left recovery.
+/// Waits until the server has left recovery. It tells nobody when it has, so it is asked again and
+/// again.
 fn wait_for_promotion(cluster: &Cluster) {
     let mut connection = crate::support::postgres::connect(&cluster.url("postgres"));
-    crate::reading::run(
-        &mut connection,
-        "do $$ begin while pg_is_in_recovery() loop perform pg_sleep(0.01); end loop; end $$",
-    );
+    let begun = Instant::now();
+    let mut is_in_recovery = || {
+        diesel::select(diesel::dsl::sql::<diesel::sql_types::Bool>(
+            "pg_is_in_recovery()",
+        ))
+        .get_result::<bool>(&mut connection)
+        .unwrap()
+    };
+    while is_in_recovery() {
+        assert!(
+            begun.elapsed() < PROMOTION_MAX,
+            "the server stays in recovery"
+        );
+        std::thread::yield_now();
+    }
 }
 
 #[tokio::test]

@@ -110,3 +110,66 @@ async fn an_orphaned_prepared_transaction_delays_only_itself() {
         ["0"]
     );
 }
+
+#[tokio::test]
+async fn what_an_orphan_keeps_from_being_dropped_is_emptied_and_the_doctor_names_it() {
+    // GIVEN a prepared transaction of a new session, which holds the change table as well as a leaf
+    let options = Options {
+        kind: crate::support::postgres::Kind::TwoPhase,
+        ..Options::default()
+    };
+    let mut app = rows_app("insert into rows values (0, '0'), (1, '0')", options).await;
+    app.sql("begin; update rows set v = 'orphan' where id = 0; prepare transaction 'orphan 8'");
+    let held = "select count(*) from pg_locks where relation = 'rowcall.change'::regclass";
+    assert_eq!(app.count(held), 1);
+    // AND leaves that were written and read since, and are old by now
+    for hours in [25, 25, 24 * 9] {
+        app.sql("update rows set v = v || 'x' where id = 1");
+        let now = app.clock.now();
+        app.instance.publish.run_once(now).await.unwrap();
+        app.clock.advance(chrono::TimeDelta::hours(hours));
+        // WHEN upkeep runs THEN it does what it can, and fails at nothing
+        let now = app.clock.now();
+        app.instance.upkeep.run_once(now).await.unwrap();
+    }
+    let leaves = "select string_agg(number || case when pg_relation_size('rowcall.change_' || number) = 0 \
+         then ' empty' else '' end, ', ' order by number) from rowcall.rotation";
+    // Of the third nobody knows yet that it is old.
+    assert_eq!(app.texts(leaves), ["1, 2 empty, 3, 4 empty"]);
+    // AND reading goes on, and the doctor says who it is
+    app.sql("update rows set v = 'after' where id = 1");
+    let now = app.clock.now();
+    app.instance.publish.run_once(now).await.unwrap();
+    assert_eq!(app.count("select count(*) from rowcall.event"), 4);
+    let question = rowcall::doctor::Question {
+        limits: rowcall::config::Limits::for_testing(),
+        long_transaction: std::time::Duration::ZERO,
+        now,
+    };
+    let url = app.database.url.clone();
+    let report = tokio::task::spawn_blocking(move || rowcall::doctor::examine(&url, &question));
+    let report = report.await.unwrap().unwrap();
+    let mut orphans = report
+        .findings
+        .iter()
+        .filter(|finding| finding.code == "prepared-transaction");
+    let orphan = orphans.next().unwrap();
+    assert!(orphans.next().is_none());
+    assert_eq!(
+        orphan.remedy,
+        "COMMIT PREPARED 'orphan 8'; or ROLLBACK PREPARED 'orphan 8';"
+    );
+    // WHEN it ends THEN its change is told, and then the leaves go
+    app.sql("commit prepared 'orphan 8'");
+    let now = app.clock.now();
+    app.instance.upkeep.run_once(now).await.unwrap();
+    app.instance.publish.run_once(now).await.unwrap();
+    assert_eq!(
+        app.texts("select object_key from rowcall.event order by position desc limit 1"),
+        ["0"]
+    );
+    for _ in 0..2 {
+        app.instance.upkeep.run_once(now).await.unwrap();
+    }
+    assert_eq!(app.texts(leaves), ["3, 4"]);
+}

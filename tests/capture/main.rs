@@ -17,6 +17,7 @@ mod holes;
 mod horizon;
 mod images;
 mod load;
+mod many;
 mod model;
 mod partitions;
 mod reading;

@@ -465,7 +465,8 @@ impl Shop {
         let table: Oid = sql_query("select 'public.t'::regclass::oid::bigint as oid")
             .get_result(&mut connection)
             .unwrap();
-        let columns = table_columns(&mut connection, table.oid).unwrap();
+        let mut columns = table_columns(&mut connection, &[table.oid]).unwrap();
+        let columns = columns.remove(&table.oid).unwrap();
         Self {
             connection,
             _database: database,

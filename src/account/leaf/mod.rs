@@ -12,28 +12,30 @@ use chrono::{DateTime, Utc};
 
 use self::store::{dropped_add, leaf_count, leaf_is_counted};
 use crate::{
-    capture::rotation::{Expired, drop_expired, next_expired},
+    capture::rotation::{Expired, next_expired, remove_expired},
     db::{Connection, QueryError},
 };
 
-/// Drops the oldest leaf that retention has passed, as [`rotation`](crate::capture::rotation) does,
+/// Drops or empties the oldest leaf that retention has passed, as [`rotation`](crate::capture::rotation) does,
 /// and counts it: in one run the count, in the next the drop. Tells how much was done: 0 or 1.
 ///
 /// # Errors
 ///
-/// Those of the database; also if the leaf is in use.
+/// Those of the database.
 pub fn drop_one_expired(
     connection: &mut Connection,
     retention: Duration,
     now: DateTime<Utc>,
 ) -> Result<usize, QueryError> {
+    let mut may_drop = true;
     for number in next_expired(connection, retention, now)? {
         if !leaf_is_counted(connection, number)? {
             leaf_count(connection, number)?;
             return Ok(1);
         }
-        if drop_expired(connection, number, dropped_add)? == Expired::Dropped {
-            return Ok(1);
+        match remove_expired(connection, number, &mut may_drop, dropped_add)? {
+            Expired::Dropped | Expired::Emptied => return Ok(1),
+            Expired::Unread | Expired::Kept => {}
         }
     }
     Ok(0)

@@ -15,20 +15,32 @@ declare
     change_op pg_catalog."char" := case operation
         when 'INSERT' then 'c' when 'UPDATE' then 'u' when 'DELETE' then 'd' else 't' end;
 begin
+    -- Whatever is raised here is no reason for the writer's statement to fail: an image of 1 GB or more, which Postgres
+    -- can't make, json that it can't read, a named column that was renamed or retyped, a cast that somebody defined. A
+    -- cancelled statement is none of these "others". Nothing is written in this block, so it costs no transaction id.
+    begin
 {{images}}
-    image_bytes := coalesce(pg_catalog.pg_column_size(before_image), 0)
-        + coalesce(pg_catalog.pg_column_size(after_image), 0);
-    if image_bytes > {{value_bytes_max}} then
-        gap_reason := 'too_large';
-    end if;
+        image_bytes := coalesce(pg_catalog.pg_column_size(before_image), 0)
+            + coalesce(pg_catalog.pg_column_size(after_image), 0);
+        if image_bytes > {{value_bytes_max}} then
+            gap_reason := 'too_large';
+        end if;
+    exception when others then
+        -- program_limit_exceeded, out_of_memory and internal_error: a text, or a value's part of it, of 1 GB or more.
+        gap_reason := case when sqlstate in ('54000', '53200', 'XX000') then 'too_large' else 'not_imaged' end;
+    end;
     if gap_reason is not null then
-        -- The key, if it can be had. Nothing is written in this block, so it costs no transaction id.
+        -- The key, if it can be had, is taken from the row, of which there may be no image.
         begin
-            key_image := {{key}};
+            if operation = 'DELETE' then
+                key_image := {{key_before}};
+            else
+                key_image := {{key_after}};
+            end if;
             if pg_catalog.pg_column_size(key_image) > {{key_bytes_max}} then
                 key_image := null;
             end if;
-        exception when data_exception then
+        exception when others then
             key_image := null;
         end;
         before_image := null;

@@ -82,18 +82,6 @@ impl Function<'_> {
             BELL.replace("{{class}}", &class.to_string())
                 .replace("{{bell_key}}", &key.to_string())
         });
-        let keys: Vec<String> = self
-            .object_type
-            .key
-            .iter()
-            .map(|column| {
-                let name = literal(column);
-                format!(
-                    "{name}, coalesce(after_image, before_image) operator(pg_catalog.->) {name}"
-                )
-            })
-            .collect();
-        let key = format!("pg_catalog.json_build_object({})", keys.join(", "));
         let is_plain = self.is_plain().filter(|_| self.verdict.is_none());
         let fill = [
             ("{{function}}", Self::name(self.target)),
@@ -101,7 +89,8 @@ impl Function<'_> {
             ("{{settings_all}}", pins(settings(self.columns))),
             ("{{is_plain}}", is_plain.clone().unwrap_or_default()),
             ("{{images}}", self.images()),
-            ("{{key}}", key),
+            ("{{key_before}}", self.key("before_row")),
+            ("{{key_after}}", self.key("after_row")),
             ("{{bell}}", bell),
             ("{{verdict}}", self.verdict.unwrap_or_default().to_owned()),
             ("{{value_bytes_max}}", self.value_bytes_max.to_string()),
@@ -167,30 +156,27 @@ impl Function<'_> {
     }
 
     fn images(&self) -> String {
-        let assignments = format!(
-            "if operation in ('UPDATE', 'DELETE') then
-        before_image := {};
-    end if;
-    if operation in ('INSERT', 'UPDATE') then
-        after_image := {};
-    end if;",
+        format!(
+            "        if operation in ('UPDATE', 'DELETE') then
+            before_image := {};
+        end if;
+        if operation in ('INSERT', 'UPDATE') then
+            after_image := {};
+        end if;",
             self.image("before_row"),
             self.image("after_row")
-        );
-        if !self.is_guarded() {
-            return format!("    {assignments}");
-        }
-        // Nothing is written in this block, so it costs no transaction id.
-        format!(
-            "    begin
-    {assignments}
-    exception
-        when data_exception or undefined_column or raise_exception or invalid_parameter_value then
-            gap_reason := 'not_imaged';
-            before_image := null;
-            after_image := null;
-    end;"
         )
+    }
+
+    /// The key of the row called `row`, spelled as its image would spell it.
+    fn key(&self, row: &str) -> String {
+        let columns = self.object_type.key.iter().map(|name| {
+            let known = self.columns.iter().find(|column| column.name == *name);
+            let has_user_cast = known.is_some_and(|column| column.has_user_cast);
+            format!("{}, {}", literal(name), value(row, name, has_user_cast))
+        });
+        let columns: Vec<String> = columns.collect();
+        format!("pg_catalog.json_build_object({})", columns.join(", "))
     }
 
     /// Whether making the image could raise: naming columns, running a cast that somebody defined,
@@ -243,18 +229,8 @@ impl Function<'_> {
             .columns
             .iter()
             .map(|column| {
-                let name = identifier(&column.name);
-                let value = format!("{row}.{name}");
-                if column.has_user_cast {
-                    // As the type writes itself: its owner may have defined a cast to text, too,
-                    // which would run with the rights of this function.
-                    format!(
-                        "case when pg_catalog.num_nulls({value}) = 0 \
-                         then pg_catalog.format('%s', {value}) end as {name}"
-                    )
-                } else {
-                    format!("{value} as {name}")
-                }
+                let value = value(row, &column.name, column.has_user_cast);
+                format!("{value} as {}", identifier(&column.name))
             })
             .collect();
         format!(
@@ -262,6 +238,17 @@ impl Function<'_> {
             columns.join(", ")
         )
     }
+}
+
+/// A column of the row called `row`, or its text where it must not be cast as it is.
+fn value(row: &str, column: &str, has_user_cast: bool) -> String {
+    let value = format!("{row}.{}", identifier(column));
+    if !has_user_cast {
+        return value;
+    }
+    // As the type writes itself: its owner may have defined a cast to text, too, which would run
+    // with the rights of this function.
+    format!("case when pg_catalog.num_nulls({value}) = 0 then pg_catalog.format('%s', {value}) end")
 }
 
 /// The clauses of a function that pin settings for its run.

@@ -8,6 +8,7 @@ pub mod function;
 pub mod rendering;
 pub mod step;
 pub mod store;
+mod tables;
 pub mod verdict;
 mod wanted;
 
@@ -17,10 +18,11 @@ use self::{
     function::Function,
     step::{Step, store::targets_left},
     store::{
-        Target, bell_lock, columns_read, ddl_lock, function_exists, function_retire,
-        function_write, relation_find, relations_of, target_forget, target_function_set,
-        target_insert, targets_current, triggers_read,
+        Target, bell_lock, ddl_lock, function_exists, function_retire, function_write,
+        target_forget, target_function_set, target_insert, targets_current,
     },
+    tables::Tables,
+    verdict::store::Present,
     wanted::{judged, triggers_are},
 };
 use super::rotation;
@@ -97,8 +99,11 @@ pub fn functions_reconcile(
     now: DateTime<Utc>,
 ) -> Result<Vec<Step>, InstallError> {
     ddl_lock(connection, LOCK_TIMEOUT_MS)?;
-    let rotation = rotation::current_or_first(connection, now)?;
-    let bell = bell_lock(connection)?;
+    let shared = Shared {
+        rotation: rotation::current_or_first(connection, now)?,
+        bell: bell_lock(connection)?,
+        value_bytes_max,
+    };
     let mut targets = targets_current(connection)?;
     let mut steps = targets_left(connection)?
         .into_iter()
@@ -107,10 +112,13 @@ pub fn functions_reconcile(
 
     let detached = detached_read(connection)?;
 
-    let of_this_database = catalog
+    let of_this_database: Vec<(&String, &ObjectType)> = catalog
         .object_types
         .iter()
-        .filter(|(_, object_type)| object_type.source.is_default());
+        .filter(|(_, object_type)| object_type.source.is_default())
+        .collect();
+    let object_types: Vec<&ObjectType> = of_this_database.iter().map(|(_, one)| *one).collect();
+    let tables = Tables::read(connection, &object_types)?;
     for (name, object_type) in of_this_database {
         // What is installed for it is left in `targets`, so it is taken off.
         if detached.covers(&object_type.source, name) {
@@ -119,7 +127,7 @@ pub fn functions_reconcile(
         let known = targets
             .iter()
             .position(|target| target.object_type == *name);
-        let Some(relation) = relation_find(connection, &object_type.table)? else {
+        let Some(relation) = tables.oid(&object_type.table) else {
             // One dropped table must not keep the others from being captured.
             let table = object_type.table.to_string();
             tracing::warn!(
@@ -140,15 +148,7 @@ pub fn functions_reconcile(
                 target_insert(connection, name, relation, &object_type.table, now)?
             }
         };
-        let missing = install(
-            connection,
-            &target,
-            catalog,
-            object_type,
-            rotation,
-            bell,
-            value_bytes_max,
-        );
+        let missing = install(connection, &tables, &target, catalog, object_type, &shared);
         steps.extend(missing.map_err(|error| explain(error, name, &object_type.table))?);
     }
     for removed in targets {
@@ -157,51 +157,61 @@ pub fn functions_reconcile(
     Ok(steps)
 }
 
-/// Writes the function if it is another, and tells which triggers are missing.
-fn install(
-    connection: &mut Connection,
-    target: &Target,
-    catalog: &Catalog,
-    object_type: &ObjectType,
+/// What is the same in all trigger functions.
+struct Shared {
     rotation: i32,
     bell: Option<(i32, i32)>,
     value_bytes_max: u32,
+}
+
+/// Writes the function if it is another, and tells which triggers are missing.
+fn install(
+    connection: &mut Connection,
+    tables: &Tables,
+    target: &Target,
+    catalog: &Catalog,
+    object_type: &ObjectType,
+    shared: &Shared,
 ) -> Result<Vec<Step>, QueryError> {
-    let columns = columns_read(connection, target.relation)?;
-    let judged = judged(connection, target, catalog, object_type)?;
+    let judged = judged(tables, target, catalog, object_type);
     let function = Function {
         target: target.id,
-        rotation,
+        rotation: shared.rotation,
         object_type,
-        columns: &columns,
-        value_bytes_max,
-        bell,
+        columns: tables.columns(target.relation),
+        value_bytes_max: shared.value_bytes_max,
+        bell: shared.bell,
         verdict: judged.body.as_deref(),
     };
     let sql = function.sql();
     let name = Function::name(target.id);
-    if sql != target.function_sql || !function_exists(connection, &name)? {
+    if sql != target.function_sql || !tables.has_function(&name) {
         function_write(connection, &name, &sql)?;
         target_function_set(connection, target.id, &sql)?;
     }
     let mut steps = Vec::new();
-    let relations = relations_of(connection, target.relation)?;
-    for (left, trigger) in triggers_read(connection, &name)? {
+    let (relations, triggers) = (tables.relations(target.relation), tables.triggers(&name));
+    for (left, present) in triggers {
         if !relations.iter().any(|relation| relation.oid == left.oid) {
             steps.push(Step::Leave {
                 target: target.clone(),
-                relation: left,
-                trigger,
+                relation: left.clone(),
+                trigger: present.trigger,
             });
         }
     }
     for relation in relations {
-        let wanted = judged.triggers_on(&relation);
-        if !triggers_are(connection, &relation, &name, &wanted)? {
+        let wanted = judged.triggers_on(relation);
+        let present: Vec<&Present> = triggers
+            .iter()
+            .filter(|(on, _)| on.oid == relation.oid)
+            .map(|(_, present)| present)
+            .collect();
+        if !triggers_are(&present, &wanted) {
             steps.push(Step::Put {
                 target: target.clone(),
                 table: object_type.table.clone(),
-                relation,
+                relation: relation.clone(),
                 wanted,
             });
         }

@@ -5,10 +5,10 @@ use diesel::{
     OptionalExtension, PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection,
     sql_query,
-    sql_types::{Array, BigInt, Bool, Integer, Text, Timestamptz},
+    sql_types::{BigInt, Bool, Integer, Text, Timestamptz},
 };
 
-use super::{function::identifier, rendering::Column};
+use super::{function::identifier, rendering::Column, tables::store::columns_of};
 use crate::{
     catalog::model::{Operation, TableName},
     db::DDL_LOCK,
@@ -209,49 +209,13 @@ pub fn relation_find(
     Ok(row.map(|row| row.oid))
 }
 
-/// The table with everything that inherits from it: partitions and children. A temporary child is
-/// its session's own.
-pub fn relations_of(
-    connection: &mut PgConnection,
-    relation: i64,
-) -> Result<Vec<Relation>, diesel::result::Error> {
-    sql_query(
-        "with recursive tree (oid) as ( \
-             select $1::oid union \
-             select i.inhrelid from tree join pg_catalog.pg_inherits i on i.inhparent = tree.oid) \
-         select c.oid::bigint as oid, format('%I.%I', n.nspname, c.relname) as name, \
-             c.relispartition as is_partition \
-         from tree join pg_catalog.pg_class c on c.oid = tree.oid \
-         join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
-         where c.relkind in ('r', 'p') and c.relpersistence <> 't' order by c.oid",
-    )
-    .bind::<BigInt, _>(relation)
-    .load(connection)
-}
-
-/// The columns of the table and its children with the kinds of their values.
+/// The columns of one table and its children with the kinds of their values.
 pub fn columns_read(
     connection: &mut PgConnection,
     relation: i64,
 ) -> Result<Vec<Column>, diesel::result::Error> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Text)]
-        name: String,
-        #[diesel(sql_type = Array<Text>)]
-        kinds: Vec<String>,
-        #[diesel(sql_type = Bool)]
-        has_json_cast: bool,
-    }
-    let rows: Vec<Row> = sql_query(include_str!("columns.sql"))
-        .bind::<BigInt, _>(relation)
-        .load(connection)?;
-    let column = |row: Row| Column {
-        name: row.name,
-        kinds: row.kinds,
-        has_user_cast: row.has_json_cast,
-    };
-    Ok(rows.into_iter().map(column).collect())
+    let mut found = columns_of(connection, &[relation])?;
+    Ok(found.remove(&relation).unwrap_or_default())
 }
 
 /// Whether the function is there.

@@ -7,12 +7,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     store::{Relation, Target, Trigger, trigger_create, trigger_drop},
+    tables::Tables,
     verdict::{
         Table, Verdicts,
-        store::{
-            Present, database_is_utf8, table_columns, table_is_partitioned, trigger_with_when,
-            triggers_present,
-        },
+        store::{Present, trigger_with_when, triggers_present},
     },
 };
 use crate::{
@@ -57,34 +55,30 @@ impl Wanted {
 
 /// Judges an object type by its table as it is now.
 pub(super) fn judged(
-    connection: &mut Connection,
+    tables: &Tables,
     target: &Target,
     catalog: &Catalog,
     object_type: &ObjectType,
-) -> Result<Judged, QueryError> {
-    if object_type.capture == CaptureMode::All {
+) -> Judged {
+    let table = tables.judged(target.relation);
+    let Some(table) = table.filter(|_| object_type.capture == CaptureMode::Defined) else {
         let (body, when) = (None, None);
-        return Ok(Judged { body, when });
-    }
-    let table = Table {
-        columns: table_columns(connection, target.relation)?,
-        is_partitioned: table_is_partitioned(connection, target.relation)?,
-        is_utf8: database_is_utf8(connection)?,
+        return Judged { body, when };
     };
-    let verdicts = Verdicts::of(&target.object_type, object_type, catalog, &table);
+    let verdicts = Verdicts::of(&target.object_type, object_type, catalog, table);
     if !object_type.when_clause {
-        let body = verdicts.body(&table);
-        return Ok(Judged { body, when: None });
+        let body = verdicts.body(table);
+        return Judged { body, when: None };
     }
     let when = verdicts.when_clauses().map(|(operation, sql)| When {
         operation,
         sql: sql.map(ToOwned::to_owned),
-        mark: mark(sql, &table),
+        mark: mark(sql, table),
     });
-    Ok(Judged {
+    Judged {
         body: None,
         when: Some(when.collect()),
-    })
+    }
 }
 
 /// Tells one condition over one table from another: by the text, and by which columns the names
@@ -133,18 +127,12 @@ impl Judged {
 }
 
 /// Whether the triggers of one table that call the function are what is wanted.
-pub(super) fn triggers_are(
-    connection: &mut Connection,
-    relation: &Relation,
-    function: &str,
-    wanted: &[Wanted],
-) -> Result<bool, QueryError> {
-    let present = triggers_present(connection, relation.oid, function)?;
-    let is_there = |wanted: &Wanted| present.contains(&wanted.present());
-    let is_wanted = |present: &Present| {
+pub(super) fn triggers_are(present: &[&Present], wanted: &[Wanted]) -> bool {
+    let is_there = |wanted: &Wanted| present.contains(&&wanted.present());
+    let is_wanted = |present: &&Present| {
         present.mark == NEVER_MARK || wanted.iter().any(|one| one.trigger == present.trigger)
     };
-    Ok(wanted.iter().all(is_there) && present.iter().all(is_wanted))
+    wanted.iter().all(is_there) && present.iter().all(is_wanted)
 }
 
 /// Makes the triggers of one table that call the function what is wanted. What is right is not

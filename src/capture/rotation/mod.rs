@@ -11,11 +11,11 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use self::store::{
-    leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_lock, rotation_close,
-    rotation_current, rotation_open, rotations_expired,
+    leaf_attach, leaf_create, leaf_drop, leaf_has_unread, leaf_is_empty, leaf_lock, leaf_truncate,
+    rotation_close, rotation_current, rotation_open, rotations_expired,
 };
 use super::install::{LOCK_TIMEOUT_MS, store::ddl_lock};
-use crate::db::{Connection, QueryError};
+use crate::db::{Connection, QueryError, transaction};
 
 /// How long a DROP may wait for the leaf's lock, and make writers behind it wait, before it is left
 /// for the next time.
@@ -70,8 +70,12 @@ fn open(connection: &mut Connection, number: i32, now: DateTime<Utc>) -> Result<
 pub enum Expired {
     /// It is gone.
     Dropped,
+    /// Its changes are gone; it could not be dropped, because the change table is in use.
+    Emptied,
     /// Something of it is unread.
     Unread,
+    /// It is in use, or it is empty and can't be dropped.
+    Kept,
 }
 
 /// The leaves that were closed longer than `retention` ago, the oldest first.
@@ -83,36 +87,73 @@ pub fn next_expired(
     rotations_expired(connection, now - time_delta(retention))
 }
 
-/// Drops a leaf if it was read to its end; fails if it is in somebody's use. `before` is done with
+/// Drops or empties a leaf, if it was read to its end and is in nobody's use. `before` is done with
 /// it first, when nobody can write it any more.
-pub fn drop_expired(
+///
+/// A transaction that nobody ends, as one that was prepared, keeps the leaf that it wrote into, and
+/// may keep the whole change table from losing one; then the others are emptied, which needs no
+/// lock but theirs, and are dropped when it has ended. Once the change table's lock was not to be
+/// had, `may_drop` is false and it is not waited for again: new writers wait behind it.
+pub fn remove_expired(
     connection: &mut Connection,
     number: i32,
-    before: impl FnOnce(&mut Connection, i32) -> Result<(), QueryError>,
+    may_drop: &mut bool,
+    before: impl Fn(&mut Connection, i32) -> Result<(), QueryError>,
 ) -> Result<Expired, QueryError> {
-    // Locked before the look, or a late writer could commit between the look and the drop.
-    leaf_lock(connection, number, LOCK_TIMEOUT)?;
-    if leaf_has_unread(connection, number)? {
-        return Ok(Expired::Unread);
+    // A savepoint: what was not to be had ends no more than this.
+    let removed = transaction(connection, |connection| {
+        // Locked before the look, or a late writer could commit between the look and the drop.
+        leaf_lock(connection, number, LOCK_TIMEOUT)?;
+        if leaf_has_unread(connection, number)? {
+            return Ok(Expired::Unread);
+        }
+        if *may_drop {
+            let dropped = transaction(connection, |connection| {
+                before(connection, number)?;
+                leaf_drop(connection, number)
+            });
+            match dropped {
+                Ok(()) => return Ok(Expired::Dropped),
+                Err(error) if is_lock_timeout(&error) => *may_drop = false,
+                Err(error) => return Err(error),
+            }
+        }
+        if leaf_is_empty(connection, number)? {
+            return Ok(Expired::Kept);
+        }
+        before(connection, number)?;
+        leaf_truncate(connection, number)?;
+        Ok(Expired::Emptied)
+    });
+    match removed {
+        Err(error) if is_lock_timeout(&error) => {
+            tracing::info!(leaf = number, "an old leaf is in use; it is dropped later");
+            Ok(Expired::Kept)
+        }
+        removed => removed,
     }
-    before(connection, number)?;
-    leaf_drop(connection, number)?;
-    Ok(Expired::Dropped)
 }
 
-/// Drops the oldest leaf that [`next_expired`] gives and that was read. Tells how many were
-/// dropped: 0 or 1.
+/// Drops or empties the oldest leaf that [`next_expired`] gives and that can be. Tells how many
+/// were: 0 or 1.
 pub fn drop_one_expired(
     connection: &mut Connection,
     retention: Duration,
     now: DateTime<Utc>,
 ) -> Result<usize, QueryError> {
+    let mut may_drop = true;
     for number in next_expired(connection, retention, now)? {
-        if drop_expired(connection, number, |_, _| Ok(()))? == Expired::Dropped {
-            return Ok(1);
+        match remove_expired(connection, number, &mut may_drop, |_, _| Ok(()))? {
+            Expired::Dropped | Expired::Emptied => return Ok(1),
+            Expired::Unread | Expired::Kept => {}
         }
     }
     Ok(0)
+}
+
+/// Diesel keeps no SQLSTATE for it.
+fn is_lock_timeout(error: &QueryError) -> bool {
+    error.to_string().contains("lock timeout")
 }
 
 fn time_delta(duration: Duration) -> TimeDelta {

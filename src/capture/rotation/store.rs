@@ -141,3 +141,28 @@ pub fn leaf_drop(connection: &mut PgConnection, number: i32) -> Result<(), diese
          delete from rowcall.rotation where number = {number}"
     ))
 }
+
+/// Whether the leaf takes no room.
+pub fn leaf_is_empty(
+    connection: &mut PgConnection,
+    number: i32,
+) -> Result<bool, diesel::result::Error> {
+    #[derive(QueryableByName)]
+    struct Empty {
+        #[diesel(sql_type = Bool)]
+        empty: bool,
+    }
+    let row: Empty = sql_query(format!(
+        "select pg_catalog.pg_relation_size('rowcall.change_{number}') = 0 as empty"
+    ))
+    .get_result(connection)?;
+    Ok(row.empty)
+}
+
+/// Empties a leaf, for which the caller has its lock.
+pub fn leaf_truncate(
+    connection: &mut PgConnection,
+    number: i32,
+) -> Result<(), diesel::result::Error> {
+    connection.batch_execute(&format!("truncate rowcall.change_{number}"))
+}

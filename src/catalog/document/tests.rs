@@ -179,6 +179,12 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
              `create`, `update`, `delete`)",
         ),
         (
+            "[event_type.\"s.o.emptied\"]\nobject_type = \"s.o\"\non = [\"truncate\"]\n",
+            "m.toml:3:7: `truncate` is not a value of `on` (a TRUNCATE is about no row, so no \
+             condition is judged; every one is the event `<object type>.truncated`, which needs no \
+             event type of yours)",
+        ),
+        (
             "[event_type.\"s.o.released\"]\nobject_type = \"s.o\"\non = []\n",
             "m.toml:3:6: `on` names no operation (name at least one of `create`, `update` and \
              `delete`, or leave `on` out for all three)",

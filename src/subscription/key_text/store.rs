@@ -10,18 +10,27 @@ use diesel::{
     sql_types::{Array, Bool, Nullable, Text},
 };
 
-use crate::catalog::model::TableName;
+use crate::{capture::install::rendering::Setting, catalog::model::TableName, expr::literal};
 
 #[derive(QueryableByName)]
 pub(super) struct ColumnType {
     #[diesel(sql_type = Text)]
     name: String,
-    /// With its bounds, such as `character varying(3)`.
+    /// As the table names it.
     #[diesel(sql_type = Text)]
-    pub(super) bounded: String,
+    pub(super) named: String,
+    /// The type under all domains, with its bounds, such as `character varying(3)`.
+    #[diesel(sql_type = Text)]
+    bounded: String,
     /// The same type without them.
     #[diesel(sql_type = Text)]
     unbounded: String,
+    /// Whether reading a value would run a domain's check.
+    #[diesel(sql_type = Bool)]
+    pub(super) has_domain_inside: bool,
+    /// Whether somebody defined a cast to json of it, which capturing does not call.
+    #[diesel(sql_type = Bool)]
+    has_json_cast: bool,
 }
 
 /// The types of a table's columns, as SQL writes them; columns that aren't there are left out.
@@ -30,18 +39,11 @@ pub(super) fn column_types(
     table: &TableName,
     columns: &[String],
 ) -> QueryResult<BTreeMap<String, ColumnType>> {
-    let rows: Vec<ColumnType> = sql_query(
-        "select a.attname::text as name, format_type(a.atttypid, a.atttypmod) as bounded, \
-             format_type(a.atttypid, -1) as unbounded \
-         from pg_attribute a join pg_class c on c.oid = a.attrelid \
-         join pg_namespace n on n.oid = c.relnamespace \
-         where n.nspname = $1 and c.relname = $2 and a.attname = any($3) and a.attnum > 0 \
-             and not a.attisdropped",
-    )
-    .bind::<Text, _>(&table.schema)
-    .bind::<Text, _>(&table.table)
-    .bind::<Array<Text>, _>(columns)
-    .load(connection)?;
+    let rows: Vec<ColumnType> = sql_query(include_str!("column_types.sql"))
+        .bind::<Text, _>(&table.schema)
+        .bind::<Text, _>(&table.table)
+        .bind::<Array<Text>, _>(columns)
+        .load(connection)?;
     Ok(rows
         .into_iter()
         .map(|row| (row.name.clone(), row))
@@ -70,26 +72,32 @@ pub(super) fn key_value_cast(
     connection: &mut PgConnection,
     value: &str,
     ColumnType {
-        bounded, unbounded, ..
+        bounded,
+        unbounded,
+        has_json_cast,
+        ..
     }: &ColumnType,
 ) -> QueryResult<KeyCast> {
-    // The type names were printed, and quoted, by Postgres.
+    // The type names were printed, and quoted, by Postgres. A literal is read by the type itself,
+    // where a cast from text may be a function that somebody defined.
+    let value = literal(value);
     let is_same = if bounded == unbounded {
         "true".to_owned()
     } else {
-        format!("cast($1 as {bounded}) is not distinct from cast($1 as {unbounded})")
+        format!("{value}::{bounded} is not distinct from {value}::{unbounded}")
     };
-    let query =
-        format!("select to_json(cast($1 as {bounded}))::text as json, {is_same} as is_same");
+    let printed = if *has_json_cast {
+        format!("format('%s', {value}::{bounded})")
+    } else {
+        format!("{value}::{bounded}")
+    };
+    let query = format!("select to_json({printed})::text as json, {is_same} as is_same");
     // A savepoint: a refused cast must not end the caller's transaction.
     let cast = connection.transaction(|connection| {
-        connection.batch_execute(
-            "set local intervalstyle = iso_8601; set local bytea_output = hex; \
-             set local extra_float_digits = 1",
-        )?;
-        sql_query(query)
-            .bind::<Text, _>(value)
-            .get_result::<Cast>(connection)
+        for setting in Setting::ALL {
+            connection.batch_execute(&setting.pinned().replacen("set ", "set local ", 1))?;
+        }
+        sql_query(query).get_result::<Cast>(connection)
     });
     match cast {
         Ok(Cast {

@@ -1,6 +1,7 @@
--- The columns of a table as lowered conditions see them: where they stand, of which type, and of which type below,
--- if that is a domain.
+-- The columns of the tables $1 as lowered conditions see them: where they stand, of which type, and of which type
+-- below, if that is a domain.
 select
+    a.attrelid::bigint as relation,
     a.attname::text as name,
     a.attnum::integer as place,
     a.atttypid::bigint as type_oid,
@@ -24,5 +25,5 @@ cross join lateral (
     from below as b join pg_catalog.pg_type as d on d.oid = b.oid and d.typtype <> 'd'
 ) as below
 join pg_catalog.pg_type as t on t.oid = below.oid
-where a.attrelid = $1::pg_catalog.oid and a.attnum > 0 and not a.attisdropped
-order by a.attnum
+where a.attrelid = any ($1::bigint[]::pg_catalog.oid[]) and a.attnum > 0 and not a.attisdropped
+order by a.attrelid, a.attnum

@@ -1,10 +1,12 @@
 //! The SQL of a table's columns, as conditions are lowered for them.
 
+use std::collections::BTreeMap;
+
 use diesel::{
     PgConnection, QueryableByName, RunQueryDsl,
     connection::SimpleConnection as _,
     sql_query,
-    sql_types::{BigInt, Bool, Integer, Text},
+    sql_types::{Array, BigInt, Bool, Integer, Text},
 };
 
 use super::{super::store::Trigger, TableColumn};
@@ -12,6 +14,8 @@ use crate::expr::{SqlColumn, SqlType, identifier, literal};
 
 #[derive(QueryableByName)]
 struct Row {
+    #[diesel(sql_type = BigInt)]
+    relation: i64,
     #[diesel(sql_type = Text)]
     name: String,
     #[diesel(sql_type = Integer)]
@@ -28,19 +32,23 @@ struct Row {
     is_text: bool,
 }
 
-/// The columns of the table with this oid, in its order.
+/// The columns of the tables with these oids, by oid, each table's in its order.
 ///
 /// # Errors
 ///
 /// Only those of the database.
 pub fn table_columns(
     connection: &mut PgConnection,
-    relation: i64,
-) -> Result<Vec<TableColumn>, diesel::result::Error> {
+    relations: &[i64],
+) -> Result<BTreeMap<i64, Vec<TableColumn>>, diesel::result::Error> {
     let rows: Vec<Row> = sql_query(include_str!("columns.sql"))
-        .bind::<BigInt, _>(relation)
+        .bind::<Array<BigInt>, _>(relations)
         .load(connection)?;
-    Ok(rows.into_iter().map(column).collect())
+    let mut found: BTreeMap<i64, Vec<TableColumn>> = BTreeMap::new();
+    for row in rows {
+        found.entry(row.relation).or_default().push(column(row));
+    }
+    Ok(found)
 }
 
 /// Whether text of this database is UTF-8: bytes are then ordered as code points are.
@@ -58,27 +66,6 @@ pub fn database_is_utf8(connection: &mut PgConnection) -> Result<bool, diesel::r
         sql_query("select pg_catalog.current_setting('server_encoding') = 'UTF8' as yes")
             .get_result(connection)?;
     Ok(answer.yes)
-}
-
-/// Whether the table is partitioned.
-///
-/// # Errors
-///
-/// Only those of the database.
-pub fn table_is_partitioned(
-    connection: &mut PgConnection,
-    relation: i64,
-) -> Result<bool, diesel::result::Error> {
-    #[derive(QueryableByName)]
-    struct Answer {
-        #[diesel(sql_type = Bool)]
-        yes: bool,
-    }
-    let answers: Vec<Answer> =
-        sql_query("select relkind = 'p' as yes from pg_catalog.pg_class where oid = $1::oid")
-            .bind::<BigInt, _>(relation)
-            .load(connection)?;
-    Ok(answers.iter().any(|answer| answer.yes))
 }
 
 /// A trigger that is there.

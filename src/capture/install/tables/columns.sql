@@ -1,18 +1,18 @@
--- The columns of a table and of everything that inherits from it, each with the kinds of values that may be in it
--- (domains, arrays, composites and ranges are looked through: the name of one of Postgres' own types, `enum`, `range`,
--- or `any` for a type that somebody else made) and whether somebody defined a cast to json of the type or of one of
--- its parts, which row_to_json would call inside the writer's statement.
-with recursive tree (oid) as (
-    select $1::oid
+-- The columns of each of the tables $1 and of everything that inherits from it, each with the kinds of values that may
+-- be in it (domains, arrays, composites and ranges are looked through: the name of one of Postgres' own types, `enum`,
+-- `range`, or `any` for a type that somebody else made) and whether somebody defined a cast to json of the type or of
+-- one of its parts, which row_to_json would call inside the writer's statement.
+with recursive tree (root, oid) as (
+    select w.oid, w.oid from pg_catalog.unnest($1::bigint[]::oid[]) as w (oid)
     union
-    select i.inhrelid from tree join pg_catalog.pg_inherits as i on i.inhparent = tree.oid
+    select tree.root, i.inhrelid from tree join pg_catalog.pg_inherits as i on i.inhparent = tree.oid
 ),
-part (attnum, name, type) as (
-    select a.attnum, a.attname::text, a.atttypid
+part (root, attnum, name, type) as (
+    select tree.root, a.attnum, a.attname::text, a.atttypid
     from tree join pg_catalog.pg_attribute as a on a.attrelid = tree.oid
     where a.attnum > 0 and not a.attisdropped
     union
-    select part.attnum, part.name, inside.type
+    select part.root, part.attnum, part.name, inside.type
     from part
     join pg_catalog.pg_type as t on t.oid = part.type
     cross join lateral (
@@ -26,7 +26,7 @@ part (attnum, name, type) as (
         select r.rngsubtype from pg_catalog.pg_range as r where t.oid in (r.rngtypid, r.rngmultitypid)
     ) as inside (type)
 )
-select part.name,
+select part.root::bigint as root, part.name,
     coalesce(array_agg(distinct
         case
             when t.typtype = 'e' then 'enum'
@@ -41,5 +41,5 @@ select part.name,
         where c.castsource = part.type and c.casttarget = 'json'::regtype and c.oid >= 16384
     )) as has_json_cast
 from part join pg_catalog.pg_type as t on t.oid = part.type
-group by part.name
-order by min(part.attnum)
+group by part.root, part.name
+order by part.root, min(part.attnum)
