@@ -77,6 +77,8 @@ pub struct Chain {
     /// When another instance may take them. On the monotonic clock, and never later than the lease
     /// that is stored.
     pub lease_ends: Instant,
+    /// It is claimed as one of those that came due last: others have waited, and can wait.
+    pub is_fresh: bool,
 }
 
 impl Chain {
@@ -87,6 +89,7 @@ impl Chain {
             subscription,
             deliveries: VecDeque::new(),
             lease_ends,
+            is_fresh: false,
         }
     }
 

@@ -10,8 +10,10 @@ use hyper::body::Bytes;
 use uuid::Uuid;
 
 use super::{
+    breaker::Sign,
     chain::{Chain, Claimed},
     claim::judge::Fate,
+    requests::Requests,
     retry::{Next, next},
 };
 use crate::{
@@ -47,6 +49,8 @@ pub enum Done {
         not_before: Option<DateTime<Utc>>,
         /// It waited for a sender until its lease was over.
         has_waited: bool,
+        /// It can't start now, by its subscription's rate or an open breaker: it counts as tried.
+        is_deferred: bool,
     },
 }
 
@@ -67,15 +71,18 @@ pub struct Tried {
     pub detail: Option<String>,
     /// What follows.
     pub next: Next,
+    /// What it says of the receiver.
+    pub sign: Sign,
 }
 
 /// Sends the chain's deliveries in order and tells what became of each. It stops at the first that
 /// is not settled, when the lease might end before an answer would, and when it is to; the rest is
-/// returned.
-pub async fn send_chain(
+/// returned. So it is when a request takes long, for it would fill the memory.
+pub(super) async fn send_chain(
     mut chain: Chain,
     clock: &Clock,
     timeout: Duration,
+    requests: &mut Requests<'_>,
     is_to_stop: impl Fn() -> bool,
     mut tell: impl FnMut(Done),
 ) {
@@ -86,42 +93,62 @@ pub async fn send_chain(
             chain.deliveries.push_front(delivery);
             break;
         }
-        let tried = try_one(&chain, delivery, clock, timeout).await;
+        let subscription = Arc::clone(&chain.subscription);
+        let took_long = || give_back(&mut chain, false, &mut tell);
+        let request = try_one(&subscription, delivery, clock, timeout);
+        let tried = requests.watch(request, took_long).await;
         let is_settled = tried.next.is_settled();
         tell(Done::Tried(tried));
         if !is_settled {
             break;
         }
     }
-    give_back(chain, None, has_waited, tell);
+    give_back(&mut chain, has_waited, tell);
 }
 
-/// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`.
-pub fn return_all(chain: Chain, not_before: Option<DateTime<Utc>>, tell: impl FnMut(Done)) {
-    give_back(chain, not_before, false, tell);
-}
-
-fn give_back(
-    chain: Chain,
-    mut not_before: Option<DateTime<Utc>>,
-    has_waited: bool,
+/// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`; whether
+/// it `is_deferred`, see [`Done::Returned`].
+pub(super) fn return_all(
+    mut chain: Chain,
+    not_before: Option<DateTime<Utc>>,
+    is_deferred: bool,
     mut tell: impl FnMut(Done),
 ) {
     let subscription_id = chain.subscription.subscription.id;
-    for delivery in chain.deliveries {
+    if let Some(delivery) = chain.deliveries.pop_front() {
         tell(Done::Returned {
             subscription_id,
             delivery,
-            not_before: not_before.take(),
+            not_before,
+            has_waited: false,
+            is_deferred,
+        });
+    }
+    give_back(&mut chain, false, tell);
+}
+
+fn give_back(chain: &mut Chain, has_waited: bool, mut tell: impl FnMut(Done)) {
+    let subscription_id = chain.subscription.subscription.id;
+    for delivery in chain.deliveries.drain(..) {
+        tell(Done::Returned {
+            subscription_id,
+            delivery,
+            not_before: None,
             has_waited,
+            is_deferred: false,
         });
     }
 }
 
-async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Duration) -> Tried {
+async fn try_one(
+    registered: &Registered,
+    delivery: Claimed,
+    clock: &Clock,
+    timeout: Duration,
+) -> Tried {
     let (started_at, started) = (clock.now(), Instant::now());
-    let subscription = &chain.subscription.subscription;
-    let outcome = match &chain.subscription.sink {
+    let subscription = &registered.subscription;
+    let outcome = match &registered.sink {
         Ok(sink) => {
             let message = Message {
                 id: delivery.owed.to_string(),
@@ -147,6 +174,10 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
         clock.now(),
         random,
     );
+    let sign = match registered.sink {
+        Ok(_) => Sign::of(&outcome),
+        Err(_) => Sign::Unasked,
+    };
     let (status, detail) = match outcome {
         Outcome::Delivered { status } => (Some(status), None),
         Outcome::Retry { status, detail, .. } | Outcome::Final { status, detail } => {
@@ -173,6 +204,7 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
         status,
         detail,
         next,
+        sign,
     }
 }
 

@@ -20,6 +20,8 @@ pub const EVENTS_PUBLISHED: &str = "rowcall_events_published_total";
 pub const DELIVERIES_CREATED: &str = "rowcall_deliveries_created_total";
 /// Counter: attempts that ended, by `outcome`: delivered, retry or dead.
 pub const ATTEMPTS: &str = "rowcall_attempts_total";
+/// Counter: how often a receiver failed so often that it was left alone for a time.
+pub const BREAKERS_OPENED: &str = "rowcall_breakers_opened_total";
 /// Counter: conditions that could not be judged, by `kind`: event_type, filter or constraint.
 pub const CONDITIONS_FAILED: &str = "rowcall_conditions_failed_total";
 /// Histogram, in seconds: how long attempts took.
@@ -93,6 +95,10 @@ fn describe() {
     describe_counter!(EVENTS_PUBLISHED, "Events that were published");
     describe_counter!(DELIVERIES_CREATED, "Deliveries that were written");
     describe_counter!(ATTEMPTS, "Attempts that ended");
+    describe_counter!(
+        BREAKERS_OPENED,
+        "How often a receiver was left alone for a time"
+    );
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "How long attempts took");
     describe_counter!(DIGESTS_CLOSED, "Digests closed by time or end");
     describe_counter!(DIGEST_PARTS, "Parts of digests that were written");

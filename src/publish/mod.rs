@@ -190,7 +190,7 @@ impl Stage for Publish {
         if self.doorbell.duty().await? == Duty::Standby {
             return Ok(Progress::Idle);
         }
-        let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve());
+        let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve_for_births());
         let wanted = room.len();
         let published = self
             .database

@@ -30,6 +30,7 @@ pub fn registered_alone(
         constraints: Vec::new(),
         digest_constraints: Vec::new(),
         schedule: None,
+        rate: None,
         sink: Err("it is judged only".to_owned()),
         subscription,
     };

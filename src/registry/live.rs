@@ -224,6 +224,7 @@ impl LiveRegistry {
             constraints,
             filters,
             schedule: schedule(&loaded.subscription),
+            rate: spec.rate(),
             subscription: loaded.subscription,
             sink,
         }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use url::Url;
 
-use super::start::check_start;
+use super::{rate::check_rate, start::check_start};
 use crate::{
     catalog::model::{Catalog, ObjectType, name_matches},
     digest::schedule::Schedule,
@@ -92,6 +92,7 @@ pub fn check(
     check_labels(spec, &mut problems);
     check_schedule(&spec.retry.schedule, &mut problems);
     check_first_wait(spec, &mut problems);
+    problems.extend(check_rate(spec));
     check_digest(spec, &mut problems);
     check_start(spec, catalog, &mut problems);
     match &spec.sink {

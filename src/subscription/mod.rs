@@ -3,6 +3,7 @@
 pub mod check;
 mod key_text;
 pub mod model;
+mod rate;
 pub mod register;
 pub mod secret;
 pub mod selection;

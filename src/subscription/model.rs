@@ -9,6 +9,7 @@ use url::Url;
 use uuid::Uuid;
 
 pub use super::start::Start;
+use crate::constraint::rate::Rate;
 
 /// The default retry schedule: Standard Webhooks' (version 1.0.0, "Deliverability and
 /// reliability"). Entry n is the wait before attempt n.
@@ -61,9 +62,20 @@ pub struct SubscriptionSpec {
     /// How long it is tried.
     #[serde(default)]
     pub retry: RetrySpec,
+    /// How many requests the receiver wants at most, such as `50/s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
     /// Whether the order of an object's events is kept.
     #[serde(default)]
     pub ordering: Ordering,
+}
+
+impl SubscriptionSpec {
+    /// The rate, which was checked when it was registered.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate.as_deref().and_then(|rate| Rate::parse(rate).ok())
+    }
 }
 
 impl Mode {
