@@ -3,17 +3,22 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod barrier;
+mod breaker;
 mod delayed;
+mod eligible;
 mod flow;
 mod gaps;
+mod hanging;
 mod interleavings;
 mod isolation;
 mod lease;
 mod matching;
 mod order;
 mod plans;
+mod priority;
 mod publisher;
 mod races;
+mod rate;
 mod repeats;
 mod repository;
 mod retry;

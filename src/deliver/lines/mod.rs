@@ -246,11 +246,13 @@ impl<T> Lines<T> {
             ..
         } = self.bounds;
         let Weight { quick, slow, .. } = self.used;
+        if quick + slow >= senders_max + senders_slow_max {
+            return false;
+        }
         if rank == Rank::Slow {
             return slow < senders_slow_max;
         }
-        let reserved = senders_max / RESERVE_PARTS * rank as usize;
-        quick < senders_max - reserved && quick + slow < senders_max + senders_slow_max
+        quick < senders_max - senders_max / RESERVE_PARTS * rank as usize
     }
 
     /// Starts the line's next chain, unless its host is in the way.
