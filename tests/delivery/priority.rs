@@ -62,7 +62,7 @@ async fn busy_with_a_backlog(receiver: &Receiver) -> TestApp {
     for _ in 0..6 {
         deliver(&mut app).await;
     }
-    assert!(app.instance.outbox.in_memory() > 200);
+    assert!(app.instance.outbox.in_memory() > 100);
     app
 }
 

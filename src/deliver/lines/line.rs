@@ -54,6 +54,8 @@ pub(super) enum Rank {
     FreshIdle,
     /// Something fresh.
     Fresh,
+    /// To a receiver that has not answered yet: these together have a share of the senders.
+    Stranger,
     /// No request is under way.
     RestIdle,
     /// Others are under way.
@@ -63,9 +65,10 @@ pub(super) enum Rank {
 }
 
 impl Rank {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::FreshIdle,
         Self::Fresh,
+        Self::Stranger,
         Self::RestIdle,
         Self::Rest,
         Self::Slow,
@@ -77,6 +80,8 @@ impl Rank {
 pub(super) struct Weight {
     /// Senders to receivers that are not slow.
     pub(super) quick: usize,
+    /// Of these, those to receivers that have not answered yet.
+    pub(super) strangers: usize,
     /// Senders to receivers that are.
     pub(super) slow: usize,
     /// Deliveries that wait for receivers of which nothing good is known.
@@ -137,8 +142,10 @@ impl<T> Line<T> {
         } else {
             (0, self.senders)
         };
+        let is_stranger = self.pace == Pace::Unknown;
         Weight {
             quick,
+            strangers: if is_stranger { quick } else { 0 },
             slow,
             unproven: if self.is_unproven() { self.waiting } else { 0 },
         }
@@ -159,6 +166,9 @@ impl<T> Line<T> {
             && self.senders < senders_max.min(bounds.senders_per_subscription_max);
         if !may_start {
             return None;
+        }
+        if self.pace == Pace::Unknown && !self.is_slow() {
+            return Some(Rank::Stranger);
         }
         Some(match (self.is_slow(), self.senders, self.fresh.len()) {
             (true, ..) => Rank::Slow,

@@ -6,6 +6,7 @@
 //!
 //! - A receiver is *slow* when a request to it has been under way for long, or its last one was.
 //!   The senders of slow receivers are counted apart, and are so few each and so many in all.
+//! - Receivers that have not answered yet, and slow ones, leave half of the senders to the others.
 //! - Lines with something fresh go first, then lines without a request under way. Each such rank
 //!   leaves a share of the senders to the ones before it.
 //! - A line whose breaker, or whose host's breaker, is open has nothing in memory: it was sent back.
@@ -33,7 +34,7 @@ pub(super) use self::{
 use super::breaker::{Breaker, Passage, Sign};
 
 /// Each rank leaves one part of so many of the senders to the ranks before it.
-const RESERVE_PARTS: usize = 8;
+const RESERVE_PARTS: usize = 16;
 /// Lines, and hosts, that are remembered when nothing is owed to them,
 const REMEMBERED_MAX: usize = 10_000;
 /// and with them those that failed last.
@@ -245,12 +246,21 @@ impl<T> Lines<T> {
             senders_slow_max,
             ..
         } = self.bounds;
-        let Weight { quick, slow, .. } = self.used;
+        let Weight {
+            quick,
+            slow,
+            strangers,
+            ..
+        } = self.used;
         if quick + slow >= senders_max + senders_slow_max {
             return false;
         }
         if rank == Rank::Slow {
             return slow < senders_slow_max;
+        }
+        // Half of the senders are only for those that are known to answer.
+        if rank == Rank::Stranger && strangers + slow >= senders_max / 2 + senders_slow_max {
+            return false;
         }
         quick < senders_max - senders_max / RESERVE_PARTS * rank as usize
     }
@@ -337,6 +347,7 @@ impl<T> Lines<T> {
         let after = line.weight();
         let used = &mut self.used;
         used.quick = used.quick + after.quick - before.quick;
+        used.strangers = used.strangers + after.strangers - before.strangers;
         used.slow = used.slow + after.slow - before.slow;
         used.unproven = used.unproven + after.unproven - before.unproven;
         let rank = line.rank(&self.bounds);
