@@ -94,8 +94,8 @@ fn prepare(cluster: &Cluster) -> String {
 
 async fn apply_metadata(url: &str, receiver: &str) {
     let toml = format!(
-        "[namespace.bench]\n[object_type.\"bench.row\"]\ntable = \"public.captured\"\nkey = [\"id\"]\n\
-         [subscription.mirror]\nobject_types = [\"bench.row\"]\nmode = \"synchronous\"\n\
+        "[namespace.bench]\n[object_type.\"bench.row\"]\ntable = \"public.captured\"\n\
+         key = [\"id\"]\n[subscription.mirror]\nobject_types = [\"bench.row\"]\nmode = \"synchronous\"\n\
          sink = {{ kind = \"webhook\", url = \"{receiver}\" }}"
     );
     let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
@@ -194,15 +194,15 @@ fn owe(writer: &mut PgConnection, backlog: usize) {
             "create table public.backlog as \
                  select gen_random_uuid() as event, g from generate_series(1, {backlog}) g; \
              begin; \
-             insert into rowcall.event (id, source, position, type, object_type, object_key, \"time\", \
-                 published_at, change_seq, xid, body) \
-             select b.event, e.source, e.position, e.type, e.object_type, e.object_key, e.\"time\", \
-                 e.published_at, e.change_seq, e.xid, e.body \
+             insert into rowcall.event (id, source, position, type, object_type, object_key, \
+                 \"time\", published_at, change_seq, xid, body) \
+             select b.event, e.source, e.position, e.type, e.object_type, e.object_key, \
+                 e.\"time\", e.published_at, e.change_seq, e.xid, e.body \
              from (select * from rowcall.event order by position limit 1) e, public.backlog b; \
-             insert into rowcall.delivery (id, subscription_id, event_id, position, lane, sequence, \
-                 urgency, state, attempts, due_at, created_at) \
-             select gen_random_uuid(), d.subscription_id, b.event, d.position, b.g, 10000000 + b.g, \
-                 0, 'pending', b.g % 2, d.created_at, d.created_at \
+             insert into rowcall.delivery (id, subscription_id, event_id, position, lane, \
+                 sequence, urgency, state, attempts, due_at, created_at) \
+             select gen_random_uuid(), d.subscription_id, b.event, d.position, b.g, \
+                 10000000 + b.g, 0, 'pending', b.g % 2, d.created_at, d.created_at \
              from (select * from rowcall.delivery order by position limit 1) d, public.backlog b; \
              commit; analyze rowcall.delivery, rowcall.event"
         ))
@@ -251,10 +251,10 @@ fn owe_pending(connection: &mut PgConnection, count: usize, due_at: &str) {
         .unwrap();
     connection
         .batch_execute(&format!(
-            "insert into rowcall.delivery (id, subscription_id, event_id, position, lane, sequence, \
-                 state, due_at, created_at) \
-             select gen_random_uuid(), s.id, gen_random_uuid(), {first} + g, {first} + g, {first} + g, \
-                 'pending', {due_at}, now() \
+            "insert into rowcall.delivery (id, subscription_id, event_id, position, lane, \
+                 sequence, state, due_at, created_at) \
+             select gen_random_uuid(), s.id, gen_random_uuid(), {first} + g, {first} + g, \
+                 {first} + g, 'pending', {due_at}, now() \
              from rowcall.subscription s, generate_series(1, {count}) g; \
              analyze rowcall.delivery",
             first = row.first + 1,

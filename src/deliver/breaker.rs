@@ -1,8 +1,8 @@
 //! A circuit breaker: a receiver that fails again and again is left alone for a time. Pure.
 //!
-//! Closed, everything passes. After so many failures in a row it opens: nothing passes until a time,
-//! then one request, the *probe*. Its success closes the breaker; its failure opens it again, for
-//! twice as long, up to a longest time.
+//! Closed, everything passes. After so many failures in a row it opens: nothing passes until a
+//! time, then one request, the *probe*. Its success closes the breaker; its failure opens it again,
+//! for twice as long, up to a longest time.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -15,19 +15,25 @@ const PLACES: u64 = 100;
 /// One of a hundred is due, and the others are blocked, parked, or to be retried tomorrow.
 fn rows() -> String {
     format!(
-        "insert into rowcall.subscription (id, name, state, mode, origin, definition, created_at, updated_at) \
+        "insert into rowcall.subscription (id, name, state, mode, origin, definition, \
+             created_at, updated_at) \
          select md5(s::text)::uuid, 's' || s, 'active', 'synchronous', 'api', '{{}}', now(), now() \
          from generate_series(0, 9) s; \
-         insert into rowcall.delivery (id, subscription_id, event_id, position, lane, sequence, urgency, \
-             state, due_at, created_at) \
-         select gen_random_uuid(), md5((n % 10)::text)::uuid, gen_random_uuid(), n, n, n, n / 10 % 3, \
-             'pending', case when n % 100 = 0 then now() - n * interval '1 second' \
-                 when n % 5 = 0 then 'infinity' when n % 7 = 0 then now() + interval '1 day' end, now() \
+         insert into rowcall.delivery (id, subscription_id, event_id, position, lane, sequence, \
+             urgency, state, due_at, created_at) \
+         select gen_random_uuid(), md5((n % 10)::text)::uuid, gen_random_uuid(), n, n, n, \
+             n / 10 % 3, 'pending', \
+             case when n % 100 = 0 then now() - n * interval '1 second' \
+                 when n % 5 = 0 then 'infinity' \
+                 when n % 7 = 0 then now() + interval '1 day' end, now() \
          from generate_series(1, {PENDING}) n; \
          analyze rowcall.delivery, rowcall.subscription; \
          create function public.plan(statement text) returns json language plpgsql as $$ \
          declare plan json; \
-         begin execute 'explain (analyze, buffers, format json) ' || statement into plan; return plan; end $$"
+         begin \
+             execute 'explain (analyze, buffers, format json) ' || statement into plan; \
+             return plan; \
+         end $$"
     )
 }
 

@@ -1,20 +1,22 @@
 //! Whose turn it is, of all that waits for a sender. Pure.
 //!
-//! Each receiver has a [`line`](self::line): one of a subscription at a host. Of a line, of a host
-//! and in all only so many requests are under way at once. So that nobody who hangs, and nothing
-//! that has time, keeps others waiting:
+//! Each receiver has a [`line`](self::line): a subscription's at a host. Of a line, of a host and
+//! in all only so many requests are under way at once. So that nobody who hangs, and nothing that
+//! has time, keeps others waiting:
 //!
 //! - A receiver is *slow* when a request to it has been under way for long, or its last one was.
 //!   The senders of slow receivers are counted apart, and are so few each and so many in all.
 //! - Receivers that have not answered yet, and slow ones, leave half of the senders to the others.
 //! - Lines with something fresh go first, then lines without a request under way. Each such rank
 //!   leaves a share of the senders to the ones before it.
-//! - A line whose breaker, or whose host's breaker, is open has nothing in memory: it was sent back.
+//! - A line whose breaker, or whose host's breaker, is open has nothing here: it was sent back.
 //! - A line of which nothing good is known has a small share of memory, and all of them half.
 //!
 //! Starting and ending cost the logarithm of the number of lines.
 
 mod line;
+#[cfg(test)]
+mod random;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -4,8 +4,8 @@
 //! The bucket is a row of the repository, which a claim locks, so that all instances spend from the
 //! same one. What finds no token is due when it may find one.
 //!
-//! The bucket holds a tenth of the rate's number, and one token at least: no period of the rate sees
-//! more requests than the number and that tenth.
+//! The bucket holds a tenth of the rate's number, and one token at least: no period of the rate
+//! sees more requests than the number and that tenth.
 
 pub mod store;
 
