@@ -95,8 +95,8 @@ fn prepare(cluster: &Cluster) -> String {
 async fn apply_metadata(url: &str, receiver: &str) {
     let toml = format!(
         "[namespace.bench]\n[object_type.\"bench.row\"]\ntable = \"public.captured\"\n\
-         key = [\"id\"]\n[subscription.mirror]\nobject_types = [\"bench.row\"]\nmode = \"synchronous\"\n\
-         sink = {{ kind = \"webhook\", url = \"{receiver}\" }}"
+         key = [\"id\"]\n[subscription.mirror]\nobject_types = [\"bench.row\"]\n\
+         mode = \"synchronous\"\nsink = {{ kind = \"webhook\", url = \"{receiver}\" }}"
     );
     let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
     let folder = Folder::of_text("bench.toml", &toml);
