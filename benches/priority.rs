@@ -19,7 +19,6 @@ use std::{
 };
 
 use axum::{Router, body::Bytes, extract::State, routing::post};
-use chrono::Utc;
 use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _, sql_query, sql_types::BigInt,
@@ -74,8 +73,9 @@ fn main() {
 }
 
 fn size(variable: &str, default: usize) -> usize {
-    let set = std::env::var(variable).ok();
-    set.and_then(|text| text.parse().ok()).unwrap_or(default)
+    let set = std::env::var_os(variable);
+    let set = set.and_then(|text| text.to_str()?.parse().ok());
+    set.unwrap_or(default)
 }
 
 fn prepare(cluster: &Cluster) -> String {
@@ -267,7 +267,7 @@ fn owe_pending(connection: &mut PgConnection, count: usize, due_at: &str) {
 fn claim_ms(connection: &mut PgConnection) -> f64 {
     let mut times: Vec<Duration> = (0..9)
         .map(|_| {
-            let now = Utc::now();
+            let now = Clock::System.now();
             let begun = Instant::now();
             let found = connection
                 .transaction(|c| delivery_claim(c, Uuid::new_v4(), PLACES, now, now, now))

@@ -52,18 +52,22 @@ async fn received_before(app: &mut TestApp, receiver: &Receiver, from: usize, id
     }
 }
 
-/// An instance that works on its backlog, so that its memory holds as much as it may.
-async fn busy_with_a_backlog(receiver: &Receiver) -> TestApp {
+/// An instance with a backlog.
+async fn with_a_backlog(receiver: &Receiver) -> TestApp {
     let mut app = mirrored_to(receiver, "").await;
     app.sql("insert into orders values (0)");
     app.run_until_idle().await;
     owe_a_backlog(&app);
+    app
+}
+
+/// Works until its memory holds much of the backlog.
+async fn work_on_the_backlog(app: &mut TestApp) {
     app.instance.outbox.look();
     for _ in 0..6 {
-        deliver(&mut app).await;
+        deliver(app).await;
     }
     assert!(app.instance.outbox.in_memory() > 100);
-    app
 }
 
 /// Nobody waits for the rest.
@@ -86,7 +90,8 @@ async fn finish(app: &mut TestApp) {
 async fn a_fresh_delivery_goes_before_a_backlog_to_the_same_receiver() {
     // GIVEN 20,000 retries and old deliveries that are due, and as many in memory as may be
     let receiver = Receiver::start().await;
-    let mut app = busy_with_a_backlog(&receiver).await;
+    let mut app = with_a_backlog(&receiver).await;
+    work_on_the_backlog(&mut app).await;
     // WHEN a row is written
     app.sql("insert into orders values (7)");
     publish(&mut app).await;
@@ -100,10 +105,11 @@ async fn a_fresh_delivery_goes_before_a_backlog_to_the_same_receiver() {
 
 #[tokio::test]
 async fn a_fresh_delivery_that_has_to_be_claimed_goes_before_the_backlog() {
-    // GIVEN the same, and another instance that publishes and does not deliver
+    // GIVEN the same in one instance, and another one that publishes and does not deliver
     let receiver = Receiver::start().await;
-    let mut app = busy_with_a_backlog(&receiver).await;
-    let mut publisher = app.sibling().await;
+    let mut publisher = with_a_backlog(&receiver).await;
+    let mut app = publisher.sibling().await;
+    work_on_the_backlog(&mut app).await;
     publisher.instance.outbox.close();
     // WHEN a row is written THEN it is claimed soon, and goes before what was claimed sooner
     app.sql("insert into orders values (7)");

@@ -257,12 +257,13 @@ impl<T> Lines<T> {
         if quick + slow >= senders_max + senders_slow_max {
             return false;
         }
+        // Half of the senders are only for those that are known to answer.
+        let is_unproven = matches!(rank, Rank::Stranger | Rank::Slow);
+        if is_unproven && strangers + slow >= senders_max / 2 + senders_slow_max {
+            return false;
+        }
         if rank == Rank::Slow {
             return slow < senders_slow_max;
-        }
-        // Half of the senders are only for those that are known to answer.
-        if rank == Rank::Stranger && strangers + slow >= senders_max / 2 + senders_slow_max {
-            return false;
         }
         quick < senders_max - senders_max / RESERVE_PARTS * rank as usize
     }
