@@ -77,7 +77,7 @@ pub struct Chain {
     /// When another instance may take them. On the monotonic clock, and never later than the lease
     /// that is stored.
     pub lease_ends: Instant,
-    /// It is claimed as one of those that came due last: others have waited, and can wait.
+    /// It was claimed soon after it was written: others have waited, and can wait.
     pub is_fresh: bool,
 }
 

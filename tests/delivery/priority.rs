@@ -1,10 +1,13 @@
 //! What is fresh and synchronous is sent before a backlog, however large.
 
-use rowcall::{deliver::outbox::Outbox, stage::Stage as _};
+use rowcall::{config::Limits, deliver::outbox::Outbox, stage::Stage as _};
 
 use crate::{
-    shop::{deliver, mirrored_to, publish, row},
-    support::{app::TestApp, receiver::Receiver},
+    shop::{ORDERS, deliver, publish, row, subscribe, subscription},
+    support::{
+        app::{Options, TestApp},
+        receiver::{Answer, Gate, Receiver},
+    },
 };
 
 /// Writes 20,000 deliveries that are due, of events that are copies of the one that was delivered:
@@ -52,13 +55,25 @@ async fn received_before(app: &mut TestApp, receiver: &Receiver, from: usize, id
     }
 }
 
-/// An instance with a backlog.
-async fn with_a_backlog(receiver: &Receiver) -> TestApp {
-    let mut app = mirrored_to(receiver, "").await;
+/// An instance with a backlog, to a receiver whose further answers wait for the gate.
+async fn with_a_backlog(receiver: &Receiver) -> (TestApp, Gate) {
+    let mut limits = Limits::for_testing();
+    // It is not to be taken for slow.
+    (limits.slow_after_ms, limits.request_timeout_ms) = (60_000, 60_000);
+    limits.lease_ms = 120_000;
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    let mut app = TestApp::start_with(ORDERS, options).await;
+    subscribe(&app, &[subscription("mirror", receiver.url(), "")]).await;
     app.sql("insert into orders values (0)");
     app.run_until_idle().await;
     owe_a_backlog(&app);
-    app
+    let gate = Gate::default();
+    let held = gate.clone();
+    receiver.answer_with(move |_| Answer::Held(held.clone(), 200));
+    (app, gate)
 }
 
 /// Works until its memory holds much of the backlog.
@@ -90,12 +105,13 @@ async fn finish(app: &mut TestApp) {
 async fn a_fresh_delivery_goes_before_a_backlog_to_the_same_receiver() {
     // GIVEN 20,000 retries and old deliveries that are due, and as many in memory as may be
     let receiver = Receiver::start().await;
-    let mut app = with_a_backlog(&receiver).await;
+    let (mut app, gate) = with_a_backlog(&receiver).await;
     work_on_the_backlog(&mut app).await;
     // WHEN a row is written
     app.sql("insert into orders values (7)");
     publish(&mut app).await;
     let from = receiver.received().len();
+    gate.open();
     // THEN what is under way goes before it, and one turn of the backlog
     let before = received_before(&mut app, &receiver, from, "7:1").await;
     assert!(before <= 32, "{before}");
@@ -107,7 +123,7 @@ async fn a_fresh_delivery_goes_before_a_backlog_to_the_same_receiver() {
 async fn a_fresh_delivery_that_has_to_be_claimed_goes_before_the_backlog() {
     // GIVEN the same in one instance, and another one that publishes and does not deliver
     let receiver = Receiver::start().await;
-    let mut publisher = with_a_backlog(&receiver).await;
+    let (mut publisher, gate) = with_a_backlog(&receiver).await;
     let mut app = publisher.sibling().await;
     work_on_the_backlog(&mut app).await;
     publisher.instance.outbox.close();
@@ -115,6 +131,7 @@ async fn a_fresh_delivery_that_has_to_be_claimed_goes_before_the_backlog() {
     app.sql("insert into orders values (7)");
     publish(&mut publisher).await;
     let from = receiver.received().len();
+    gate.open();
     app.instance.outbox.look();
     let before = received_before(&mut app, &receiver, from, "7:1").await;
     assert!(before <= 100, "{before}");

@@ -1,8 +1,8 @@
 -- Claims the heads of lanes that are due: the synchronous ones first, then the delayed ones, then digests, each oldest
 -- first, but up to $6 of the synchronous ones are those that came due last, so that what is new does not wait behind
--- all that waits already; skips what another instance is claiming. What is due to a subscription that is not active
--- comes back unclaimed. A delayed one whose event has synchronous ones that could start and were not tried is looked
--- at again at $5, if nobody releases it before.
+-- all that waits already; of these, what was written no longer ago than $5 is ahead is fresh. Skips what another
+-- instance is claiming. What is due to a subscription that is not active comes back unclaimed. A delayed one whose
+-- event has synchronous ones that could start and were not tried is looked at again at $5, if nobody releases it before.
 with newest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
@@ -22,7 +22,7 @@ oldest as (
     for no key update skip locked
 ),
 immediate as (
-    select newest.*, true as is_newest from newest
+    select newest.*, newest.created_at > $1 - ($5 - $1) as is_fresh from newest
     union all
     (select oldest.*, false from oldest where oldest.id not in (select newest.id from newest)
      order by oldest.due_at

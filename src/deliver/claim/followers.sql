@@ -43,4 +43,4 @@ set state = 'sending', due_at = null, lease_holder = $1, lease_until = $2
 from follower
 where d.id = follower.id
 returning d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
-    d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, false as is_newest, true as is_active
+    d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, false as is_fresh, true as is_active

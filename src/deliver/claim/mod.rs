@@ -350,7 +350,7 @@ impl Lane<'_> {
             };
             match fates.next() {
                 Some(Fate::Sent { .. }) => {
-                    chain.is_fresh |= row.is_newest && row.attempts == 0;
+                    chain.is_fresh |= row.is_fresh && row.attempts == 0;
                     chain.push(delivery);
                 }
                 Some(Fate::Deferred { until }) => results.push(Done::Returned {

@@ -62,9 +62,9 @@ pub struct ClaimedRow {
     /// It has been counted by the rates that are judged at send.
     #[diesel(sql_type = Bool)]
     pub is_rate_spent: bool,
-    /// It is one of those that came due last.
+    /// It is one of those that came due last, and was written a short time ago.
     #[diesel(sql_type = Bool)]
-    pub is_newest: bool,
+    pub is_fresh: bool,
     #[diesel(sql_type = Bool)]
     is_active: bool,
 }

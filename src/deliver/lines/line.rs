@@ -92,8 +92,10 @@ pub(super) struct Weight {
 pub(super) struct Line<T> {
     fresh: VecDeque<Waiting<T>>,
     rest: VecDeque<Waiting<T>>,
-    /// Deliveries in both.
+    /// Deliveries in both,
     waiting: usize,
+    /// and in the first.
+    fresh_waiting: usize,
     pub(super) senders: usize,
     /// Requests under way that take long already.
     slow_requests: usize,
@@ -114,6 +116,7 @@ impl<T> Default for Line<T> {
             fresh: VecDeque::new(),
             rest: VecDeque::new(),
             waiting: 0,
+            fresh_waiting: 0,
             senders: 0,
             slow_requests: 0,
             pace: Pace::default(),
@@ -180,14 +183,25 @@ impl<T> Line<T> {
     }
 
     /// Whether so many more have a place in memory, beside `unproven` of all such lines together.
-    pub(super) fn has_place(&self, deliveries: usize, unproven: usize, bounds: &Bounds) -> bool {
-        let after = self.waiting + deliveries;
+    /// What is fresh has a share of its own: a backlog must not send it back.
+    pub(super) fn has_place(
+        &self,
+        (deliveries, is_fresh): (usize, bool),
+        unproven: usize,
+        bounds: &Bounds,
+    ) -> bool {
+        let before = if is_fresh {
+            self.fresh_waiting
+        } else {
+            self.waiting
+        };
+        let after = before + deliveries;
         // What is larger than a share by itself may go when nothing else is there.
-        let is_empty = self.waiting == 0;
+        let is_empty = before == 0;
         if !self.is_unproven() {
             return is_empty || after <= bounds.memory_max / 2;
         }
-        let is_first = is_empty && self.senders == 0 && !self.is_slow();
+        let is_first = self.is_idle() && !self.is_slow();
         let fits = is_empty || after <= self.unproven_max(bounds);
         is_first || fits && unproven + deliveries <= bounds.memory_max / 2
     }
@@ -201,6 +215,7 @@ impl<T> Line<T> {
     pub(super) fn push(&mut self, waiting: Waiting<T>, is_fresh: bool) {
         self.waiting += waiting.deliveries;
         if is_fresh {
+            self.fresh_waiting += waiting.deliveries;
             self.fresh.push_back(waiting);
         } else {
             self.rest.push_back(waiting);
@@ -215,11 +230,12 @@ impl<T> Line<T> {
         } else {
             self.fresh.pop_front()
         };
-        self.fresh_in_a_row = if fresh.is_some() {
-            self.fresh_in_a_row + 1
+        if let Some(next) = &fresh {
+            self.fresh_waiting -= next.deliveries;
+            self.fresh_in_a_row += 1;
         } else {
-            0
-        };
+            self.fresh_in_a_row = 0;
+        }
         let next = fresh.or_else(|| self.rest.pop_front())?;
         self.waiting -= next.deliveries;
         Some(next.chain)
@@ -227,7 +243,7 @@ impl<T> Line<T> {
 
     /// Takes everything that waits.
     pub(super) fn drain(&mut self) -> Vec<T> {
-        self.waiting = 0;
+        (self.waiting, self.fresh_waiting) = (0, 0);
         let fresh = std::mem::take(&mut self.fresh);
         let rest = std::mem::take(&mut self.rest);
         let all = fresh.into_iter().chain(rest);
@@ -239,9 +255,12 @@ impl<T> Line<T> {
         let most = self.unproven_max(bounds);
         let mut shed = Vec::new();
         while self.waiting > most && self.fresh.len() + self.rest.len() > 1 {
-            let Some(last) = self.rest.pop_back().or_else(|| self.fresh.pop_back()) else {
-                break;
-            };
+            let last = self.rest.pop_back().or_else(|| {
+                let last = self.fresh.pop_back()?;
+                self.fresh_waiting -= last.deliveries;
+                Some(last)
+            });
+            let Some(last) = last else { break };
             self.waiting -= last.deliveries;
             shed.push(last.chain);
         }

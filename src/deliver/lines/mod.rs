@@ -118,7 +118,7 @@ impl<T> Lines<T> {
                     is_deferred: true,
                 });
             }
-            if !line.has_place(deliveries, unproven, &bounds) {
+            if !line.has_place((deliveries, is_fresh), unproven, &bounds) {
                 let not_before = line.full_until(now);
                 return Some(Back {
                     chain,

@@ -322,6 +322,21 @@ fn those_that_are_not_known_to_answer_fill_half_of_memory_at_most() {
 }
 
 #[test]
+fn a_backlog_does_not_send_back_what_is_fresh() {
+    let mut lines = lines();
+    let busy = key(1, "busy");
+    known(&mut lines, &busy);
+    push(&mut lines, &busy, 0..100);
+    start_all(&mut lines);
+    push(&mut lines, &busy, 100..200);
+    assert!(lines.take_back().len() >= 100);
+    lines.push(&busy, (500, 1), true, at(0));
+    assert!(lines.take_back().is_empty());
+    end(&mut lines, &busy, Sign::Answered, false);
+    assert_eq!(lines.next(at(0)).unwrap().chain, 500);
+}
+
+#[test]
 fn a_receiver_that_turns_slow_gives_up_its_place_in_memory() {
     let mut lines = lines();
     let busy = key(1, "busy");
