@@ -27,6 +27,20 @@ pub struct Limits {
     pub senders_max: usize,
     /// Requests under way at once to one host.
     pub senders_per_host_max: usize,
+    /// Requests under way at once to one subscription.
+    pub senders_per_subscription_max: usize,
+    /// Further requests under way at once, to receivers that take long.
+    pub senders_slow_max: usize,
+    /// Requests under way at once to one subscription whose receiver takes long.
+    pub senders_per_slow_subscription_max: usize,
+    /// From when on a request takes long.
+    pub slow_after_ms: u64,
+    /// Failures in a row from which on a receiver is left alone.
+    pub breaker_failures: u32,
+    /// For how long, the first time.
+    pub breaker_open_ms: u64,
+    /// For how long at most.
+    pub breaker_open_max_ms: u64,
     /// The deadline of one request, from resolving the name to the answer's last byte.
     pub request_timeout_ms: u64,
     /// How long a claim holds; longer than a request may take.
@@ -89,6 +103,13 @@ impl Default for Limits {
             deliveries_in_memory_max: 8_000,
             senders_max: 256,
             senders_per_host_max: 64,
+            senders_per_subscription_max: 32,
+            senders_slow_max: 128,
+            senders_per_slow_subscription_max: 4,
+            slow_after_ms: 1_000,
+            breaker_failures: 10,
+            breaker_open_ms: 5_000,
+            breaker_open_max_ms: 5 * 60 * 1_000,
             request_timeout_ms: 15_000,
             lease_ms: 60_000,
             deliver_poll_ms: 2_000,
@@ -129,6 +150,7 @@ impl Limits {
             deliveries_in_memory_max: 400,
             senders_max: 16,
             senders_per_host_max: 16,
+            senders_per_subscription_max: 16,
             deliver_poll_ms: 20,
             drain_ms: 2_000,
             start_rows_per_chunk_max: 7,
@@ -151,6 +173,18 @@ impl Limits {
             ),
             ("senders_max", self.senders_max as u64),
             ("senders_per_host_max", self.senders_per_host_max as u64),
+            (
+                "senders_per_subscription_max",
+                self.senders_per_subscription_max as u64,
+            ),
+            ("senders_slow_max", self.senders_slow_max as u64),
+            (
+                "senders_per_slow_subscription_max",
+                self.senders_per_slow_subscription_max as u64,
+            ),
+            ("slow_after_ms", self.slow_after_ms),
+            ("breaker_failures", u64::from(self.breaker_failures)),
+            ("breaker_open_ms", self.breaker_open_ms),
             ("request_timeout_ms", self.request_timeout_ms),
             ("deliver_poll_ms", self.deliver_poll_ms),
             ("digest_part_items_max", self.digest_part_items_max as u64),
@@ -215,6 +249,15 @@ impl Limits {
                 "limits.senders_per_host_max must not be larger than limits.senders_max",
             ),
             (
+                self.senders_per_slow_subscription_max <= self.senders_slow_max,
+                "limits.senders_per_slow_subscription_max must not be larger than \
+                 limits.senders_slow_max",
+            ),
+            (
+                self.breaker_open_ms <= self.breaker_open_max_ms,
+                "limits.breaker_open_ms must not be larger than limits.breaker_open_max_ms",
+            ),
+            (
                 self.senders_max <= self.deliveries_in_memory_max,
                 "limits.senders_max must not be larger than limits.deliveries_in_memory_max",
             ),
@@ -269,6 +312,12 @@ impl Limits {
     #[must_use]
     pub fn request_timeout(&self) -> Duration {
         Duration::from_millis(self.request_timeout_ms)
+    }
+
+    /// `slow_after_ms` as a duration.
+    #[must_use]
+    pub fn slow_after(&self) -> Duration {
+        Duration::from_millis(self.slow_after_ms)
     }
 
     /// `rotation_hours` as a duration.

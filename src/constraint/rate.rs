@@ -79,6 +79,12 @@ impl Rate {
         self.count
     }
 
+    /// The window's length in seconds.
+    #[must_use]
+    pub fn period_s(self) -> i64 {
+        self.period_s
+    }
+
     /// The begin of the window that `at` is in.
     #[must_use]
     pub fn window_start(self, at: DateTime<Utc>) -> DateTime<Utc> {

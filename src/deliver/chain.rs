@@ -81,6 +81,8 @@ pub struct Chain {
     /// When another instance may take them. On the monotonic clock, and never later than the lease
     /// that is stored.
     pub lease_ends: Instant,
+    /// It was claimed soon after it was written: others have waited, and can wait.
+    pub is_fresh: bool,
 }
 
 impl Chain {
@@ -91,6 +93,7 @@ impl Chain {
             subscription,
             deliveries: VecDeque::new(),
             lease_ends,
+            is_fresh: false,
         }
     }
 

@@ -123,7 +123,9 @@ fn decided(fate: &Fate, delivery: &Claimed) -> Finish {
             Verdict::Withdraw => ("withdrawn", None, None),
         },
         // These are not written this way.
-        Fate::Sent { .. } | Fate::Gathered { .. } => ("pending", None, None),
+        Fate::Sent { .. } | Fate::Gathered { .. } | Fate::Deferred { .. } => {
+            ("pending", None, None)
+        }
     };
     Finish {
         id: delivery.id,
@@ -133,6 +135,7 @@ fn decided(fate: &Fate, delivery: &Claimed) -> Finish {
         attempts: 0,
         lost_leases: 0,
         hold_until,
+        is_deferred: false,
     }
 }
 
@@ -277,6 +280,7 @@ impl Done {
             attempts: 1,
             lost_leases: 0,
             hold_until: None,
+            is_deferred: false,
         };
         match self {
             Self::Tried(Tried { next, .. }) => match next {
@@ -291,6 +295,7 @@ impl Done {
                 delivery,
                 not_before,
                 has_waited,
+                is_deferred,
                 ..
             } => {
                 let due_at = not_before.or_else(|| delivery.lane.is_none().then_some(now));
@@ -302,6 +307,7 @@ impl Done {
                     attempts: 0,
                     lost_leases: i32::from(*has_waited),
                     hold_until: None,
+                    is_deferred: *is_deferred,
                 }
             }
         }

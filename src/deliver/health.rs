@@ -106,7 +106,10 @@ mod tests {
     use chrono::{DateTime, Utc};
 
     use super::*;
-    use crate::deliver::chain::{Claimed, Owed};
+    use crate::deliver::{
+        breaker::Sign,
+        chain::{Claimed, Owed},
+    };
 
     fn at(second: i64) -> DateTime<Utc> {
         DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
@@ -136,6 +139,7 @@ mod tests {
             detail: Some(format!("at {second}")),
             answer: None,
             blocks: false,
+            sign: Sign::Unasked,
             next,
         })
     }

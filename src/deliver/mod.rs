@@ -1,6 +1,7 @@
 //! Delivering: what is owed is claimed with a lease, sent, and finished by the holder of the lease.
 //!
-//! Players: `claim` takes what is due; [`outbox`] holds what is claimed and runs the senders;
+//! Players: `claim` takes what is due, as the subscription's [`rate`] allows; [`outbox`] holds what
+//! is claimed and runs the senders, in turns that `lines` and each receiver's [`breaker`] give;
 //! [`send`] sends a [`chain`] of one [`lane`]; [`retry`] decides what follows an attempt; `finish`
 //! writes what became of it; the [`barrier`] lets the delayed ones go; [`store`] is the SQL.
 //!
@@ -9,14 +10,18 @@
 //! when the ones before it are settled.
 
 pub mod barrier;
+pub mod breaker;
 pub mod chain;
 pub mod claim;
 pub(crate) mod finish;
 pub(crate) mod health;
 pub mod heartbeat;
 pub mod lane;
+mod lines;
 pub mod outbox;
+pub mod rate;
 mod release;
+mod requests;
 pub mod retry;
 pub mod send;
 pub mod store;

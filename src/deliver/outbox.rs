@@ -1,10 +1,9 @@
-//! What is claimed and waits for a sender, in memory, bounded in all and per host.
+//! What is claimed and waits for a sender, in memory and bounded.
 //!
-//! Publishing and claiming put chains in; senders take them, at most so many at once and so many
-//! per host, one host after the other. So a receiver that hangs fills its own share only.
+//! Publishing and claiming put chains in; senders take them, as [`lines`](super::lines) says. So a
+//! receiver that hangs fills its own share only.
 
 use std::{
-    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -12,17 +11,21 @@ use std::{
     time::Duration,
 };
 
-use chrono::TimeDelta;
 use tokio::sync::mpsc;
 
 use super::{
     chain::Chain,
+    lines::{Bounds, Ended, LineKey, Lines, Start, Turn},
+    requests::Requests,
     send::{Done, return_all, send_chain},
 };
-use crate::{clock::Clock, config::Limits, stage::Nudge};
+use crate::{
+    clock::Clock, config::Limits, observe::metrics::BREAKERS_OPENED, stage::Nudge,
+    subscription::model::Mode,
+};
 
-/// When deliveries are tried again for which a host's share of memory had no place.
-const HOST_FULL_WAIT: TimeDelta = TimeDelta::seconds(1);
+/// What is claimed leaves this part of the memory to what is born.
+const BIRTHS_PART: usize = 4;
 
 /// The claimed deliveries of one instance; clones share them.
 #[derive(Clone)]
@@ -31,9 +34,7 @@ pub struct Outbox(Arc<Inner>);
 struct Inner {
     clock: Clock,
     memory_max: usize,
-    host_memory_max: usize,
-    senders_max: usize,
-    senders_per_host_max: usize,
+    slow_after: Duration,
     timeout: Duration,
     /// Deliveries from reservation to the writing of their result.
     in_memory: AtomicUsize,
@@ -44,27 +45,17 @@ struct Inner {
     has_due: AtomicBool,
 }
 
-#[derive(Default)]
 struct Queue {
-    senders: usize,
-    hosts: HashMap<String, Host>,
-    /// Hosts with waiting chains and free senders of their own, in turn.
-    turn: VecDeque<String>,
+    lines: Lines<Chain>,
     is_closed: bool,
-}
-
-#[derive(Default)]
-struct Host {
-    senders: usize,
-    waiting: VecDeque<Chain>,
-    waiting_deliveries: usize,
-    in_turn: bool,
 }
 
 /// Places in memory; those that are not used are given back when it is dropped.
 pub struct Room {
     outbox: Outbox,
     places: usize,
+    /// For what is published now, not for what is claimed.
+    is_for_births: bool,
 }
 
 impl Room {
@@ -105,15 +96,17 @@ impl Outbox {
         nudge: Nudge,
     ) -> (Self, mpsc::UnboundedReceiver<Done>) {
         let (done, results) = mpsc::unbounded_channel();
+        let lines = Lines::new(Bounds::of(limits));
         let inner = Inner {
             clock,
             memory_max: limits.deliveries_in_memory_max,
-            host_memory_max: limits.deliveries_in_memory_max / 2,
-            senders_max: limits.senders_max,
-            senders_per_host_max: limits.senders_per_host_max,
+            slow_after: limits.slow_after(),
             timeout: limits.request_timeout(),
             in_memory: AtomicUsize::new(0),
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue {
+                lines,
+                is_closed: false,
+            }),
             done,
             nudge,
             has_due: AtomicBool::new(true),
@@ -121,47 +114,57 @@ impl Outbox {
         (Self(Arc::new(inner)), results)
     }
 
-    /// Reserves half of what is free, so that publishing and claiming never shut each other out.
-    /// Nothing, once it is closed.
+    /// Reserves for claiming half of what is free, so that publishing and claiming never shut each
+    /// other out, and leaves a share to publishing. Nothing, once it is closed.
     #[must_use]
     pub fn reserve(&self) -> Room {
-        let mut places = 0;
+        let most = self.0.memory_max - self.0.memory_max / BIRTHS_PART;
+        self.reserve_upto(most, false)
+    }
+
+    /// Reserves for publishing half of what is free. Nothing, once it is closed.
+    #[must_use]
+    pub fn reserve_for_births(&self) -> Room {
+        self.reserve_upto(self.0.memory_max, true)
+    }
+
+    fn reserve_upto(&self, most: usize, is_for_births: bool) -> Room {
+        let mut room = Room {
+            outbox: self.clone(),
+            places: 0,
+            is_for_births,
+        };
         if self.queue().is_closed {
-            return Room {
-                outbox: self.clone(),
-                places,
-            };
+            return room;
         }
         let _ = self
             .0
             .in_memory
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-                places = self.0.memory_max.saturating_sub(used).div_ceil(2);
-                Some(used + places)
+                room.places = most.saturating_sub(used).div_ceil(2);
+                Some(used + room.places)
             });
-        Room {
-            outbox: self.clone(),
-            places,
-        }
+        room
     }
 
     /// Hands a chain to the senders; its deliveries take their places from `room`.
     pub fn push(&self, chain: Chain, room: &mut Room) {
-        room.places = room.places.saturating_sub(chain.deliveries.len());
-        let host = chain.subscription.host().to_owned();
+        let deliveries = chain.deliveries.len();
+        room.places = room.places.saturating_sub(deliveries);
+        let is_synchronous = chain.subscription.subscription.spec.mode == Mode::Synchronous;
+        let is_fresh = is_synchronous && (room.is_for_births || chain.is_fresh);
+        let key = LineKey {
+            subscription: chain.subscription.subscription.id,
+            host: chain.subscription.host().into(),
+        };
         let mut queue = self.queue();
-        let is_closed = queue.is_closed;
-        let entry = queue.hosts.entry(host.clone()).or_default();
-        let is_full = entry.waiting_deliveries + chain.deliveries.len() > self.0.host_memory_max
-            && !entry.waiting.is_empty();
-        if is_closed || is_full {
+        if queue.is_closed {
             drop(queue);
-            let not_before = (!is_closed).then(|| self.0.clock.now() + HOST_FULL_WAIT);
-            return return_all(chain, not_before, |done| self.tell(done));
+            return return_all(chain, None, false, |done| self.tell(done));
         }
-        entry.waiting_deliveries += chain.deliveries.len();
-        entry.waiting.push_back(chain);
-        self.start_more(&mut queue, Some(host));
+        let now = self.0.clock.now();
+        queue.lines.push(&key, (chain, deliveries), is_fresh, now);
+        self.start_more(queue);
     }
 
     /// The time that the senders go by.
@@ -195,7 +198,13 @@ impl Outbox {
     /// Requests under way.
     #[must_use]
     pub fn senders(&self) -> usize {
-        self.queue().senders
+        self.queue().lines.senders()
+    }
+
+    /// Of these, those to receivers that take long.
+    #[must_use]
+    pub fn slow_senders(&self) -> usize {
+        self.queue().lines.slow_senders()
     }
 
     /// Starts nothing more and returns what waits. Requests under way go on, and what waits behind
@@ -203,15 +212,27 @@ impl Outbox {
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
-        let waiting: Vec<Chain> = queue
-            .hosts
-            .values_mut()
-            .flat_map(|host| std::mem::take(&mut host.waiting))
-            .collect();
-        queue.turn.clear();
+        let waiting = queue.lines.drain();
         drop(queue);
         for chain in waiting {
-            return_all(chain, None, |done| self.tell(done));
+            return_all(chain, None, false, |done| self.tell(done));
+        }
+    }
+
+    /// A request under way takes long.
+    pub(super) fn request_slow(&self, key: &LineKey) {
+        let mut queue = self.queue();
+        queue.lines.request_slow(key, self.0.clock.now());
+        self.start_more(queue);
+    }
+
+    /// A request has ended.
+    pub(super) fn request_ended(&self, key: &LineKey, ended: Ended) {
+        let mut queue = self.queue();
+        let turn = queue.lines.request_ended(key, ended, self.0.clock.now());
+        self.start_more(queue);
+        if let Some(turn) = turn {
+            log(&turn);
         }
     }
 
@@ -228,84 +249,81 @@ impl Outbox {
         self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Starts senders as the limits allow. `host` may have got work or a free sender.
-    fn start_more(&self, queue: &mut Queue, host: Option<String>) {
-        if let Some(host) = host {
-            queue.line_up(host, self.0.senders_per_host_max);
+    /// Starts senders as the limits allow, and returns what has no place any more.
+    fn start_more(&self, mut queue: MutexGuard<'_, Queue>) {
+        if queue.is_closed {
+            return;
         }
-        while queue.senders < self.0.senders_max {
-            let Some(name) = queue.turn.pop_front() else {
-                return;
-            };
-            let Some(host) = queue.hosts.get_mut(&name) else {
-                continue;
-            };
-            host.in_turn = false;
-            let Some(chain) = host.waiting.pop_front() else {
-                continue;
-            };
-            host.waiting_deliveries -= chain.deliveries.len();
-            host.senders += 1;
-            queue.senders += 1;
-            queue.line_up(name.clone(), self.0.senders_per_host_max);
-            let outbox = self.clone();
-            tokio::spawn(async move {
-                let mut sender = Sender {
-                    outbox: &outbox,
-                    host: name,
-                    untold: chain.deliveries.len(),
-                };
-                let tell = |done| {
-                    sender.untold -= 1;
-                    outbox.tell(done);
-                };
-                let (clock, timeout) = (&outbox.0.clock, outbox.0.timeout);
-                let is_closed = || outbox.queue().is_closed;
-                send_chain(chain, clock, timeout, is_closed, tell).await;
+        let now = self.0.clock.now();
+        while let Some(start) = queue.lines.next(now) {
+            tokio::spawn(send(self.clone(), start));
+        }
+        let back = queue.lines.take_back();
+        drop(queue);
+        for back in back {
+            let not_before = Some(back.not_before);
+            return_all(back.chain, not_before, back.is_deferred, |done| {
+                self.tell(done);
             });
         }
     }
+}
+
+/// A sender's work.
+async fn send(outbox: Outbox, start: Start<Chain>) {
+    let Start {
+        key,
+        chain,
+        is_probe,
+    } = start;
+    let mut sender = Sender {
+        outbox: &outbox,
+        key: &key,
+        untold: chain.deliveries.len(),
+    };
+    let mut requests = Requests::new(&outbox, &key, outbox.0.slow_after, is_probe);
+    let tell = |done| {
+        sender.untold -= 1;
+        outbox.tell(done);
+    };
+    let (clock, timeout) = (&outbox.0.clock, outbox.0.timeout);
+    let is_to_stop = || {
+        let queue = outbox.queue();
+        queue.is_closed || queue.lines.is_open(&key, clock.now())
+    };
+    send_chain(chain, clock, timeout, &mut requests, is_to_stop, tell).await;
 }
 
 /// A sender at work. Its turn ends with it, also if a sink panics; the leases return the deliveries
 /// then.
 struct Sender<'a> {
     outbox: &'a Outbox,
-    host: String,
+    key: &'a LineKey,
     /// Deliveries that nothing was told of yet.
     untold: usize,
 }
 
 impl Drop for Sender<'_> {
     fn drop(&mut self) {
-        let name = std::mem::take(&mut self.host);
         self.outbox.free(self.untold);
         let mut queue = self.outbox.queue();
-        queue.senders -= 1;
-        if let Some(host) = queue.hosts.get_mut(&name) {
-            host.senders -= 1;
-            if host.senders == 0 && host.waiting.is_empty() {
-                queue.hosts.remove(&name);
-            }
-        }
-        if !queue.is_closed {
-            self.outbox.start_more(&mut queue, Some(name));
-        }
-        drop(queue);
+        queue.lines.sender_ended(self.key);
+        self.outbox.start_more(queue);
         self.outbox.0.nudge.ring();
     }
 }
 
-impl Queue {
-    /// Puts a host in turn if it has a chain waiting and may have another sender.
-    fn line_up(&mut self, name: String, senders_per_host_max: usize) {
-        if let Some(host) = self.hosts.get_mut(&name)
-            && !host.in_turn
-            && !host.waiting.is_empty()
-            && host.senders < senders_per_host_max
-        {
-            host.in_turn = true;
-            self.turn.push_back(name);
+fn log(turn: &Turn) {
+    match turn {
+        Turn::Opened(LineKey { subscription, host }, until) => {
+            metrics::counter!(BREAKERS_OPENED).increment(1);
+            tracing::warn!(
+                %subscription, host = &**host, %until,
+                "the receiver fails again and again; it is left alone until then"
+            );
+        }
+        Turn::Closed(LineKey { subscription, host }) => {
+            tracing::info!(%subscription, host = &**host, "the receiver answers again");
         }
     }
 }

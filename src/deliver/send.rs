@@ -10,8 +10,10 @@ use hyper::body::Bytes;
 use uuid::Uuid;
 
 use super::{
+    breaker::Sign,
     chain::{Chain, Claimed},
     claim::judge::Fate,
+    requests::Requests,
     retry::{Next, Tries, next},
 };
 use crate::{
@@ -52,6 +54,8 @@ pub enum Done {
         not_before: Option<DateTime<Utc>>,
         /// It waited for a sender until its lease was over.
         has_waited: bool,
+        /// It can't start now, by its subscription's rate or an open breaker: it counts as tried.
+        is_deferred: bool,
     },
 }
 
@@ -78,6 +82,8 @@ pub struct Tried {
     pub next: Next,
     /// If it is dead: what follows in its lane waits until it is sent again or released.
     pub blocks: bool,
+    /// What it says of the receiver.
+    pub sign: Sign,
 }
 
 impl Tried {
@@ -90,11 +96,12 @@ impl Tried {
 
 /// Sends the chain's deliveries in order and tells what became of each. It stops at the first that
 /// is not settled or blocks, when the lease might end before an answer would, and when it is to;
-/// the rest is returned.
-pub async fn send_chain(
+/// the rest is returned. So it is when a request takes long, for it would fill the memory.
+pub(super) async fn send_chain(
     mut chain: Chain,
     clock: &Clock,
     timeout: Duration,
+    requests: &mut Requests<'_>,
     is_to_stop: impl Fn() -> bool,
     mut tell: impl FnMut(Done),
 ) {
@@ -105,42 +112,62 @@ pub async fn send_chain(
             chain.deliveries.push_front(delivery);
             break;
         }
-        let tried = try_one(&chain, delivery, clock, timeout).await;
+        let subscription = Arc::clone(&chain.subscription);
+        let took_long = || give_back(&mut chain, false, &mut tell);
+        let request = try_one(&subscription, delivery, clock, timeout);
+        let tried = requests.watch(request, took_long).await;
         let goes_on = tried.lets_go_on();
         tell(Done::Tried(tried));
         if !goes_on {
             break;
         }
     }
-    give_back(chain, None, has_waited, tell);
+    give_back(&mut chain, has_waited, tell);
 }
 
-/// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`.
-pub fn return_all(chain: Chain, not_before: Option<DateTime<Utc>>, tell: impl FnMut(Done)) {
-    give_back(chain, not_before, false, tell);
-}
-
-fn give_back(
-    chain: Chain,
-    mut not_before: Option<DateTime<Utc>>,
-    has_waited: bool,
+/// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`; whether
+/// it `is_deferred`, see [`Done::Returned`].
+pub(super) fn return_all(
+    mut chain: Chain,
+    not_before: Option<DateTime<Utc>>,
+    is_deferred: bool,
     mut tell: impl FnMut(Done),
 ) {
     let subscription_id = chain.subscription.subscription.id;
-    for delivery in chain.deliveries {
+    if let Some(delivery) = chain.deliveries.pop_front() {
         tell(Done::Returned {
             subscription_id,
             delivery,
-            not_before: not_before.take(),
+            not_before,
+            has_waited: false,
+            is_deferred,
+        });
+    }
+    give_back(&mut chain, false, tell);
+}
+
+fn give_back(chain: &mut Chain, has_waited: bool, mut tell: impl FnMut(Done)) {
+    let subscription_id = chain.subscription.subscription.id;
+    for delivery in chain.deliveries.drain(..) {
+        tell(Done::Returned {
+            subscription_id,
+            delivery,
+            not_before: None,
             has_waited,
+            is_deferred: false,
         });
     }
 }
 
-async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Duration) -> Tried {
+async fn try_one(
+    registered: &Registered,
+    delivery: Claimed,
+    clock: &Clock,
+    timeout: Duration,
+) -> Tried {
     let (started_at, started) = (clock.now(), Instant::now());
-    let subscription = &chain.subscription.subscription;
-    let (outcome, answer) = match &chain.subscription.sink {
+    let subscription = &registered.subscription;
+    let (outcome, answer) = match &registered.sink {
         Ok(sink) => {
             let message = Message {
                 id: delivery.owed.to_string(),
@@ -169,6 +196,10 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
     let retry = &subscription.spec.retry;
     let random = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
     let next = next(&outcome, tries, retry, random);
+    let sign = match registered.sink {
+        Ok(_) => Sign::of(&outcome),
+        Err(_) => Sign::Unasked,
+    };
     let (status, detail) = match outcome {
         Outcome::Delivered { status } => (Some(status), None),
         Outcome::Retry { status, detail, .. } | Outcome::Final { status, detail } => {
@@ -194,7 +225,7 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
     Tried {
         subscription_id,
         delivery,
-        has_sink: chain.subscription.sink.is_ok(),
+        has_sink: registered.sink.is_ok(),
         started_at,
         duration,
         status,
@@ -202,6 +233,7 @@ async fn try_one(chain: &Chain, delivery: Claimed, clock: &Clock, timeout: Durat
         answer,
         blocks: next == Next::Dead && subscription.spec.on_dead == OnDead::Block,
         next,
+        sign,
     }
 }
 

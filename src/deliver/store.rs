@@ -105,6 +105,8 @@ pub struct Finish {
     pub lost_leases: i32,
     /// For a held one: when it is withdrawn, unless that was decided when it was held before.
     pub hold_until: Option<DateTime<Utc>>,
+    /// It can't start now, and counts as tried.
+    pub is_deferred: bool,
 }
 
 /// Writes the ends of leases that [`lease_held`] has locked. The subscriptions `recovered` are not
@@ -118,7 +120,7 @@ pub fn delivery_finish(
     kept(
         "with failing as ( \
              select subscription_id from rowcall.subscription_failing \
-             where subscription_id = any($9) order by subscription_id for update), \
+             where subscription_id = any($10) order by subscription_id for update), \
          recovered as ( \
              delete from rowcall.subscription_failing f using failing \
              where f.subscription_id = failing.subscription_id) \
@@ -129,9 +131,10 @@ pub fn delivery_finish(
                  then greatest($1, d.created_at) end, \
              hold_until = case when f.state = 'held' then coalesce(d.hold_until, f.hold_until) \
                  when f.attempts = 0 then d.hold_until end, \
-             is_unjudged = d.is_unjudged and f.attempts = 0 \
-         from unnest($2, $3, $4, $5, $6, $7, $8) as f \
-             (id, state, due_at, parked, attempts, lost_leases, hold_until) \
+             is_unjudged = d.is_unjudged and f.attempts = 0, \
+             is_deferred = d.is_deferred or f.deferred \
+         from unnest($2, $3, $4, $5, $6, $7, $8, $9) as f \
+             (id, state, due_at, parked, attempts, lost_leases, hold_until, deferred) \
          where d.id = f.id",
     )
     .bind::<Timestamptz, _>(now)
@@ -144,6 +147,7 @@ pub fn delivery_finish(
     .bind::<Array<Nullable<Timestamptz>>, _>(
         finished.iter().map(|f| f.hold_until).collect::<Vec<_>>(),
     )
+    .bind::<Array<Bool>, _>(finished.iter().map(|f| f.is_deferred).collect::<Vec<_>>())
     .bind::<Array<SqlUuid>, _>(recovered)
     .execute(connection)
 }

@@ -24,6 +24,8 @@ pub const ATTEMPTS: &str = "rowcall_attempts_total";
 pub const HEARTBEATS: &str = "rowcall_heartbeats_total";
 /// Counter: attempts of replays that ended, by `outcome`, as above.
 pub const REPLAY_ATTEMPTS: &str = "rowcall_replay_attempts_total";
+/// Counter: how often a receiver failed so often that it was left alone for a time.
+pub const BREAKERS_OPENED: &str = "rowcall_breakers_opened_total";
 /// Counter: conditions that could not be judged, by `kind`: event_type, filter or constraint.
 pub const CONDITIONS_FAILED: &str = "rowcall_conditions_failed_total";
 /// Histogram, in seconds: how long attempts took.
@@ -107,6 +109,10 @@ fn describe() {
     describe_counter!(ATTEMPTS, "Attempts that ended");
     describe_counter!(HEARTBEATS, "Heartbeats that were sent");
     describe_counter!(REPLAY_ATTEMPTS, "Attempts of replays that ended");
+    describe_counter!(
+        BREAKERS_OPENED,
+        "How often a receiver was left alone for a time"
+    );
     describe_histogram!(ATTEMPT_SECONDS, Unit::Seconds, "How long attempts took");
     describe_counter!(DIGESTS_CLOSED, "Digests closed by time or end");
     describe_counter!(DIGEST_PARTS, "Parts of digests that were written");

@@ -202,7 +202,7 @@ impl Stage for Publish {
         if self.doorbell.duty().await? == Duty::Standby {
             return Ok(Progress::Idle);
         }
-        let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve());
+        let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve_for_births());
         let wanted = room.len();
         let publishing = self.database.transaction(move |connection| {
             let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);

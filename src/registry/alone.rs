@@ -31,6 +31,7 @@ pub fn registered_alone(
         digest_constraints: Vec::new(),
         schedule: None,
         grouping: None,
+        rate: None,
         sink: Err("it is judged only".to_owned()),
         subscription,
     };

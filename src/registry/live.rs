@@ -235,6 +235,7 @@ impl LiveRegistry {
             filters,
             schedule: schedule(&loaded.subscription),
             grouping: None,
+            rate: spec.rate(),
             subscription: loaded.subscription,
             sink,
         }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    constraint::{compile::Compiled, model::Judge},
+    constraint::{compile::Compiled, model::Judge, rate::Rate},
     digest::{grouping::Grouping, schedule::Schedule},
     expr::{Expression, Facts, SubscriptionFacts, Verdict},
     sink::Sink,
@@ -20,6 +20,8 @@ pub struct Registered {
     pub schedule: Option<Schedule>,
     /// What its digests are grouped by, if they are.
     pub grouping: Option<Grouping>,
+    /// How many requests its receiver wants, if it said so.
+    pub rate: Option<Rate>,
     /// The constraints that may be for it.
     pub(super) constraints: Vec<Arc<Compiled>>,
     /// Of these, those that its digests are judged by when they are sent.
@@ -72,11 +74,11 @@ impl Registered {
         !self.constraints.is_empty()
     }
 
-    /// Whether constraints may keep a delivery from being sent that was published.
+    /// Whether constraints, or its rate, may keep a delivery from being sent that was published.
     #[must_use]
     pub fn is_judged_at_send(&self) -> bool {
         let at_send = |constraint: &Arc<Compiled>| constraint.judge != Judge::AtEvent;
-        self.constraints.iter().any(at_send)
+        self.rate.is_some() || self.constraints.iter().any(at_send)
     }
 
     /// The constraints on sending its digests.

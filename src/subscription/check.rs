@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    heartbeat::check_heartbeat, on_dead::check_on_dead, start::check_start,
+    heartbeat::check_heartbeat, on_dead::check_on_dead, rate::check_rate, start::check_start,
     webhook_check::check_webhook,
 };
 use crate::{
@@ -88,6 +88,7 @@ pub fn check(
     check_labels(spec, &mut problems);
     problems.extend(spec.retry.problems());
     check_first_wait(spec, &mut problems);
+    problems.extend(check_rate(spec));
     check_digest(spec, &mut problems);
     check_start(spec, catalog, &mut problems);
     check_heartbeat(spec, &mut problems);

@@ -16,7 +16,7 @@ pub use super::{
     verify::Verify,
 };
 pub use crate::digest::late::Late;
-use crate::sink::Scheme;
+use crate::{constraint::rate::Rate, sink::Scheme};
 
 /// What a subscriber asks for. The name is beside it: in TOML it is the table's key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct SubscriptionSpec {
     /// How long it is tried.
     #[serde(default)]
     pub retry: RetrySpec,
+    /// How many requests the receiver wants at most, such as `50/s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<String>,
     /// Whether the order of an object's events is kept.
     #[serde(default)]
     pub ordering: Ordering,
@@ -70,6 +73,14 @@ pub struct SubscriptionSpec {
     /// What a dead delivery means for the later events of its object.
     #[serde(default)]
     pub on_dead: OnDead,
+}
+
+impl SubscriptionSpec {
+    /// The rate, which was checked when it was registered.
+    #[must_use]
+    pub fn rate(&self) -> Option<Rate> {
+        self.rate.as_deref().and_then(|rate| Rate::parse(rate).ok())
+    }
 }
 
 impl Mode {

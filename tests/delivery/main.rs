@@ -4,18 +4,23 @@
 
 mod backlog;
 mod barrier;
+mod breaker;
 mod delayed;
 mod disabling;
+mod eligible;
 mod flow;
 mod gaps;
+mod hanging;
 mod interleavings;
 mod isolation;
 mod lease;
 mod matching;
 mod order;
 mod plans;
+mod priority;
 mod publisher;
 mod races;
+mod rate;
 mod repeats;
 mod repository;
 mod retry;

@@ -187,6 +187,7 @@ impl Repository {
                     attempts: 1,
                     lost_leases: 0,
                     hold_until: None,
+                    is_deferred: false,
                 })
                 .collect();
             delivery_finish(connection, &finished, &[], now).unwrap()

@@ -165,7 +165,7 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
             &format!("[subscription.erp]\n{subscription}\nfiltre = \"a\"\n"),
             "m.toml:4:1: `filtre` is not a setting of [subscription.erp] (did you mean `filter`? \
              expected one of `event_types`, `object_types`, `object_keys`, `filter`, `mode`, \
-             `schedule`, `condense`, `start`, `labels`, `sink`, `retry`, `ordering`, \
+             `schedule`, `condense`, `start`, `labels`, `sink`, `retry`, `rate`, `ordering`, \
              `heartbeat`, `on_dead`)",
         ),
         (

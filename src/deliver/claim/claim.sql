@@ -1,8 +1,19 @@
 -- Claims the heads of lanes that are due: the synchronous ones first, then the delayed ones, then digests, each oldest
--- first; skips what another instance is claiming. What is due to a subscription that is not active comes back
--- unclaimed. A delayed one whose event has synchronous ones that could start and were not tried is looked at again at
--- $5, if nobody releases it before.
-with immediate as (
+-- first, but up to $6 of the synchronous ones are those that came due last, so that what is new does not wait behind
+-- all that waits already; of these, what was written no longer ago than $5 is ahead is fresh. Skips what another
+-- instance is claiming. What is due to a subscription that is not active comes back unclaimed. A delayed one whose
+-- event has synchronous ones that could start and were not tried is looked at
+-- again at $5, if nobody releases it before.
+with newest as (
+    select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
+        d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
+    from rowcall.delivery as d
+    where d.urgency = 0 and d.state in ('pending', 'held') and d.due_at <= $1
+    order by d.due_at desc
+    limit $6
+    for no key update skip locked
+),
+oldest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
@@ -10,6 +21,13 @@ with immediate as (
     order by d.due_at
     limit $2
     for no key update skip locked
+),
+immediate as (
+    select newest.*, newest.created_at > $1 - ($5 - $1) as is_fresh from newest
+    union all
+    (select oldest.*, false from oldest where oldest.id not in (select newest.id from newest)
+     order by oldest.due_at
+     limit $2 - (select count(*) from newest))
 ),
 delayed as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
@@ -45,7 +63,11 @@ due as (
         case when found.attempts > 0 then (
             select a.started_at from rowcall.attempt as a where a.delivery_id = found.id and a.number = 1
         ) end as first_tried_at
-    from (select * from immediate union all select * from delayed union all select * from digest) as found
+    from (
+        select * from immediate
+        union all select delayed.*, false from delayed
+        union all select digest.*, false from digest
+    ) as found
     join rowcall.subscription as s on s.id = found.subscription_id
     where found.id not in (select barred.id from barred)
 ),

@@ -43,7 +43,7 @@ set state = 'sending', due_at = null, lease_holder = $1, lease_until = $2
 from follower
 where d.id = follower.id
 returning d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
-    d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, true as is_active,
+    d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, false as is_fresh, true as is_active,
     case when d.attempts > 0 then (
         select a.started_at from rowcall.attempt as a where a.delivery_id = d.id and a.number = 1
     ) end as first_tried_at

@@ -45,6 +45,11 @@ pub enum Fate {
     },
     /// A constraint keeps it.
     Kept(Kept),
+    /// Its subscription's rate has no token for it. It was not judged.
+    Deferred {
+        /// When there may be one.
+        until: DateTime<Utc>,
+    },
 }
 
 impl Fate {
@@ -60,7 +65,11 @@ impl Fate {
     /// Whether it has passed the constraints that are judged at the event.
     #[must_use]
     pub fn has_passed_event(&self) -> bool {
-        !matches!(self, Self::Kept(kept) if kept.moment == Moment::Event)
+        match self {
+            Self::Sent { .. } | Self::Gathered { .. } => true,
+            Self::Kept(kept) => kept.moment != Moment::Event,
+            Self::Deferred { .. } => false,
+        }
     }
 
     /// Whether what follows in its lane has to wait.

@@ -18,12 +18,19 @@ use self::{
 };
 use super::{
     chain::{Chain, Claimed, Owed},
+    rate::{
+        Bucket, Buckets,
+        store::{bucket_lock, bucket_save},
+    },
     send::Done,
     store::{delivery_next_at, event_bodies, lease_rescue, part_bodies},
 };
 use crate::{
     catalog::model::DIGEST_EVENT_TYPE,
-    constraint::store::{judgement_last, rates_load, rates_save},
+    constraint::{
+        rate::Rate,
+        store::{judgement_last, rates_load, rates_save},
+    },
     db::{Connection, DbError},
     publish::store::sequence_take,
     registry::{
@@ -213,14 +220,28 @@ fn decide(
         .map(|(owed, subscription, ground)| ((owed, subscription), ground))
         .collect();
     let mut rates = rates_load(connection, keys)?;
+    let mut buckets = buckets(connection, lanes, now)?;
     let mut decided = Vec::with_capacity(lanes.len());
     for lane in lanes {
         let mut fates = Vec::with_capacity(lane.cases.len());
         for (owed, case) in &lane.cases {
             let id = case.row.subscription_id;
+            let mut bucket = buckets.get(id).filter(|_| !case.is_gathered());
+            if let Some(bucket) = &mut bucket
+                && let Some(until) = bucket.wait()
+            {
+                // Behind another of its lane, it is due when that one is settled.
+                if fates.is_empty() {
+                    fates.push(Fate::Deferred { until });
+                }
+                break;
+            }
             let last = last.get(&(owed.judged(), id));
             let fate = case.decide(&mut rates.of(id), last, now);
             let is_held = fate.is_held();
+            if let (Some(bucket), Fate::Sent { .. }) = (bucket, &fate) {
+                bucket.spend();
+            }
             fates.push(fate);
             if is_held {
                 break;
@@ -229,7 +250,24 @@ fn decide(
         decided.push(fates);
     }
     rates_save(connection, &rates)?;
+    bucket_save(connection, &buckets.full_at())?;
     Ok(decided)
+}
+
+/// The buckets of those subscriptions that have a rate.
+fn buckets(
+    connection: &mut Connection,
+    lanes: &[Lane<'_>],
+    now: DateTime<Utc>,
+) -> Result<Buckets, DbError> {
+    let rated: BTreeMap<Uuid, Rate> = lanes
+        .iter()
+        .filter_map(|lane| Some((lane.registered.subscription.id, lane.registered.rate?)))
+        .collect();
+    let ids: Vec<Uuid> = rated.keys().copied().collect();
+    let locked = bucket_lock(connection, &ids, now)?;
+    let bucket = |(id, full_at)| Some((id, Bucket::new(*rated.get(&id)?, full_at, now)));
+    Ok(Buckets::new(locked.into_iter().filter_map(bucket)))
 }
 
 /// Gives the deliveries that will be sent and have none their numbers, and remembers which were
@@ -313,7 +351,17 @@ impl Lane<'_> {
                 again: None,
             };
             match fates.next() {
-                Some(Fate::Sent { .. }) => chain.push(delivery),
+                Some(Fate::Sent { .. }) => {
+                    chain.is_fresh |= row.is_fresh && row.attempts == 0;
+                    chain.push(delivery);
+                }
+                Some(Fate::Deferred { until }) => results.push(Done::Returned {
+                    subscription_id: row.subscription_id,
+                    delivery,
+                    not_before: Some(until),
+                    has_waited: false,
+                    is_deferred: true,
+                }),
                 Some(fate) => results.push(Done::Decided {
                     registered: Arc::clone(self.registered),
                     delivery,
@@ -325,6 +373,7 @@ impl Lane<'_> {
                     delivery,
                     not_before: None,
                     has_waited: false,
+                    is_deferred: false,
                 }),
             }
         }

@@ -15,6 +15,10 @@ const FOLLOWERS_MAX: i64 = 256;
 /// The same of a digest's parts, each of which may be a megabyte.
 const PART_FOLLOWERS_MAX: i64 = 7;
 
+/// Of what a claim takes, this part is of the synchronous ones that came due last, so that those
+/// which are written now do not wait behind all that waits already.
+const NEWEST_PART: usize = 4;
+
 /// A claimed delivery.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct ClaimedRow {
@@ -63,6 +67,9 @@ pub struct ClaimedRow {
     /// It has been counted by the rates that are judged at send.
     #[diesel(sql_type = Bool)]
     pub is_rate_spent: bool,
+    /// It is one of those that came due last, and was written a short time ago.
+    #[diesel(sql_type = Bool)]
+    pub is_fresh: bool,
     #[diesel(sql_type = Bool)]
     is_active: bool,
 }
@@ -106,6 +113,7 @@ pub fn delivery_claim(
         .bind::<SqlUuid, _>(lease)
         .bind::<Timestamptz, _>(lease_until)
         .bind::<Timestamptz, _>(barrier_ends)
+        .bind::<BigInt, _>(limit.div_ceil(NEWEST_PART) as i64)
         .load(connection)?;
     let is_full = heads.len() >= limit;
     let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
