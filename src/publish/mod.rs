@@ -3,7 +3,8 @@
 //!
 //! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
 //! decides who is owed what and how each delivery is born, `written` makes rows and chains of that,
-//! [`store`] writes them. [`submitted`] is what the API accepted instead of a change.
+//! [`store`] writes them; `work` is the transaction in which they do. [`courtesy`] makes way for the
+//! writers. [`submitted`] is what the API accepted instead of a change.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
@@ -18,6 +19,7 @@ mod locks;
 pub mod plan;
 pub mod store;
 pub mod submitted;
+mod work;
 mod written;
 
 use std::{
@@ -26,37 +28,24 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use uuid::Uuid;
 
 use self::{
     courtesy::{Courtesy, Seen},
-    detect::{Circumstances, Ids, detect},
-    event::Event,
-    judge::judge_all,
-    locks::{busy_lanes, sequences, wanted_lanes},
-    plan::{Birth, Planned, assign, matched},
-    store::{delivery_insert, event_insert},
-    written::{Lease, Written},
+    work::{Published, Work},
 };
 use crate::{
     capture::{
-        batch::{Batch, ReadError, Reader},
+        batch::{ReadError, Reader},
         doorbell::{Doorbell, Duty},
-        store::cursor_advance,
     },
     catalog::model::DEFAULT_SOURCE,
     config::{Limits, PublicUrl},
-    constraint::{judge::Decision, store::judgement_insert},
-    db::{Connection, Database, DbError, QueryError},
-    deliver::{chain::Chain, outbox::Outbox},
-    digest::gather::digest_gather,
+    db::{Database, DbError, QueryError},
+    deliver::outbox::Outbox,
     observe::metrics::{CHANGES_PUBLISHED, DELIVERIES_CREATED, EVENTS_PUBLISHED},
-    registry::{
-        live::{LiveRegistry, Registry},
-        registry_share,
-    },
+    registry::live::LiveRegistry,
     stage::{Nudge, Progress, Stage},
-    start::{Around, Starts},
+    start::Starts,
 };
 
 /// How often a start that waits is looked at, and changes with it.
@@ -97,38 +86,6 @@ pub struct Publish {
     events: metrics::Counter,
     changes: metrics::Counter,
     deliveries: metrics::Counter,
-}
-
-/// What a publishing transaction needs on its blocking thread.
-struct Work {
-    reader: Reader,
-    registry: LiveRegistry,
-    /// What the links in events begin with.
-    public_url: Option<PublicUrl>,
-    starts: Starts,
-    lease: Duration,
-    /// The longest that a delayed delivery waits for its event's synchronous ones.
-    barrier: Duration,
-}
-
-/// What a transaction published.
-#[derive(Default)]
-struct Published {
-    changes: usize,
-    /// A start went on, or one may have been registered.
-    has_start: bool,
-    /// A start is under way that can't go on now, and may soon.
-    has_waiting: bool,
-    events: usize,
-    deliveries: usize,
-    chains: Vec<Chain>,
-    has_due: bool,
-    /// A digest is full.
-    has_closed: bool,
-    /// How long the server took to answer the first question.
-    answered_in: Duration,
-    /// When the first of the changes was made.
-    since: Option<DateTime<Utc>>,
 }
 
 impl Publish {
@@ -256,135 +213,4 @@ impl Stage for Publish {
         }
         self.doorbell.rest().await;
     }
-}
-
-impl Work {
-    fn publish(
-        &mut self,
-        connection: &mut Connection,
-        room: usize,
-        started: Instant,
-        now: DateTime<Utc>,
-    ) -> Result<Published, PublishError> {
-        // Snapshots come before anything is written: see `Reader::read` and `Starts::prepare`.
-        let turn = self.starts.prepare(connection, &self.registry)?;
-        let (waits, is_retried) = (turn.waits(), turn.is_retried());
-        let Some(batch) = self.reader.read_upto(connection, turn.upto())? else {
-            return Ok(Published {
-                has_start: self.starts.look(connection)? || is_retried,
-                has_waiting: waits,
-                ..Published::default()
-            });
-        };
-        let Batch {
-            changes,
-            from,
-            mut to,
-        } = batch;
-        let count = changes.len();
-        let since = changes.first().map(|change| change.at);
-        // Asked for after the snapshot, so every subscription whose 201 came before a change is in
-        // it.
-        let revision = registry_share(connection)?;
-        let targets = changes.iter().map(|change| change.target);
-        let registry = self.registry.knowing(connection, revision, targets)?;
-        let mut brought = self.starts.bring(connection, turn, &registry, &from, &to)?;
-        let ids = Ids::new();
-        let around = Circumstances {
-            ids: &ids,
-            targets: &registry.targets,
-            public_url: self.public_url.as_ref(),
-            position: from.position,
-            now,
-        };
-        // Past events first: their subscription may be live from this batch on.
-        let mut events = std::mem::take(&mut brought.recalled);
-        let recalled = events.len();
-        events.extend(detect(changes, around));
-        let last = |events: &[Event]| events[recalled..].last().map(|event| event.position);
-
-        let mut planned = matched(&events, 0, &registry, &brought.deferred, &ids, now);
-        // In this order everywhere: locks of deliveries, rates, sequences, digests.
-        let wanted = wanted_lanes(&planned, brought.chunk.as_deref(), &registry);
-        let busy = busy_lanes(connection, &wanted, &registry)?;
-        let mut judgements = judge_all(connection, &mut planned, &events, &registry, now)?;
-        if let Some(chunk) = &brought.chunk {
-            let around = Around {
-                position: last(&events).unwrap_or(from.position),
-                ids: &ids,
-                source: DEFAULT_SOURCE,
-                public_url: self.public_url.as_ref(),
-                now,
-            };
-            let told = told_by(&planned, &events, &registry, chunk.subscription_id());
-            let rows = chunk.events(connection, told, around)?;
-            let first = events.len();
-            events.extend(rows);
-            let mut of_rows = matched(&events, first, &registry, &brought.deferred, &ids, now);
-            judgements.extend(judge_all(
-                connection,
-                &mut of_rows,
-                &events,
-                &registry,
-                now,
-            )?);
-            planned.extend(of_rows);
-        }
-        to.position = last(&events).unwrap_or(from.position);
-        let chains = assign(&mut planned, &registry.subscriptions, busy, room);
-        let sequences = sequences(connection, &planned, &registry)?;
-        let lease = Lease {
-            id: Uuid::new_v4(),
-            until: now + self.lease,
-            ends: started + self.lease,
-        };
-        let written = Written {
-            planned: &planned,
-            events: &events,
-            registry: &registry,
-        };
-        let rows = written.rows(sequences, lease.until, now + self.barrier, now);
-
-        let new_events = &events[recalled..];
-        if !new_events.is_empty() {
-            event_insert(connection, new_events, now)?;
-        }
-        if !rows.is_empty() {
-            delivery_insert(connection, &rows, lease.id, now)?;
-        }
-        judgement_insert(connection, &judgements)?;
-        let gathered = digest_gather(connection, &written.gatherings(), now)?;
-        let told = planned.iter().filter(|delivery| delivery.is_of_start);
-        brought.record(connection, told.count(), from.revision + 1, now)?;
-        if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
-            return Err(PublishError::Overtaken);
-        }
-        Ok(Published {
-            changes: count,
-            has_start: brought.is_work(),
-            has_waiting: waits,
-            events: new_events.len(),
-            deliveries: rows.len(),
-            has_closed: gathered.closed > 0,
-            chains: written.chains(&rows, lease, chains),
-            has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
-            answered_in: self.reader.answered_in(),
-            since,
-        })
-    }
-}
-
-/// What a subscription is owed of the events of a batch and told, in their order.
-fn told_by<'a>(
-    planned: &'a [Planned],
-    events: &'a [Event],
-    registry: &'a Registry,
-    subscription: Uuid,
-) -> impl Iterator<Item = &'a Event> {
-    let is_told = move |delivery: &&Planned| {
-        let judged = delivery.judged.as_ref().map(|judged| judged.decision);
-        registry.id(delivery.subscription) == subscription && judged != Some(Decision::Suppress)
-    };
-    let told = planned.iter().filter(is_told);
-    told.map(|delivery| &events[delivery.event])
 }

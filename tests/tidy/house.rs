@@ -26,7 +26,7 @@ const RULES: [Rule; 6] = [
     Rule {
         marks: &["diesel::", "use diesel", "sql_query("],
         names: &["store.rs", "db.rs", "schema.rs"],
-        places: &[],
+        places: &["src/db/"],
         rule: "diesel is used only in store.rs files and db.rs",
         advice: "move the SQL into the store.rs beside this file, and use crate::db::Connection \
                  and crate::db::QueryError here",
