@@ -109,8 +109,8 @@ impl Database {
     }
 
     /// The same connections for a stage, whose few statements are each planned once for all values.
-    /// To plan them for the values of each run takes longer than most runs, and no better plan comes
-    /// of it, because they find their rows by an index, whatever the values.
+    /// To plan them for the values of each run takes longer than most runs, and no better plan
+    /// comes of it, because they find their rows by an index, whatever the values.
     #[must_use]
     pub fn of_stage(&self) -> Self {
         Self {

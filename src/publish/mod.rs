@@ -3,8 +3,8 @@
 //!
 //! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
 //! decides who is owed what and how each delivery is born, `written` makes rows and chains of that,
-//! [`store`] writes them; `work` is the transaction in which they do. [`courtesy`] makes way for the
-//! writers. [`submitted`] is what the API accepted instead of a change.
+//! [`store`] writes them; `work` is the transaction in which they do. [`courtesy`] makes way for
+//! the writers. [`submitted`] is what the API accepted instead of a change.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.

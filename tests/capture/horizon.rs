@@ -120,7 +120,8 @@ async fn what_an_orphan_keeps_from_being_dropped_is_emptied_and_the_doctor_names
     };
     let mut app = rows_app("insert into rows values (0, '0'), (1, '0')", options).await;
     app.sql("begin; update rows set v = 'orphan' where id = 0; prepare transaction 'orphan 8'");
-    let held = "select count(*) from pg_locks where relation = 'rowcall.change'::regclass";
+    let held = "select count(*) from pg_locks where relation = 'rowcall.change'::regclass \
+        and database = (select oid from pg_database where datname = current_database())";
     assert_eq!(app.count(held), 1);
     // AND leaves that were written and read since, and are old by now
     for hours in [25, 25, 24 * 9] {
@@ -128,9 +129,11 @@ async fn what_an_orphan_keeps_from_being_dropped_is_emptied_and_the_doctor_names
         let now = app.clock.now();
         app.instance.publish.run_once(now).await.unwrap();
         app.clock.advance(chrono::TimeDelta::hours(hours));
-        // WHEN upkeep runs THEN it does what it can, and fails at nothing
+        // WHEN upkeep runs THEN it does what it can, and fails at nothing. A leaf is counted first
         let now = app.clock.now();
-        app.instance.upkeep.run_once(now).await.unwrap();
+        for _ in 0..4 {
+            app.instance.upkeep.run_once(now).await.unwrap();
+        }
     }
     let leaves = "select string_agg(number || case when pg_relation_size('rowcall.change_' || number) = 0 \
          then ' empty' else '' end, ', ' order by number) from rowcall.rotation";
@@ -168,7 +171,7 @@ async fn what_an_orphan_keeps_from_being_dropped_is_emptied_and_the_doctor_names
         app.texts("select object_key from rowcall.event order by position desc limit 1"),
         ["0"]
     );
-    for _ in 0..2 {
+    for _ in 0..4 {
         app.instance.upkeep.run_once(now).await.unwrap();
     }
     assert_eq!(app.texts(leaves), ["3, 4"]);

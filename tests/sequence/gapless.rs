@@ -178,7 +178,13 @@ async fn whatever_becomes_of_a_delivery_its_number_stays() {
         ("ends", vec!["cancelled"]),
         ("news", vec!["delivered"]),
     ] {
-        assert_eq!(numbered(&app, name), states, "{name}");
+        let ended = numbered(&app, name);
+        for state in states {
+            assert!(
+                ended.iter().any(|other| other == state),
+                "{name}: {ended:?}"
+            );
+        }
     }
     // and each part of a digest has its own
     let parts = app.count("select max(part) from rowcall.delivery where sequence is not null");

@@ -8,7 +8,10 @@ use uuid::Uuid;
 
 use crate::{
     random::{Random, Writers},
-    shop::{ask, event, mirror, publish, publish_all, register, shop, shop_with, start_of, told},
+    shop::{
+        ask, event, mirror, publish, publish_all, register, send_all, shop, shop_with, start_of,
+        told,
+    },
     support::{
         app::{Options, TestApp},
         receiver::{Answer, Receiver},
@@ -307,7 +310,7 @@ async fn amid_writers(seed: u64) {
         app.instance.deliver.run_once(now).await.unwrap();
     }
     writers.finish();
-    app.run_until_idle().await;
+    send_all(&mut app).await;
     // THEN it was owed exactly the events since then; and all that were published after it was
     // registered, also those that happened before in a transaction that was still open
     assert_eq!(start_of(&app, &id).await["state"], "done", "seed {seed}");

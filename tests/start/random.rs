@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
-    shop::{Mirror, event, mirror, publish, register, shop, start_of},
+    shop::{Mirror, event, mirror, publish, register, send_all, shop, start_of},
     support::{app::TestApp, receiver::Receiver},
 };
 
@@ -157,8 +157,7 @@ async fn amid_writers(seed: u64) {
             .unwrap();
     }
     let written = writers.finish();
-    // What a dropped instance had claimed is due again when its lease is over.
-    app.advance(chrono::TimeDelta::seconds(30)).await;
+    send_all(&mut app).await;
 
     // THEN each mirror is the table
     let table = Mirror::of_table(&app, "public.orders", &["id"]);

@@ -8,7 +8,10 @@ use axum::{
     http::{Request, header},
 };
 use chrono::TimeDelta;
-use rowcall::stage::{Progress, Stage as _};
+use rowcall::{
+    config::Limits,
+    stage::{Progress, Stage as _},
+};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -32,8 +35,31 @@ pub(crate) async fn shop(sql: &str) -> TestApp {
     shop_with(sql, "", Options::default()).await
 }
 
+/// Runs until everything is sent: also what was put off, because its receiver had its share of the
+/// memory, and what a dropped instance had claimed.
+pub(crate) async fn send_all(app: &mut TestApp) {
+    let left =
+        "select count(*) from rowcall.delivery where state in ('pending', 'held', 'sending')";
+    app.run_until_idle().await;
+    for _ in 0..100 {
+        if app.count(left) == 0 {
+            return;
+        }
+        app.advance(TimeDelta::seconds(30)).await;
+    }
+    panic!("{} deliveries are left", app.count(left));
+}
+
 /// The same with further metadata.
 pub(crate) async fn shop_with(sql: &str, metadata: &str, options: Options) -> TestApp {
+    let options = Options {
+        // Nothing is put off because a new receiver has its share of the memory.
+        limits: Limits {
+            deliveries_in_memory_max: 2_400,
+            ..options.limits
+        },
+        ..options
+    };
     let mut app = TestApp::start_with(&format!("{ORDERS}{sql}"), options).await;
     app.apply(&format!("{SHOP}{metadata}")).await;
     // A start at a time must not be in the future, and rows are stamped by the database's clock.

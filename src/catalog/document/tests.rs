@@ -134,7 +134,8 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
             "[subscription.erp]\nmode = \"synchronous\"\nsink = { kind = \"webhook\", urll = \
              \"https://e.example.com\" }\n",
             "m.toml:3:28: `urll` is not a setting of `sink` of [subscription.erp] (did you mean \
-             `url`? expected one of `url`, `secret`)",
+             `url`? expected one of `url`, `secret`, `signature`, `verify`, `headers`, `bearer`, \
+             `basic`)",
         ),
         (
             "[subscription.erp]\nmode = \"synchronous\"\nsink = { kind = \"webhok\", url = \
@@ -165,8 +166,8 @@ fn each_fault_is_told_with_its_place_what_was_expected_and_the_nearest_name() {
             &format!("[subscription.erp]\n{subscription}\nfiltre = \"a\"\n"),
             "m.toml:4:1: `filtre` is not a setting of [subscription.erp] (did you mean `filter`? \
              expected one of `event_types`, `object_types`, `object_keys`, `filter`, `mode`, \
-             `schedule`, `condense`, `start`, `labels`, `sink`, `retry`, `rate`, `ordering`, \
-             `heartbeat`, `on_dead`)",
+             `schedule`, `condense`, `group_by`, `start`, `labels`, `sink`, `retry`, `rate`, \
+             `ordering`, `heartbeat`, `on_dead`)",
         ),
         (
             "[event_type.sales.order.released]\nobject_type = \"s.o\"\n",
