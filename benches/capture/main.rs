@@ -8,8 +8,8 @@
 //! several.
 //!
 //! `ROWCALL_BENCH_ROUNDS`, `ROWCALL_BENCH_SECONDS` and `ROWCALL_BENCH_COPY_ROWS` make it longer or
-//! shorter; `ROWCALL_BENCH_ONLY` names the parts that are to be measured. The report is printed, and
-//! written as JSON to target/bench/capture.json.
+//! shorter; `ROWCALL_BENCH_ONLY` names the parts that are to be measured. The report is printed,
+//! and written as JSON to target/bench/capture.json.
 
 #![expect(
     clippy::unwrap_used,

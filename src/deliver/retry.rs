@@ -74,10 +74,11 @@ fn again(
     let past = (tries.last_at - tries.first_at)
         .to_std()
         .unwrap_or_default();
-    let left = retry.given_up_after().saturating_sub(past);
-    if wait > left {
+    // An attempt may have come later than it was to: then nothing is left, however short the wait.
+    if past.saturating_add(wait) > retry.given_up_after() {
         return Next::TooOld;
     }
+    let left = retry.given_up_after().saturating_sub(past);
     // The receiver may ask for more patience, never for less, and not for more than there is.
     let wait = asked.map_or(wait, |asked| wait.max(asked.min(left)));
     Next::Retry {
@@ -121,6 +122,17 @@ mod tests {
         match next(outcome, after(count, 10), &retry, random) {
             Next::Retry { at } => Some((at - NOW).as_seconds_f64()),
             _ => None,
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_came_later_than_the_last_moment_was_the_last() {
+        let retry = retry(&[0, 0, 0, 0], Some(60));
+        for (past_s, expected) in [(60, Next::Retry { at: NOW }), (61, Next::TooOld)] {
+            assert_eq!(
+                next(&failed(Some(5)), after(2, past_s), &retry, 0.0),
+                expected
+            );
         }
     }
 

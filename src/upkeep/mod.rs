@@ -3,9 +3,9 @@
 //! Rotation of the change table and its retention, triggers on partitions that were added, the
 //! deliveries of deleted subscriptions and the backlogs of those that are not active, subscriptions
 //! that fail for too long, secrets whose rotation is over, old idempotency keys and ids of
-//! submitted events, and counters of rates whose windows are long over; and it notices captured tables that
-//! have other columns, and shows holes in capture in /readyz. Each is a transaction of its own; one
-//! that fails does not stop the others and is tried again.
+//! submitted events, and counters of rates whose windows are long over; and it notices captured
+//! tables that have other columns, and shows holes in capture in /readyz. Each is a transaction of
+//! its own; one that fails does not stop the others and is tried again.
 
 pub mod backlog;
 mod failing;
