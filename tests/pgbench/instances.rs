@@ -29,6 +29,8 @@ const CLIENTS: u32 = 4;
 const RATE: u32 = 120;
 /// For how many seconds at a time.
 const WRITING_S: u32 = 10;
+/// How long somebody writes while a publisher is killed, in seconds.
+const BESIDE_S: u32 = 2;
 /// What is delivered between two kills.
 const RECEIPTS_PER_KILL: usize = 150;
 /// How long that may take.
@@ -79,10 +81,13 @@ fn instances_that_are_killed_and_stopped_leave_their_work_to_the_others() {
             serving[stopped].signal(Signal::STOP);
             stops += 1;
         }
+        // The others may end at this very moment; then there would be nothing to publish.
+        let beside = is_publisher.then(|| bank.write(1, RATE, BESIDE_S));
         let published = published(&bank);
         serving.remove(victim).kill();
-        if is_publisher {
+        if let Some(beside) = beside {
             failovers.push(until_published(&bank, &ledger, published));
+            beside.end();
         }
         if let Some(stopped) = stopped {
             // That long it hangs, and the third one is alone.
