@@ -56,6 +56,8 @@ missing_packages() {
         # A mail server that nobody here wrote. Debian's package is for the system's own Python.
         python3 -c 'import aiosmtpd' 2>/dev/null ||
             /usr/bin/python3 -c 'import aiosmtpd' 2>/dev/null || echo python3-aiosmtpd
+        # Another implementation verifies signatures.
+        command -v openssl >/dev/null || echo openssl
         # The receivers of docs/receivers are run.
         command -v node >/dev/null || echo nodejs
         command -v php >/dev/null || echo php-cli
