@@ -103,6 +103,12 @@ impl Transfer {
     }
 }
 
+/// Longer than any test.
+const ENDLESS_S: &str = "86400";
+/// How many sessions pgbench has.
+const SESSIONS: &str = "select count(*) from pg_stat_activity \
+                        where application_name = 'pgbench' and datname = current_database()";
+
 /// A database that pgbench initialised, and a directory for what Rowcall is given.
 pub(crate) struct Bank {
     database: TestDatabase,
@@ -160,13 +166,23 @@ impl Bank {
         ]))
     }
 
-    /// Starts pgbench's own transactions, `rate` in a second.
-    pub(crate) fn write(&self, clients: u32, rate: u32, seconds: u32) -> Pgbench {
-        let [clients, rate, seconds] = [clients, rate, seconds].map(|number| number.to_string());
-        let load = ["--client", &clients, "--rate", &rate, "--time", &seconds];
+    /// Starts pgbench's own transactions, `rate` in a second, until they are stopped: what is timed
+    /// may end in the very moment in which a test needs somebody who writes.
+    pub(crate) fn write(&self, clients: u32, rate: u32) -> Pgbench {
+        let [clients, rate] = [clients, rate].map(|number| number.to_string());
+        let load = ["--client", &clients, "--rate", &rate, "--time", ENDLESS_S];
         let mut arguments = load.to_vec();
         arguments.push("--no-vacuum");
         self.pgbench(&arguments)
+    }
+
+    /// Stops a pgbench, and waits until its sessions are gone: the last one may still commit.
+    pub(crate) fn stop(&self, mut pgbench: Pgbench) {
+        assert!(pgbench.is_running(), "pgbench ended on its own");
+        drop(pgbench);
+        while self.number(SESSIONS) > 0 {
+            std::thread::yield_now();
+        }
     }
 
     /// Starts transactions that are rolled back, wholly or in part.

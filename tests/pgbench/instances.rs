@@ -27,10 +27,8 @@ const SCALE: u32 = 2;
 const CLIENTS: u32 = 4;
 /// Transactions in a second; three debug builds share the machine with it.
 const RATE: u32 = 120;
-/// For how many seconds at a time.
-const WRITING_S: u32 = 10;
-/// How long somebody writes while a publisher is killed, in seconds.
-const BESIDE_S: u32 = 2;
+/// How long something is rolled back, in seconds.
+const IN_VAIN_S: u32 = 10;
 /// What is delivered between two kills.
 const RECEIPTS_PER_KILL: usize = 150;
 /// How long that may take.
@@ -54,16 +52,11 @@ fn instances_that_are_killed_and_stopped_leave_their_work_to_the_others() {
     bank.declare(&declaration(&ledger));
     let mut serving: Vec<Serving> = (0..INSTANCES).map(|_| bank.serve()).collect();
     let (kills, begun) = (kills(), Instant::now());
-    let mut pgbench = bank.write(CLIENTS, RATE, WRITING_S);
-    let in_vain = bank.write_in_vain(WRITING_S);
+    let pgbench = bank.write(CLIENTS, RATE);
+    let in_vain = bank.write_in_vain(IN_VAIN_S);
     // WHEN one after the other is killed, every fourth time the one that publishes, ...
     let (mut failovers, mut stops) = (Vec::new(), 0);
     for kill in 0..kills {
-        // As long as there is somebody to be killed, somebody writes.
-        if !pgbench.is_running() {
-            pgbench.end();
-            pgbench = bank.write(CLIENTS, RATE, WRITING_S);
-        }
         let is_reached = ledger.wait_for(ledger.count() + RECEIPTS_PER_KILL, LIFE_LIMIT);
         assert!(
             is_reached,
@@ -81,13 +74,10 @@ fn instances_that_are_killed_and_stopped_leave_their_work_to_the_others() {
             serving[stopped].signal(Signal::STOP);
             stops += 1;
         }
-        // The others may end at this very moment; then there would be nothing to publish.
-        let beside = is_publisher.then(|| bank.write(1, RATE, BESIDE_S));
         let published = published(&bank);
         serving.remove(victim).kill();
-        if let Some(beside) = beside {
+        if is_publisher {
             failovers.push(until_published(&bank, &ledger, published));
-            beside.end();
         }
         if let Some(stopped) = stopped {
             // That long it hangs, and the third one is alone.
@@ -99,8 +89,8 @@ fn instances_that_are_killed_and_stopped_leave_their_work_to_the_others() {
         serving.insert(victim, bank.serve());
     }
     let killed = begun.elapsed();
-    pgbench.end();
     in_vain.end();
+    bank.stop(pgbench);
     // THEN all that was committed is delivered
     let committed = bank.committed();
     let updates = Object::ALL.len() * committed.len();
