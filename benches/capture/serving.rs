@@ -160,10 +160,13 @@ pub(crate) fn awake(bed: &Bed, settings: &Settings, report: &mut Report) {
 pub(crate) fn paced(bed: &Bed, settings: &Settings, report: &mut Report) {
     let seconds = settings.seconds.max(5);
     let (mut means, mut tails, mut waits) = (Vec::new(), Vec::new(), 0);
-    let (mut base, mut at_work) = (Vec::new(), Vec::new());
+    let (mut base, mut captured, mut at_work) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..settings.rounds {
         bed.tidy();
         let plain = bed.pgbench(Table::Plain, 8, seconds, Some(PACE)).latencies;
+        // What the trigger alone costs at this pace.
+        let stopped = bed.pgbench(Table::All, 8, seconds, Some(PACE)).latencies;
+        bed.tidy();
         let serving = Serving::start(bed);
         let (run, seen) = notify_waits(bed, || {
             bed.pgbench(Table::All, 8, seconds, Some(PACE)).latencies
@@ -173,12 +176,17 @@ pub(crate) fn paced(bed: &Bed, settings: &Settings, report: &mut Report) {
         means.push(mean(&run) / mean(&plain));
         tails.push(quantile(&run, 0.99) / quantile(&plain, 0.99));
         base.push(mean(&plain));
+        captured.push(mean(&stopped));
         at_work.push(mean(&run));
     }
     report.tell(
         &format!("{PACE} commits/s by 8 clients, published and delivered meanwhile"),
         &[
             ("mean statement latency without capture, ms", median(&base)),
+            (
+                "mean statement latency, captured, Rowcall stopped, ms",
+                median(&captured),
+            ),
             ("mean statement latency, ms", median(&at_work)),
             ("ratio of the means", median(&means)),
             ("ratio of the 99th percentiles", median(&tails)),

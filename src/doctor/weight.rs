@@ -64,9 +64,10 @@ fn size(leaves: &[Leaf], retention: Retention, now: DateTime<Utc>) -> Option<Fin
     let total = leaves.iter().map(|leaf| leaf.bytes).sum();
     let rows: i64 = leaves.iter().map(|leaf| leaf.rows).sum();
     let mut text = format!(
-        "{} in {} leaves, the oldest begun {} ago",
+        "{} in {} {}, the oldest begun {} ago",
         bytes(total),
         leaves.len(),
+        if leaves.len() == 1 { "leaf" } else { "leaves" },
         length((now - oldest.opened_at).num_seconds().max(0))
     );
     if rows > 0 {

@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 /// Begins to log; `ROWCALL_LOG` filters, such as `info,rowcall::deliver=debug`. Does nothing the
 /// second time.
 pub fn install() {
-    install_at("info");
+    // The scheduler tells of its own insides.
+    install_at("info,tokio_cron_scheduler=warn");
 }
 
 /// As [`install`], with what is logged unless `ROWCALL_LOG` says otherwise.

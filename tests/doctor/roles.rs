@@ -244,7 +244,7 @@ async fn what_is_unread_and_what_the_change_table_weighs() {
         Severity::Note,
         "the change table",
     );
-    assert!(weight.message.contains("in 1 leaves"), "{weight:?}");
+    assert!(weight.message.contains("in 1 leaf,"), "{weight:?}");
     // WHEN they are published THEN the reader is not behind
     app.run_until_idle().await;
     assert!(found(&app, "reader-behind").await.is_empty());
