@@ -107,8 +107,8 @@ async fn rekey(database: &Database, config: &Config) -> miette::Result<String> {
                  this key\n"
             ),
             others => format!(
-                "{done}; {others} were written with another key meanwhile: when every instance \
-                 runs with this key, run it once more, and keep ROWCALL_SECRET_KEYS_OLD until then\n"
+                "{done}; {others} were written with another key meanwhile: run it once more when \
+                 every instance runs with this key, and keep ROWCALL_SECRET_KEYS_OLD until then\n"
             ),
         });
     }

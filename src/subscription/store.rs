@@ -95,8 +95,8 @@ pub(super) fn subscription_update(
     Ok(written == 1)
 }
 
-/// Marks a subscription deleted and erases its secrets, which nobody needs any more. False: there is
-/// none, or it was deleted before.
+/// Marks a subscription deleted and erases its secrets, which nobody needs any more. False: there
+/// is none, or it was deleted before.
 pub(super) fn subscription_delete(
     connection: &mut PgConnection,
     id: Uuid,

@@ -66,8 +66,8 @@ impl SinkSpec {
         }
     }
 
-    /// Whether somebody else answers at `next`: another scheme, host or port. What only the receiver
-    /// of `self` may know must not be sent there.
+    /// Whether somebody else answers at `next`: another scheme, host or port. What only the
+    /// receiver of `self` may know must not be sent there.
     #[must_use]
     pub fn is_anothers(&self, next: &Self) -> bool {
         match (self, next) {

@@ -306,6 +306,7 @@ async fn a_receiver_whose_name_looks_like_the_reason_is_none_that_was_not_asked(
     let (id, now) = (subscription(&app), app.clock.now());
     let reason = "unverified:8080 answered 410: it wants no more of this";
     subscription_disable(&mut app.connect(), id, reason, None, now).unwrap();
+    app.run_until_idle().await;
     // WHEN nobody need be asked any more THEN it stays as it is
     app.apply(&toml(receiver.url()).replace("handshake", "none"))
         .await;

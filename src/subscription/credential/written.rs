@@ -1,4 +1,4 @@
-//! A credential as it is written in a specification, and as it is stored with it: without its value.
+//! A credential as it is written in a specification, and as it is stored there: without its value.
 
 use std::collections::BTreeMap;
 
