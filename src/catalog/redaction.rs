@@ -81,7 +81,10 @@ fn blank_strings(part: &str, offset: usize, bytes: &mut [u8]) {
         let before = part[..begin].trim_end();
         let is_variable = before.strip_suffix('=').is_some_and(|before| {
             let name = before.trim_end().trim_end_matches(['"', '\'']);
-            name.ends_with("env")
+            let before = name.strip_suffix("env");
+            // A header's name may end like it.
+            let is_part = |letter: char| letter.is_alphanumeric() || "-_".contains(letter);
+            before.is_some_and(|before| !before.ends_with(is_part))
         });
         if !is_variable && !after.starts_with('=') {
             blank(
@@ -164,6 +167,10 @@ mod tests {
             (
                 r#"headers = { "X-Key" = "k=1", Y = { env = "Y_KEY" }, Z='a' } # z = "z""#,
                 r#"headers = { "X-Key" = "***", Y = { env = "Y_KEY" }, Z='*' } # z = "*""#,
+            ),
+            (
+                r#"headers = { X-env = "k1", "x_env" = 'k2', Z = { "env" = "Z" } }"#,
+                r#"headers = { X-env = "**", "x_env" = '**', Z = { "env" = "Z" } }"#,
             ),
             (
                 "[subscription.a.sink.headers]\nX-Key = \"k1\"\n[b]\nx = \"y\"",

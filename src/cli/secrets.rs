@@ -96,16 +96,21 @@ async fn rekey(database: &Database, config: &Config) -> miette::Result<String> {
     }
     let id = secret_key(config)?.id();
     if so_far.unreadable.is_empty() {
-        return Ok(format!(
-            "encrypted {} secrets anew with the key {id}; ROWCALL_SECRET_KEYS_OLD is needed no more \
-             when every instance runs with this key{}\n",
-            so_far.done,
-            if so_far.raced > 0 {
-                "; some were written meanwhile: run it once more"
-            } else {
-                ""
-            }
-        ));
+        let done = format!("encrypted {} secrets anew with the key {id}", so_far.done);
+        let used = database
+            .run(|connection| Ok::<_, DbError>(keys_used(connection)?))
+            .await?;
+        let others = used.iter().filter(|one| one.key_id.as_ref() != Some(&id));
+        return Ok(match others.map(|one| one.count).sum::<i64>() {
+            0 => format!(
+                "{done}; ROWCALL_SECRET_KEYS_OLD is needed no more when every instance runs with \
+                 this key\n"
+            ),
+            others => format!(
+                "{done}; {others} were written with another key meanwhile: run it once more when \
+                 every instance runs with this key, and keep ROWCALL_SECRET_KEYS_OLD until then\n"
+            ),
+        });
     }
     let missing = so_far.unreadable.iter();
     let missing: Vec<String> = missing

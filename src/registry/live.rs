@@ -32,6 +32,7 @@ use crate::{
     sink::{EmailSink, Mailer, Sink, WebhookClient},
     subscription::{
         model::{Mode, SinkSpec, Subscription},
+        rate::rate_within,
         secret::SecretKey,
         store::{Loaded, subscription_load},
         verify::ORIGIN_DEFAULT,
@@ -235,7 +236,7 @@ impl LiveRegistry {
             filters,
             schedule: schedule(&loaded.subscription),
             grouping: None,
-            rate: spec.rate(),
+            rate: rate_within(spec.rate(), loaded.allowed_per_minute),
             subscription: loaded.subscription,
             sink,
         }

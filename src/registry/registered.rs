@@ -20,7 +20,7 @@ pub struct Registered {
     pub schedule: Option<Schedule>,
     /// What its digests are grouped by, if they are.
     pub grouping: Option<Grouping>,
-    /// How many requests its receiver wants, if it said so.
+    /// How many requests its receiver wants, if it or its subscriber said so.
     pub rate: Option<Rate>,
     /// The constraints that may be for it.
     pub(super) constraints: Vec<Arc<Compiled>>,

@@ -160,11 +160,11 @@ impl WebhookSink {
                  number of requests a minute, or `*`",
                 self.host()
             )),
-            (Some(text), _) => match text.parse() {
-                Ok(rate) => Consent::Granted {
+            (Some(text), _) => match rate_read(text) {
+                Some(rate) => Consent::Granted {
                     rate_per_minute: Some(rate),
                 },
-                Err(_) => withheld(format!(
+                None => withheld(format!(
                     "{} consents, but its WebHook-Allowed-Rate is neither a number of requests a \
                      minute above 0 nor `*`",
                     self.host()
@@ -172,6 +172,14 @@ impl WebhookSink {
             },
         }
     }
+}
+
+/// A number above 0; one that is too large to be counted is the largest that is not.
+fn rate_read(text: &str) -> Option<NonZeroU32> {
+    // `parse` would take a sign.
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = is_number.then(|| text.parse().unwrap_or(u64::MAX))?;
+    NonZeroU32::new(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 fn withheld(detail: String) -> Consent {

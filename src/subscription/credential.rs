@@ -4,6 +4,8 @@
 //! encrypted, and shown by nothing. What stays in the specification is that there is one, and of
 //! the metadata folder the name of the variable that it comes from.
 
+mod written;
+
 use std::{collections::BTreeMap, fmt};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -12,7 +14,7 @@ use hyper::{
     header::{AUTHORIZATION, HeaderName, HeaderValue},
 };
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _, ser::SerializeMap};
+use serde::{Deserialize, Serialize};
 
 use super::{
     check::{SpecProblem, pointer_part},
@@ -21,6 +23,14 @@ use super::{
     register::Origin,
 };
 use crate::config::secret_from_environment;
+
+/// The most bytes of all headers of one subscription, names and values, as they are sent: with the
+/// longest URL and Rowcall's own headers less than the 8 KiB that common servers take of a head.
+pub const HEADERS_BYTES_MAX: usize = 5 * 1024;
+
+/// What to say where `{ "kept": true }` is written and nothing is kept.
+const NOT_KEPT: &str = "no value is kept for this receiver, which is scheme, host and port of the \
+     URL; give the value itself, a text";
 
 /// One value that is a secret.
 #[derive(Clone)]
@@ -58,55 +68,6 @@ impl fmt::Debug for Credential {
     }
 }
 
-impl Serialize for Credential {
-    /// A value is written as kept: nothing that serialises a specification may show it.
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        let mut map = out.serialize_map(Some(1))?;
-        match self {
-            Self::Environment { env, .. } => map.serialize_entry("env", env)?,
-            Self::Value(_) | Self::Kept => map.serialize_entry("kept", &true)?,
-        }
-        map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Credential {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Text(String),
-            Table(BTreeMap<String, Part>),
-        }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Part {
-            Text(String),
-            Flag(bool),
-        }
-        let refused = || {
-            D::Error::custom(
-                "`headers`, `bearer` and `password` each take a text, or { env = \"NAME\" } in a \
-                 metadata file",
-            )
-        };
-        // The error of the parts is dropped: it could repeat what was written.
-        match Written::deserialize(input).map_err(|_| refused())? {
-            Written::Text(text) => Ok(Self::Value(text.into())),
-            Written::Table(mut table) => {
-                let found = (table.remove("env"), table.remove("kept"), table.is_empty());
-                match found {
-                    (Some(Part::Text(env)), None, true) => {
-                        Ok(Self::Environment { env, value: None })
-                    }
-                    (None, Some(Part::Flag(true)), true) => Ok(Self::Kept),
-                    _ => Err(refused()),
-                }
-            }
-        }
-    }
-}
-
 /// The values of one subscription, by what they are for: `header:x-api-key`, `bearer`, `basic`.
 #[derive(Clone, Default)]
 pub struct Credentials(BTreeMap<String, SecretString>);
@@ -122,6 +83,24 @@ impl Credentials {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// How many bytes of a request's head they make, with a user name of `user_bytes`.
+    fn bytes_sent(&self, user_bytes: usize) -> usize {
+        let authorization = "authorization: ".len();
+        let line = |(key, value): (&String, &SecretString)| {
+            let bytes = value.expose_secret().len();
+            let line = match key.strip_prefix("header:") {
+                Some(name) => name.len() + ": ".len() + bytes,
+                None if key == "basic" => {
+                    let pair = base64::encoded_len(user_bytes + 1 + bytes, true);
+                    authorization + "Basic ".len() + pair.unwrap_or(usize::MAX / 2)
+                }
+                None => authorization + "Bearer ".len() + bytes,
+            };
+            line + "\r\n".len()
+        };
+        self.0.iter().map(line).sum()
     }
 
     /// The text that is encrypted: JSON.
@@ -195,6 +174,12 @@ pub fn credentials_take(
     kept: &Credentials,
 ) -> Result<Credentials, Vec<SpecProblem>> {
     let (mut taken, mut problems) = (Credentials::default(), Vec::new());
+    let user_bytes = match &*sink {
+        SinkSpec::Webhook {
+            basic: Some(basic), ..
+        } => basic.user.len(),
+        _ => 0,
+    };
     for slot in slots(sink) {
         match value_of(slot.credential, origin, kept.0.get(&slot.key)) {
             Ok(value) => match check_header_value(value.expose_secret()) {
@@ -205,6 +190,14 @@ pub fn credentials_take(
             },
             Err(text) => problems.push(SpecProblem::new(slot.pointer, text)),
         }
+    }
+    let bytes = taken.bytes_sent(user_bytes);
+    if bytes > HEADERS_BYTES_MAX {
+        let text = format!(
+            "the headers have {bytes} bytes together, names and values as they are sent; the limit \
+             is {HEADERS_BYTES_MAX}"
+        );
+        problems.push(SpecProblem::new("/sink/headers", text));
     }
     if problems.is_empty() {
         Ok(taken)
@@ -225,9 +218,7 @@ fn value_of(
             *credential = Credential::Kept;
             Ok(value)
         }
-        Credential::Kept => kept
-            .cloned()
-            .ok_or_else(|| "no value is kept for this; give the value itself, a text".to_owned()),
+        Credential::Kept => kept.cloned().ok_or_else(|| NOT_KEPT.to_owned()),
         Credential::Environment { .. } if origin == Origin::Api => Err(
             "only the metadata folder may name an environment variable; give the value itself"
                 .to_owned(),
@@ -319,6 +310,42 @@ mod tests {
         let problems = credentials_take(&mut sink(text), Origin::Api, &none).unwrap_err();
         assert_eq!(problems[0].pointer, "/sink/bearer");
         assert!(headers_of(&sink(text), &none).is_err());
+    }
+
+    #[test]
+    fn all_headers_together_have_a_limit() {
+        let none = Credentials::default();
+        let taken = |sink: serde_json::Value| {
+            let mut spec: SinkSpec = serde_json::from_value(sink).unwrap();
+            let taken = credentials_take(&mut spec, Origin::Api, &none);
+            taken.map(|taken| {
+                let headers = headers_of(&spec, &taken).unwrap();
+                let lines = headers
+                    .iter()
+                    .map(|(name, value)| name.as_str().len() + value.len());
+                lines.map(|line| line + 4).sum::<usize>()
+            })
+        };
+        let of = |parts: [usize; 3]| {
+            let [a, b, password] = parts.map(|bytes| "x".repeat(bytes));
+            serde_json::json!({"kind": "webhook", "url": "https://a.example/",
+                "headers": {"X-A": a, "X-B": b}, "basic": {"user": "me", "password": password}})
+        };
+        // 2 lines of 7 bytes, one of 23 and the base64 of 3 and 1,497 bytes.
+        let rest = HEADERS_BYTES_MAX - 2 * 7 - 23 - 2_000;
+        assert_eq!(
+            taken(of([2_000, rest - 2_000, 1_497])),
+            Ok(HEADERS_BYTES_MAX)
+        );
+        let problems = taken(of([2_000, rest - 1_999, 1_497])).unwrap_err();
+        assert_eq!(problems[0].pointer, "/sink/headers");
+        assert!(
+            problems[0].message.contains("have 5121 bytes"),
+            "{problems:?}"
+        );
+        let bearer = serde_json::json!({"kind": "webhook", "url": "https://a.example/",
+            "bearer": "x".repeat(2_048), "headers": {"X-A": "y"}});
+        assert_eq!(taken(bearer), Ok(2_048 + 7 + 17 + 8));
     }
 
     #[test]

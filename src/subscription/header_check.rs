@@ -13,12 +13,12 @@ use super::{
 pub const HEADERS_MAX: usize = 16;
 /// The longest name of a header, in bytes.
 pub const HEADER_NAME_BYTES_MAX: usize = 64;
-/// The longest value of a header, of a token, a password or a user name, in bytes. All of them
-/// together stay below what common servers take of a request's head (8 KiB and more).
+/// The longest value of a header, of a token, a password or a user name, in bytes. Of all of them
+/// together see [`HEADERS_BYTES_MAX`](super::credential::HEADERS_BYTES_MAX).
 pub const HEADER_VALUE_BYTES_MAX: usize = 2_048;
 
 /// Headers that belong to the request, to the connection, or to somebody on the way.
-const RESERVED: [&str; 26] = [
+const RESERVED: [&str; 30] = [
     "accept-encoding",
     "connection",
     "content-encoding",
@@ -32,7 +32,6 @@ const RESERVED: [&str; 26] = [
     "keep-alive",
     "max-forwards",
     "metadata",
-    "metadata-flavor",
     "origin",
     "range",
     "referer",
@@ -41,20 +40,27 @@ const RESERVED: [&str; 26] = [
     "traceparent",
     "tracestate",
     "transfer-encoding",
+    "true-client-ip",
     "upgrade",
     "user-agent",
     "via",
+    "x-client-ip",
+    "x-forwarded",
+    "x-http-method-override",
+    "x-method-override",
     "x-real-ip",
 ];
 
 /// Beginnings of the same: those of Rowcall's own headers, of CloudEvents, of proxies, and those by
 /// which the metadata services of clouds tell their callers from strangers.
-const RESERVED_PREFIXES: [&str; 9] = [
+const RESERVED_PREFIXES: [&str; 11] = [
     "ce-",
+    "metadata-",
     "proxy-",
     "rowcall-",
     "sec-",
     "webhook-",
+    "x-aliyun-ecs-",
     "x-aws-ec2-",
     "x-forwarded-",
     "x-google-",
@@ -78,10 +84,12 @@ pub fn check_header_name(name: &str) -> Result<HeaderName, String> {
         );
     };
     let lower = header.as_str();
-    let is_reserved = RESERVED.contains(&lower)
+    // Gateways that hand headers on as variables (RFC 3875, section 4.1.18) take both for one.
+    let dashed = lower.replace('_', "-");
+    let is_reserved = RESERVED.contains(&dashed.as_str())
         || RESERVED_PREFIXES
             .iter()
-            .any(|prefix| lower.starts_with(prefix));
+            .any(|prefix| dashed.starts_with(prefix));
     if is_reserved {
         return Err(format!(
             "`{lower}` is set by Rowcall, by the connection or by what is on the way; choose \
@@ -180,6 +188,14 @@ mod tests {
             "X-aws-ec2-metadata-token",
             "rowcall-replay",
             "Keep-Alive",
+            "Webhook_Signature",
+            "X_Forwarded_For",
+            "content_length",
+            "X-Forwarded",
+            "True-Client-IP",
+            "Metadata-Token",
+            "X-aliyun-ecs-metadata-token",
+            "X-HTTP-Method-Override",
         ] {
             let text = check_header_name(name).expect_err(name);
             assert!(text.contains("choose another name"), "{text}");

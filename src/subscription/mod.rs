@@ -9,7 +9,7 @@ pub mod heartbeat;
 mod key_text;
 pub mod model;
 pub mod on_dead;
-mod rate;
+pub mod rate;
 pub mod register;
 pub mod rekey;
 pub mod retry;

@@ -214,7 +214,11 @@ pub fn replace(
     // One that can't be read says nothing of what was.
     let sink_before = serde_json::from_str::<SubscriptionSpec>(&before.definition);
     let sink_before = sink_before.ok().map(|spec| spec.sink);
+    // Who may change the URL may not read what is kept: at another receiver's he could.
+    let is_same = sink_before.as_ref();
+    let is_same = is_same.is_some_and(|before| !before.is_anothers(&spec.sink));
     let kept = kept_load(connection, key, Some(id))?.remove(&id);
+    let kept = kept.filter(|_| is_same);
     let kept = kept.and_then(|kept| kept.credentials.ok());
     let credentials = credentials_take(&mut spec.sink, origin, &kept.unwrap_or_default());
     let credentials = credentials.map_err(RegisterError::Problems)?;
@@ -261,6 +265,9 @@ pub fn replace(
         } else {
             previous_keep(connection, key, id, None)?;
         }
+    }
+    if !signs {
+        previous_keep(connection, key, id, None)?;
     }
     if secret.is_some() || !signs {
         let public = secret.and_then(|signer| signer.public_key());

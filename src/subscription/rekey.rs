@@ -27,7 +27,8 @@ const WARNING: &str = "secret keys";
 pub struct Rekeyed {
     /// Encrypted anew.
     pub done: u64,
-    /// Written by somebody else meanwhile, with the key that he has.
+    /// Written by somebody else while this was at them, with the key that he has. One that is
+    /// written so when this has passed it is not among them: [`keys_used`] tells.
     pub raced: u64,
     /// Not to be opened with any known key, by the id of their key; `unknown` where that was not
     /// written down.

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     sql_query,
-    sql_types::{Array, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Bool, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
@@ -95,15 +95,19 @@ pub(super) fn subscription_update(
     Ok(written == 1)
 }
 
-/// Marks a subscription deleted. False: there is none, or it was deleted before.
+/// Marks a subscription deleted and erases its secrets, which nobody needs any more. False: there
+/// is none, or it was deleted before.
 pub(super) fn subscription_delete(
     connection: &mut PgConnection,
     id: Uuid,
     now: DateTime<Utc>,
 ) -> QueryResult<bool> {
     let written = sql_query(
-        "update rowcall.subscription set state = 'deleted', state_reason = null, \
-             updated_at = greatest($2, created_at) where id = $1 and state <> 'deleted'",
+        "with erased as (delete from rowcall.subscription_secret where subscription_id = $1), \
+             unasked as (delete from rowcall.verification where subscription_id = $1) \
+         update rowcall.subscription set state = 'deleted', state_reason = null, secret = null, \
+             secret_key_id = null, updated_at = greatest($2, created_at) \
+         where id = $1 and state <> 'deleted'",
     )
     .bind::<SqlUuid, _>(id)
     .bind::<Timestamptz, _>(now)
@@ -237,6 +241,8 @@ pub struct Loaded {
     pub secret: Result<Signer, String>,
     /// What else is kept encrypted of it.
     pub kept: Kept,
+    /// Requests a minute that its receiver allowed when it consented, if it named a bound.
+    pub allowed_per_minute: Option<i64>,
 }
 
 /// The registration list, as publishing and delivering use it.
@@ -268,6 +274,8 @@ struct LoadedRow {
     is_operators: bool,
     #[diesel(sql_type = Nullable<Text>)]
     secret_key_id: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    allowed_per_minute: Option<i64>,
 }
 
 /// Reads all subscriptions that are not deleted. One that can't be read, or whose secret can't,
@@ -280,8 +288,10 @@ pub fn subscription_load(
         "select s.id, s.name, s.state, s.definition::text as definition, s.object_key_texts, \
              s.secret, s.secret_key_id, s.owner, s.owner is null or s.owner = $1 or exists ( \
                  select from rowcall.api_key k where k.id = s.owner and k.role = $2 \
-                     and k.revoked_at is null) as is_operators \
-         from rowcall.subscription s where s.state <> 'deleted' order by s.id",
+                     and k.revoked_at is null) as is_operators, \
+             v.rate_per_minute as allowed_per_minute \
+         from rowcall.subscription s left join rowcall.verification v on v.subscription_id = s.id \
+         where s.state <> 'deleted' order by s.id",
     )
     .bind::<Text, _>(BOOTSTRAP)
     .bind::<Text, _>(Role::Admin.as_str())
@@ -351,5 +361,6 @@ fn loaded(row: LoadedRow, kept: Kept, key: &SecretKey) -> Result<Loaded, String>
         subscription,
         secret,
         kept,
+        allowed_per_minute: row.allowed_per_minute,
     })
 }

@@ -66,6 +66,18 @@ impl SinkSpec {
         }
     }
 
+    /// Whether somebody else answers at `next`: another scheme, host or port. What only the
+    /// receiver of `self` may know must not be sent there.
+    #[must_use]
+    pub fn is_anothers(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Webhook { url, .. }, Self::Webhook { url: next, .. }) => {
+                url.origin() != next.origin()
+            }
+            _ => true,
+        }
+    }
+
     /// Writes the policy into a specification of the API that says nothing. `false`: it says
     /// `none`, which the policy forbids.
     #[must_use]

@@ -18,7 +18,8 @@ use crate::{
     },
 };
 
-/// What the reason of a subscription's state begins with while its receiver has not consented.
+/// What the reason of a subscription's state begins with, before a colon and a space, while its
+/// receiver has not consented.
 pub const UNVERIFIED: &str = "unverified";
 
 /// Brings the asking in line with a sink that was registered (`before` is none) or changed.

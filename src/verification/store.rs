@@ -47,7 +47,7 @@ pub fn subscription_standing(
     }
     let row: Option<Row> = sql_query(
         "select state = 'active' as is_active, \
-             coalesce(state_reason like 'unverified%', false) as is_unverified \
+             coalesce(state_reason like 'unverified: %', false) as is_unverified \
          from rowcall.subscription where id = $1 and state <> 'deleted'",
     )
     .bind::<SqlUuid, _>(id)

@@ -6,11 +6,13 @@ use rowcall::{
     registry::secret_key_check,
     subscription::{
         rekey::{Rekeyed, keys_used, missing_keys_tell, rekey_batch},
-        secret::SecretKey,
+        sealed::store::{ciphertext_list, ciphertext_replace},
+        secret::{Purpose, SecretKey},
         store::subscription_load,
     },
 };
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::{
     harness::{Api, order_subscription},
@@ -82,8 +84,9 @@ async fn everything_is_encrypted_anew_in_batches_that_may_be_ended() {
     assert_eq!((so_far.done, so_far.is_ended()), (8, false));
     assert_eq!(opened(&mut connection, &both()).unwrap(), before);
     let mut so_far = Rekeyed::default();
+    // One at a time, so that each batch ends inside a subscription.
     while !so_far.is_ended() {
-        so_far = rekey_batch(&mut connection, &both(), so_far, 4).unwrap();
+        so_far = rekey_batch(&mut connection, &both(), so_far, 1).unwrap();
     }
 
     // THEN the rest is done, the old key opens nothing, and the new one all
@@ -151,4 +154,42 @@ async fn a_new_key_takes_the_place_of_the_one_that_it_knows() {
     secret_key_check(&mut connection, &key(NEW)).unwrap();
     let error = secret_key_check(&mut connection, &key(OLD)).unwrap_err();
     assert!(error.to_string().contains(&key(NEW).id()), "{error}");
+}
+
+#[tokio::test]
+async fn what_was_written_meanwhile_is_not_written_over() {
+    // GIVEN secrets that were read to be encrypted anew
+    let api = secrets(1).await;
+    let mut connection = api.database.connect();
+    let new = both();
+    let read = ciphertext_list(&mut connection, &new.id(), (Uuid::nil(), ""), 10).unwrap();
+    assert_eq!(read.len(), 3);
+    let before = opened(&mut connection, &key(OLD)).unwrap();
+
+    // WHEN its owner gives the subscription others before they are written
+    let path = format!("/v1/subscriptions/{}", read[0].subscription_id);
+    let rotated = api.post(&format!("{path}/rotate-secret"), &json!({})).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    let changed = api
+        .patch(&path, &json!({"sink": {"bearer": "other"}}))
+        .await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let now = opened(&mut connection, &key(OLD)).unwrap();
+    assert!(
+        now.iter().zip(&before).all(|(now, before)| now != before),
+        "{now:?}"
+    );
+
+    // THEN what was read is written nowhere
+    for one in &read {
+        let purpose = Purpose::parse(&one.kind).unwrap();
+        let id = one.subscription_id;
+        let secret = new
+            .open_for(id, purpose, one.key_id.as_deref(), &one.sealed)
+            .unwrap();
+        let sealed = new.seal_for(id, purpose, &secret).unwrap();
+        let is_written = ciphertext_replace(&mut connection, one, &sealed, &new.id()).unwrap();
+        assert!(!is_written, "{}", one.kind);
+    }
+    assert_eq!(opened(&mut connection, &key(OLD)).unwrap(), now);
 }

@@ -6,10 +6,12 @@ use rowcall::{
     auth::Role,
     subscription::{
         credential::headers_of,
+        rekey::keys_used,
         sealed::store::secret_forget,
         store::{Loaded, subscription_load},
         verify::Verify,
     },
+    verification::store::verification_list,
 };
 use serde_json::{Value, json};
 
@@ -86,6 +88,34 @@ async fn a_rotated_secret_is_shown_once_and_the_old_one_signs_for_a_while() {
         json!({"secret": mine, "previous_secret_until": null})
     );
     assert!(loaded(&api).kept.previous.is_none());
+}
+
+#[tokio::test]
+async fn a_secret_that_is_patched_in_replaces_all_others_at_once() {
+    // GIVEN a subscription that signs with two secrets
+    let api = Api::start();
+    let (path, _) = made(&api, json!({})).await;
+    api.post(&format!("{path}/rotate-secret"), &json!({})).await;
+    assert!(loaded(&api).kept.previous.is_some());
+    // WHEN something else changes, THEN it still does
+    let answer = api.patch(&path, &json!({"labels": {"a": "b"}})).await;
+    assert!(
+        answer.json["previous_secret_until"].is_string(),
+        "{}",
+        answer.text
+    );
+    // WHEN it is given one, THEN it signs with that alone
+    let mine = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let answer = api.patch(&path, &json!({"sink": {"secret": mine}})).await;
+    assert_eq!(
+        answer.json.get("previous_secret_until"),
+        None,
+        "{}",
+        answer.text
+    );
+    let now = loaded(&api);
+    assert_eq!(now.secret.unwrap().expose(), mine);
+    assert!(now.kept.previous.is_none());
 }
 
 #[tokio::test]
@@ -219,6 +249,107 @@ async fn headers_are_kept_and_never_shown() {
     assert_eq!(sent(&api).len(), 2);
     assert_eq!(sent(&api)["authorization"], "Basic bWU6cA==");
     assert_eq!(sent(&api)["x-b"], "b2");
+}
+
+#[tokio::test]
+async fn what_is_kept_goes_to_no_other_receiver() {
+    // GIVEN a receiver and what only it and its subscriber may know
+    let api = Api::start();
+    let kept = json!({"headers": {"X-Api-Key": "hunter2"}, "basic": {"user": "me",
+        "password": "hunter3"}});
+    let (path, _) = made(&api, kept).await;
+
+    // WHEN somebody else's key would have it sent elsewhere, or in the clear
+    for url in [
+        "https://evil.example.com/hooks",
+        "https://erp.example.com:8443/hooks",
+        "http://erp.example.com/hooks",
+    ] {
+        let answer = api.patch(&path, &json!({"sink": {"url": url}})).await;
+        // THEN the values have to be given again
+        answer.is_problem(422, "invalid-body", &["no value is kept for this receiver"]);
+        let pointers = ["/sink/headers/X-Api-Key", "/sink/basic/password"];
+        assert_eq!(answer.pointers(), pointers, "{url}");
+    }
+    let mail = json!({"sink": {"kind": "email", "url": null, "to": ["a@example.com"],
+        "headers": null, "basic": null}});
+    assert_eq!(api.patch(&path, &mail).await.status, 200);
+    let back = json!({"sink": {"kind": "webhook", "url": "https://evil.example.com/", "to": null,
+        "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "bearer": {"kept": true}}});
+    let answer = api.patch(&path, &back).await;
+    assert_eq!(answer.pointers(), ["/sink/bearer"], "{}", answer.text);
+
+    // Another path of the same receiver is no other one, and new values go anywhere.
+    api.clock.advance(TimeDelta::seconds(1));
+    let body = with_sink("two", json!({"bearer": "hunter4"}));
+    let answer = api.post("/v1/subscriptions", &body).await;
+    let path = format!("/v1/subscriptions/{}", answer.json["id"].as_str().unwrap());
+    for change in [
+        json!({"url": "https://ERP.example.com:443/v2?a=b"}),
+        json!({"url": "https://new.example.com/", "bearer": "hunter5"}),
+    ] {
+        let answer = api.patch(&path, &json!({ "sink": change })).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let two = loaded(&api);
+    let sent = headers_of(&two.subscription.spec.sink, &two.kept.credentials.unwrap()).unwrap();
+    assert_eq!(sent["authorization"], "Bearer hunter5");
+}
+
+#[tokio::test]
+async fn who_deletes_a_subscription_leaves_no_secret() {
+    // GIVEN a subscription with a secret, an older one, a header and a question to its receiver
+    let api = Api::start();
+    let (path, _) = made(&api, json!({"bearer": "hunter2", "verify": "handshake"})).await;
+    let rotated = api.post(&format!("{path}/rotate-secret"), &json!({})).await;
+    assert_eq!(rotated.status, 200, "{}", rotated.text);
+    let keys = || keys_used(&mut api.database.connect()).unwrap();
+    assert_eq!(keys()[0].count, 3);
+
+    // WHEN it is deleted, THEN there is nothing left to encrypt anew, or to be asked
+    assert_eq!(api.call(ADMIN_KEY, "DELETE", &path, "").await.status, 204);
+    assert_eq!(keys(), []);
+    let asked: Vec<_> = {
+        let id = path.rsplit('/').next().unwrap().parse().unwrap();
+        verification_list(&mut api.database.connect(), &[id]).unwrap()
+    };
+    assert!(asked.is_empty(), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_sink_that_signs_nothing_keeps_no_previous_secret() {
+    let api = Api::start();
+    let (path, _) = made(&api, json!({})).await;
+    api.post(&format!("{path}/rotate-secret"), &json!({})).await;
+    assert_eq!(keys_used(&mut api.database.connect()).unwrap()[0].count, 2);
+    let mail = json!({"sink": {"kind": "email", "url": null, "to": ["a@example.com"]}});
+    let answer = api.patch(&path, &mail).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json.get("previous_secret_until"), None);
+    assert_eq!(keys_used(&mut api.database.connect()).unwrap(), []);
+}
+
+#[tokio::test]
+async fn only_its_owner_may_have_a_receiver_asked_or_a_secret_rotated() {
+    let api = Api::start();
+    let owner = api.key(Role::Subscriber);
+    let body = with_sink("mine", json!({"verify": "handshake"})).to_string();
+    let made = api.call(&owner, "POST", "/v1/subscriptions", &body).await;
+    let path = format!("/v1/subscriptions/{}", made.json["id"].as_str().unwrap());
+    for action in ["verify", "rotate-secret"] {
+        let path = format!("{path}/{action}");
+        for (role, status) in [
+            (Role::Subscriber, 404),
+            (Role::Viewer, 403),
+            (Role::Publisher, 403),
+            (Role::Admin, 200),
+        ] {
+            let answer = api.call(&api.key(role), "POST", &path, "{}").await;
+            assert_eq!(answer.status, status, "{action} {role}: {}", answer.text);
+        }
+        let answer = api.call(&owner, "POST", &path, "{}").await;
+        assert_eq!(answer.status, 200, "{action}: {}", answer.text);
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod database;
 mod explain;
 mod keys;
 mod metadata;
+mod secrets;
 mod settings;
 mod source;
 #[path = "../support/mod.rs"]

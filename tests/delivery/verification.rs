@@ -1,18 +1,28 @@
 //! A receiver that has to consent is sent nothing before, and everything after.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use rowcall::{
     sink::Consent,
     stage::{Progress, Stage as _},
-    subscription::state::{subscription_pause, subscription_resume},
+    subscription::state::{subscription_disable, subscription_pause, subscription_resume},
     verification::{WAITS, change::verification_answer, store::Asked},
 };
 use uuid::Uuid;
 
-use crate::support::{
-    app::TestApp,
-    receiver::{Answer, Receiver},
+use crate::{
+    shop::{deliver, deliveries, publish},
+    support::{
+        app::TestApp,
+        receiver::{Answer, Gate, Receiver},
+    },
 };
+
+/// More than a busy machine needs.
+const SOON: Duration = Duration::from_secs(10);
+/// More than the lease of tests.
+const LEASE: TimeDelta = TimeDelta::seconds(11);
 
 fn toml(url: &str) -> String {
     format!(
@@ -212,4 +222,125 @@ async fn what_its_owner_paused_stays_paused_when_the_receiver_consents() {
     subscription_resume(&mut app.connect(), id, now).unwrap();
     app.run_until_idle().await;
     assert_eq!((state(&app), posts(&receiver)), ("active".into(), 1));
+}
+
+#[tokio::test]
+async fn what_was_claimed_before_the_url_changed_waits_for_the_new_receivers_consent() {
+    // GIVEN a receiver that consented, and an instance that has seen the next registration list, in
+    // which another place is named, before its claim sees that the subscription is not active
+    let (receiver, other) = (Receiver::start().await, Receiver::start().await);
+    let mut app = asking(&receiver).await;
+    receiver.script([consent("*")]);
+    ask(&mut app).await;
+    app.apply(&toml(other.url())).await;
+    app.run_until_idle().await;
+    app.sql("insert into orders values (1)");
+    app.sql("update rowcall.subscription set state = 'active', state_reason = null");
+
+    // WHEN it sends what is due
+    publish(&mut app).await;
+    app.sql("update rowcall.delivery set due_at = created_at where due_at = 'infinity'");
+    for _ in 0..3 {
+        deliver(&mut app).await;
+    }
+
+    // THEN neither is told of it, and it is kept
+    app.sql(
+        "update rowcall.subscription set state = 'paused', state_reason = 'unverified: by hand'",
+    );
+    app.run_until_idle().await;
+    assert_eq!((posts(&receiver), posts(&other)), (0, 0));
+    assert_eq!(deliveries(&app), ["pending/0"]);
+
+    // WHEN the other consents
+    other.script([consent("*")]);
+    ask(&mut app).await;
+    app.run_until_idle().await;
+    assert_eq!((posts(&receiver), posts(&other)), (0, 1));
+}
+
+#[tokio::test]
+async fn the_rate_that_a_receiver_allows_is_kept_to() {
+    // GIVEN a receiver that allows sixty requests a minute, of a subscription without a rate
+    let receiver = Receiver::start().await;
+    let mut app = asking(&receiver).await;
+    receiver.script([Answer::StatusWith {
+        status: 200,
+        headers: vec![
+            ("WebHook-Allowed-Origin".to_owned(), "*".to_owned()),
+            ("WebHook-Allowed-Rate".to_owned(), "60".to_owned()),
+        ],
+        body: Vec::new(),
+    }]);
+    ask(&mut app).await;
+    assert_eq!(state(&app), "active");
+
+    // WHEN it is owed thirty
+    app.sql("insert into orders select g from generate_series(1, 30) g");
+    app.run_until_idle().await;
+    let at_once = posts(&receiver);
+    for _ in 0..10 {
+        app.advance(TimeDelta::seconds(1)).await;
+    }
+
+    // THEN they come one a second, behind a tenth of a minute's
+    assert_eq!(at_once, 6);
+    assert!(
+        (15..=16).contains(&posts(&receiver)),
+        "{}",
+        posts(&receiver)
+    );
+    app.advance(TimeDelta::seconds(60)).await;
+    while posts(&receiver) < 30 {
+        app.advance(TimeDelta::seconds(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_receiver_whose_name_looks_like_the_reason_is_none_that_was_not_asked() {
+    // GIVEN a subscription that has to be asked, and was disabled by a receiver of an odd name
+    let receiver = Receiver::start().await;
+    let mut app = asking(&receiver).await;
+    receiver.script([consent("*")]);
+    ask(&mut app).await;
+    let (id, now) = (subscription(&app), app.clock.now());
+    let reason = "unverified:8080 answered 410: it wants no more of this";
+    subscription_disable(&mut app.connect(), id, reason, None, now).unwrap();
+    app.run_until_idle().await;
+    // WHEN nobody need be asked any more THEN it stays as it is
+    app.apply(&toml(receiver.url()).replace("handshake", "none"))
+        .await;
+    assert_eq!(state(&app), "disabled unverified");
+}
+
+#[tokio::test]
+async fn of_two_instances_one_asks_and_what_it_does_not_answer_the_other_asks_again() {
+    // GIVEN an instance whose question is not answered yet
+    let receiver = Receiver::start().await;
+    let mut app = asking(&receiver).await;
+    let mut sibling = app.sibling().await;
+    let gate = Gate::default();
+    receiver.script([Answer::Held(gate.clone(), 503), consent("*")]);
+    let (clock, now) = (app.clock.clone(), app.clock.now());
+    let other = async {
+        receiver.wait_for(1, SOON).await;
+        // WHEN another looks, THEN it asks nothing
+        assert_eq!(ask(&mut sibling).await, Progress::Idle);
+        // WHEN the first has not said anything for as long as its lease, THEN it asks
+        clock.advance(LEASE);
+        assert_eq!(ask(&mut sibling).await, Progress::Worked);
+        assert_eq!(state(&sibling), "active");
+        gate.open();
+    };
+    let (first, ()) = tokio::join!(app.instance.verification.run_once(now), other);
+    // AND the late answer of the first takes nothing back
+    assert_eq!(first.unwrap(), Progress::Worked);
+    assert_eq!(
+        (
+            state(&sibling),
+            verification(&sibling),
+            receiver.received().len()
+        ),
+        ("active".into(), "granted 1".into(), 2)
+    );
 }

@@ -130,6 +130,13 @@ async fn consent_is_the_header_and_nothing_else() {
         ),
         (
             200,
+            vec![(ALLOWED, ORIGIN), (RATE, "+3")],
+            None,
+            false,
+            "above 0",
+        ),
+        (
+            200,
             vec![(ALLOWED, ORIGIN), (RATE, "fast")],
             None,
             false,
@@ -148,6 +155,19 @@ async fn consent_is_the_header_and_nothing_else() {
                 assert_eq!(granted, open);
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_rate_beyond_counting_is_the_largest() {
+    let receiver = Receiver::start().await;
+    let sink = sink_to(receiver.url());
+    for number in ["4294967296", "99999999999999999999999"] {
+        receiver.script([answer(200, &[(ALLOWED, "*"), (RATE, number)])]);
+        let granted = Consent::Granted {
+            rate_per_minute: rate(u32::MAX),
+        };
+        assert_eq!(sink.handshake(ORIGIN, None, PATIENT).await, granted);
     }
 }
 

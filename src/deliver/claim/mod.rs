@@ -38,6 +38,7 @@ use crate::{
         registered::Registered,
         registry_revision,
     },
+    subscription::model::State,
 };
 
 /// What a claiming transaction found.
@@ -223,6 +224,12 @@ fn decide(
     let mut buckets = buckets(connection, lanes, now)?;
     let mut decided = Vec::with_capacity(lanes.len());
     for lane in lanes {
+        // It was active when it was claimed. It may have another URL since, and wait for the
+        // consent of its receiver: all of it is returned.
+        if lane.registered.subscription.state != State::Active {
+            decided.push(Vec::new());
+            continue;
+        }
         let mut fates = Vec::with_capacity(lane.cases.len());
         for (owed, case) in &lane.cases {
             let id = case.row.subscription_id;
