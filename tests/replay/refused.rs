@@ -109,6 +109,14 @@ async fn a_selection_that_cannot_be_meant_is_refused_with_its_place() {
             vec!["/event_type", "sales.order.created"],
         ),
         (
+            json!({"event_type": "rowcall.digest"}),
+            vec!["/event_type", "events that they tell of"],
+        ),
+        (
+            json!({"event_type": "rowcall.capture.gaps"}),
+            vec!["/event_type", "did you mean `rowcall.capture.gap`"],
+        ),
+        (
             json!({"object_type": "sales.ordr"}),
             vec!["/object_type", "sales.order"],
         ),

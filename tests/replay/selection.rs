@@ -87,6 +87,26 @@ async fn deliveries_are_meant_by_state_time_type_object_and_filter() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_dated_ahead_of_its_publishing_is_found_by_its_date() {
+    // GIVEN an event that its publisher dated two days ahead, and one that is dated as it is
+    let receiver = Receiver::start().await;
+    let mut app = mirrored_to(&receiver, "").await;
+    app.sql("insert into orders values (1), (2)");
+    app.run_until_idle().await;
+    app.sql(
+        "update rowcall.event set \"time\" = case object_key when '1' \
+             then published_at + interval '2 days' else published_at end",
+    );
+    // WHEN that day has come, and what is of it is replayed
+    app.advance(TimeDelta::days(3)).await;
+    let body = json!({"state": "delivered", "from": "2026-03-04T00:00:00Z"});
+    // THEN it is sent, though it was published before
+    assert_eq!(replayed(&mut app, &receiver, body).await, ["1:1"]);
+    let body = json!({"state": "delivered", "from": "2026-03-04T12:00:00Z"});
+    assert_eq!(replayed(&mut app, &receiver, body).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn what_is_kept_no_more_is_counted_and_from_when_all_is_kept_is_told() {
     // GIVEN three delivered events, of which the first is kept no more
     let receiver = Receiver::start().await;

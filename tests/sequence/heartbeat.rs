@@ -204,6 +204,32 @@ async fn a_receiver_that_hangs_holds_up_neither_others_nor_deliveries() {
 }
 
 #[tokio::test]
+async fn one_that_hangs_is_not_told_again_before_it_has_ended() {
+    // GIVEN a subscription that is told every five seconds, and whose receiver hangs
+    let receiver = Receiver::start().await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    receiver.answer_with(move |_| Answer::Held(held.clone(), 200));
+    let often = told(&receiver, "mirror").replace("30s", "5s");
+    let mut app = shop(&often).await;
+    beat_all(&mut app).await;
+    // WHEN its time comes again and again
+    for _ in 0..4 {
+        app.clock.advance(TimeDelta::seconds(5));
+        beat_all(&mut app).await;
+        receiver.wait_for(1, WAIT).await;
+    }
+    // THEN one request is under way, and not all that there is room for
+    assert_eq!(receiver.received().len(), 1);
+    // and when it has ended, it is told again
+    gate.open();
+    app.instance.beats.rest(app.clock.now()).await;
+    app.clock.advance(TimeDelta::seconds(5));
+    beat_all(&mut app).await;
+    receiver.wait_for(2, WAIT).await;
+}
+
+#[tokio::test]
 async fn a_heartbeat_that_can_not_be_is_refused() {
     // GIVEN heartbeats out of bounds, for mails, and that are none WHEN they are registered
     let receiver = Receiver::start().await;
