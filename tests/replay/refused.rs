@@ -154,6 +154,37 @@ async fn a_selection_that_cannot_be_meant_is_refused_with_its_place() {
 }
 
 #[tokio::test]
+async fn so_many_may_be_under_way_and_no_more() {
+    // GIVEN a hundred replays that wait
+    let receiver = Receiver::start().await;
+    let mut app = mirrored_to(&receiver, "").await;
+    app.sql("insert into orders values (1)");
+    app.run_until_idle().await;
+    app.sql(
+        "insert into rowcall.replay (id, subscription_id, asked_by, selection, rate, interval_us, \
+             state, created_at, looked_at, looked_upto, paced_until, due_at) \
+         select gen_random_uuid(), id, 'test', '{}', '1/s', 1000000, 'sending', now(), id, id, \
+             'infinity', 'infinity' \
+         from rowcall.subscription, generate_series(1, 100)",
+    );
+    // WHEN one more is asked for THEN it is refused, and says why
+    let all = json!({"subscription": "mirror", "state": "delivered"});
+    for (to, body) in [
+        (path(&app, "delivered"), &Value::Null),
+        ("/v1/replays".into(), &all),
+    ] {
+        let refused = ask(&app, "POST", &to, body).await;
+        assert_problem(&refused, "not-replayable", &["100 replays are under way"]);
+    }
+    // until one of them has ended
+    let one = app.texts("select id from rowcall.replay limit 1")[0].clone();
+    done(&app, "DELETE", &format!("/v1/replays/{one}"), &Value::Null).await;
+    let asked = done(&app, "POST", "/v1/replays", &all).await;
+    app.run_until_idle().await;
+    assert_eq!(replay(&app, &asked["id"]).await["found"], 1);
+}
+
+#[tokio::test]
 async fn one_that_means_too_many_sends_none() {
     // GIVEN five delivered events, and a limit of four
     let receiver = Receiver::start().await;

@@ -154,4 +154,20 @@ async fn the_same_request_under_one_key_is_one_replay() {
     let other = path.replace("/v1/deliveries/0", "/v1/deliveries/1");
     let refused = answered(&app, request(&other)).await;
     assert_eq!(refused.0, 422, "{refused:?}");
+    // AND the same holds of one that means several
+    let several = || {
+        Request::builder()
+            .method("POST")
+            .uri("/v1/replays")
+            .header(header::AUTHORIZATION, format!("Bearer {ADMIN_KEY}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", "again-2")
+            .body(Body::from(r#"{"subscription": "mirror"}"#))
+            .unwrap()
+    };
+    let (_, made) = answered(&app, several()).await;
+    let (status, recalled) = answered(&app, several()).await;
+    assert_eq!((status, &made["id"]), (202, &recalled["id"]));
+    assert_eq!(app.count("select count(*) from rowcall.replay"), 2);
+    run_replays(&mut app).await;
 }
