@@ -53,6 +53,8 @@ async fn one_that_ended_long_ago_is_forgotten_with_all_of_it_and_nothing_else() 
     // WHEN it is a day more, and the stage works THEN no transaction forgets more than its part
     app.clock
         .advance(TimeDelta::days(1) + TimeDelta::minutes(30));
+    // One that has not looked a short time ago.
+    let mut app = app.sibling().await;
     let items = "select count(*) from rowcall.replay_item";
     let mut left = app.count(items);
     while app.count(count) > 1 {

@@ -36,7 +36,7 @@ fn plan(connection: &mut PgConnection, sql: &str) -> String {
 
 #[test]
 fn dead_ones_are_matched_by_their_index() {
-    // GIVEN many deliveries WHEN a chunk is matched that reaches from the first dead one to the last
+    // GIVEN many deliveries WHEN a chunk is matched from the first dead one to the last
     let database = TestDatabase::create();
     let mut connection = database.connect();
     connection.batch_execute(ROWS).unwrap();

@@ -139,8 +139,21 @@ async fn it_rests_while_its_subscription_does_and_is_not_retried() {
     for (to, beats) in [("paused", 2), ("active", 3)] {
         let (status, text) = call(&app, ADMIN_KEY, "PATCH", &path, &json!({"state": to})).await;
         assert_eq!(status, 200, "{text}");
+        if to == "paused" {
+            // though no stage has looked at the list since
+            let due = app.clock.now() + TimeDelta::hours(1);
+            assert!(
+                heartbeat_claim(&mut app.connect(), 9, due)
+                    .unwrap()
+                    .is_empty()
+            );
+            app.clock.advance(TimeDelta::seconds(15));
+        }
         beat_all(&mut app).await;
-        app.clock.advance(TimeDelta::seconds(30));
+        app.clock.advance(TimeDelta::seconds(29));
+        beat_all(&mut app).await;
+        assert_eq!(receiver.received().len(), 2, "{to}");
+        app.clock.advance(TimeDelta::seconds(1));
         beat_all(&mut app).await;
         receiver.wait_for(beats, WAIT).await;
         assert_eq!(receiver.received().len(), beats, "{to}");
