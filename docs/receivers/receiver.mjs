@@ -1,56 +1,35 @@
 // Takes Rowcall's webhooks: each event is handled once, and what was lost is fetched. See README.md.
 import { createHmac, timingSafeEqual } from "node:crypto";
 
-export class Receiver {
-  constructor(secret, since, handle, state, save) {
-    Object.assign(this, { since, handle, state, save, turn: Promise.resolve() });
-    this.key = Buffer.from(secret.replace(/^whsec_/, ""), "base64");
+export function verify(secret, headers, body) { // the event, or an error
+  const [id, moment, given] = ["id", "timestamp", "signature"].map((part) => `${headers[`webhook-${part}`]}`);
+  const mac = createHmac("sha256", Buffer.from(secret.replace("whsec_", ""), "base64"));
+  const right = Buffer.from(`v1,${mac.update(`${id}.${moment}.`).update(body).digest("base64")}`);
+  const isRight = (one) => one.length === right.length && timingSafeEqual(Buffer.from(one), right);
+  const isRecent = Math.abs(Date.now() / 1000 - moment) <= 300;
+  if (!isRecent || !given.split(" ").some(isRight)) throw new Error("not signed, or long ago");
+  return JSON.parse(body);
+}
+
+export class Receiver { // yours adds since, handle and save, and sets top and missing
+  async receive(event) {
+    const isBeat = event.type === "rowcall.heartbeat";
+    const lost = this.missing.filter((one) => isBeat && one <= event.data.settled_through);
+    const until = Number(isBeat ? event.data.assigned : event.sequence - 1);
+    await this.catchUp(Math.min(this.top + 1, ...lost) - 1, until);
+    if (!isBeat) await this.take(Number(event.sequence), event);
   }
 
-  receive(headers, body) { // the status to answer with; one request after the other
-    return (this.turn = this.turn.catch(() => {}).then(() => this.one(headers, body)));
+  async catchUp(after, until) { // what is settled and not here was lost; the rest is on its way
+    for await (const { sequence, state, event } of after < until ? this.since(after) : [])
+      if (!/pending|sending|held/.test(state)) await this.take(Number(sequence), event).catch(console.error);
   }
 
-  async one(headers, body) {
-    const moment = headers["webhook-timestamp"] ?? "", signed = `${headers["webhook-id"]}.${moment}.`;
-    const mac = createHmac("sha256", this.key).update(signed).update(body).digest("base64");
-    const right = Buffer.from(`v1,${mac}`);
-    const given = (headers["webhook-signature"] ?? "").split(" ").map((one) => Buffer.from(one));
-    const isRecent = /^\d+$/.test(moment) && Math.abs(Date.now() / 1000 - moment) <= 300;
-    const isRight = (one) => one.length === right.length && timingSafeEqual(one, right);
-    if (!isRecent || !given.some(isRight)) return 401;
-    const event = JSON.parse(body);
-    if (event.type === "rowcall.heartbeat") {
-      await this.catchUp(this.state.through, Number(event.data.settled_through));
-      await this.catchUp(this.state.top, Number(event.data.assigned));
-    } else {
-      await this.catchUp(this.state.top, Number(event.sequence) - 1);
-      await this.take(Number(event.sequence), event);
-    }
-    return 204;
-  }
-
-  async catchUp(after, until) { // of a hole, what is settled was lost; the rest is on its way
-    while (after < until) {
-      const page = await this.since(after);
-      for (const item of page.items) {
-        after = Number(item.sequence);
-        const isSettled = item.tombstone || item.state === "delivered" || item.state === "dead";
-        const failed = (error) => console.error(`event ${item.sequence} could not be handled: ${error}`);
-        if (isSettled) await this.take(after, item.event).catch(failed); // a heartbeat comes back to it
-      }
-      this.state.top = Math.max(this.state.top, after);
-      until = page.next ? until : after;
-    }
-  }
-
-  async take(number, event) { // all up to `through` are done; `done`: those beyond it
-    const { state, state: { done } } = this, id = event?.id ?? `none for ${number}`;
-    if (number <= state.through || Object.values(done).includes(id)) return;
+  async take(number, event) { // up to `top` all is done but what is `missing`
+    if (number <= this.top && !this.missing.includes(number)) return;
     if (event) await this.handle(event);
-    done[number] = id;
-    for (; done[state.through + 1]; state.through++) delete done[state.through + 1];
-    state.top = Math.max(state.top, number);
-    await this.save(state);
+    while (this.top < number) this.missing.push(++this.top);
+    this.missing = this.missing.filter((one) => one !== number);
+    await this.save();
   }
 }

@@ -1,49 +1,37 @@
 """Takes Rowcall's webhooks: each event is handled once, and what was lost is fetched. See README.md."""
-import base64, hmac, json, sys, time
+import base64, hmac, json, logging, time
 
-class Receiver:
-    def __init__(self, secret, since, handle, state, save):
-        self.key = base64.b64decode(secret.removeprefix("whsec_"))
-        self.since, self.handle, self.state, self.save = since, handle, state, save
 
-    def receive(self, headers, body):  # the status to answer with
-        moment = headers.get("webhook-timestamp") or ""
-        signed = f"{headers.get('webhook-id')}.{moment}.".encode() + body
-        right = b"v1," + base64.b64encode(hmac.digest(self.key, signed, "sha256"))
-        given = (headers.get("webhook-signature") or "").encode().split()
-        is_recent = moment.isdecimal() and abs(time.time() - int(moment)) <= 300
-        if not is_recent or not any(hmac.compare_digest(right, one) for one in given):
-            return 401
-        event = json.loads(body)
+def verify(secret, headers, body):  # the event, or a ValueError
+    id, moment, given = (headers.get(f"webhook-{part}", "") for part in ("id", "timestamp", "signature"))
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    right = b"v1," + base64.b64encode(hmac.digest(key, f"{id}.{moment}.".encode() + body, "sha256"))
+    is_right = any(hmac.compare_digest(right, one) for one in given.encode().split())
+    if not is_right or abs(time.time() - int(moment)) > 300:
+        raise ValueError("not signed, or long ago")
+    return json.loads(body)
+
+
+class Receiver:  # yours adds since, handle and save, and sets top and missing
+    def receive(self, event):
         if event["type"] == "rowcall.heartbeat":
-            self.catch_up(self.state["through"], int(event["data"]["settled_through"]))
-            self.catch_up(self.state["top"], int(event["data"]["assigned"]))
-        else:
-            self.catch_up(self.state["top"], int(event["sequence"]) - 1)
-            self.take(int(event["sequence"]), event)
-        return 204
+            lost = [one for one in self.missing if one <= int(event["data"]["settled_through"])]
+            return self.catch_up(min(lost, default=self.top + 1) - 1, int(event["data"]["assigned"]))
+        self.catch_up(self.top, int(event["sequence"]) - 1)
+        self.take(int(event["sequence"]), event)
 
-    def catch_up(self, after, until):  # of a hole, what is settled was lost; the rest is on its way
-        while after < until:
-            page = self.since(after)
-            for item in page["items"]:
-                after = int(item["sequence"])
+    def catch_up(self, after, until):  # what is settled and not here was lost; the rest is on its way
+        for item in self.since(after) if after < until else ():
+            if item.get("state") not in ("pending", "sending", "held"):
                 try:
-                    if "tombstone" in item or item["state"] in ("delivered", "dead"):
-                        self.take(after, item.get("event"))
-                except Exception as error:  # a heartbeat comes back to it
-                    print(f"event {after} could not be handled: {error}", file=sys.stderr)
-            self.state["top"] = max(self.state["top"], after)
-            until = until if page["next"] else after
+                    self.take(int(item["sequence"]), item.get("event"))
+                except Exception:
+                    logging.exception("event %s waits for a heartbeat", item["sequence"])
 
-    def take(self, number, event):  # all up to `through` are done; `done`: those beyond it
-        state, done = self.state, self.state["done"]
-        id = event["id"] if event else f"none for {number}"
-        if number > state["through"] and id not in done.values():
+    def take(self, number, event):  # up to `top` all is done but what is `missing`
+        if number > self.top or number in self.missing:
             if event:
                 self.handle(event)
-            done[str(number)] = id
-            while done.pop(str(state["through"] + 1), None):
-                state["through"] += 1
-            state["top"] = max(state["top"], number)
-            self.save(state)
+            self.missing = {*self.missing, *range(self.top + 1, number)} - {number}
+            self.top = max(self.top, number)
+            self.save()

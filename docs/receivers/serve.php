@@ -12,31 +12,59 @@ function say(string $text): void
     file_put_contents('php://stdout', "$text\n");
 }
 
-$path = getenv('STATE') ?: sys_get_temp_dir() . '/rowcall-receiver.json';
-$lock = fopen("$path.lock", 'c');
-flock($lock, LOCK_EX); // one request after the other
-$state = is_file($path) ? json_decode(file_get_contents($path), true) : ['through' => 0, 'top' => 0, 'done' => []];
+class Printer extends Receiver
+{
+    protected int $top = 0;
+    protected array $missing = [];
 
-$since = function (int $after): array {
-    if (!getenv('SINCE')) return ['items' => [], 'next' => null];
-    $http = ['header' => 'Authorization: Bearer ' . getenv('KEY'), 'timeout' => 10];
-    $text = file_get_contents(getenv('SINCE') . "/$after", false, stream_context_create(['http' => $http]));
-    if ($text === false) throw new RuntimeException('Rowcall did not answer');
-    return json_decode($text, true, 512, JSON_THROW_ON_ERROR);
-};
-$handle = fn (array $event) => say('verified ' . json_encode($event, JSON_UNESCAPED_SLASHES));
-$save = function (array $state) use ($path): void { // in earnest: in the transaction of what handling the event writes
-    file_put_contents("$path.new", json_encode($state));
-    rename("$path.new", $path);
-};
+    function __construct(private string $path) // in earnest: in the transaction of what handling the event writes
+    {
+        if (!is_file($path)) return;
+        ['top' => $this->top, 'missing' => $this->missing] = json_decode(file_get_contents($path), true);
+    }
 
-$headers = array_change_key_case(getallheaders());
-try {
-    $receiver = new Receiver(getenv('SECRET'), $since, $handle, $state, $save);
-    $status = $receiver->receive($headers, file_get_contents('php://input'));
-    if ($status === 401) say('REFUSED');
-} catch (Exception $error) { // it is sent again
-    $status = 500;
-    say('failed ' . $error->getMessage());
+    function save(): void // in the same
+    {
+        file_put_contents("$this->path.new", json_encode(['top' => $this->top, 'missing' => $this->missing]));
+        rename("$this->path.new", $this->path);
+    }
+
+    function handle(array $event): void
+    {
+        say('verified ' . json_encode($event, JSON_UNESCAPED_SLASHES));
+    }
+
+    function since(int|string|null $after): Generator // the items behind a number, page after page
+    {
+        $http = ['header' => 'Authorization: Bearer ' . getenv('KEY'), 'timeout' => 10];
+        while (getenv('SINCE') && $after !== null) {
+            $text = file_get_contents(getenv('SINCE') . "/$after", false, stream_context_create(['http' => $http]));
+            if ($text === false) throw new RuntimeException('Rowcall did not answer');
+            ['items' => $items, 'next' => $after] = json_decode($text, true, 512, JSON_THROW_ON_ERROR);
+            yield from $items;
+        }
+    }
 }
-http_response_code($status);
+
+function status(array $headers, string $body, string $path): int
+{
+    try {
+        $event = verify(getenv('SECRET'), $headers, $body);
+    } catch (Exception) {
+        say('REFUSED');
+        return 401;
+    }
+    $lock = fopen("$path.lock", 'c');
+    flock($lock, LOCK_EX); // one request after the other
+    try {
+        (new Printer($path))->receive($event);
+    } catch (Exception $error) { // it is sent again
+        say('failed ' . $error->getMessage());
+        return 500;
+    }
+    return 204;
+}
+
+$path = getenv('STATE') ?: sys_get_temp_dir() . '/rowcall-receiver.json';
+$headers = array_change_key_case(getallheaders());
+http_response_code(status($headers, file_get_contents('php://input'), $path));

@@ -5,8 +5,6 @@
 
 mod store;
 
-use std::collections::BTreeMap;
-
 use axum::{
     Json,
     body::Bytes,
@@ -20,6 +18,7 @@ use uuid::Uuid;
 
 use super::{
     ApiState,
+    attempts::{Attempt, attempts},
     caller::Caller,
     idempotency::Memory,
     input::{Id, Parameters},
@@ -30,7 +29,7 @@ use super::{
 use crate::{
     auth::Action,
     db::Connection,
-    deliver::lane::block::unblock,
+    deliver::{attempt::store::Whose, lane::block::unblock},
     nearest::did_you_mean,
     registry::registry_lock,
     replay::order::{Order, Pace, Selection, Which, place},
@@ -94,20 +93,6 @@ pub(super) struct Whole {
     attempts: Vec<Attempt>,
     /// How it was sent again, oldest first.
     replays: Vec<Again>,
-}
-
-#[derive(Debug, Serialize)]
-struct Attempt {
-    number: i32,
-    started_at: DateTime<Utc>,
-    duration_ms: i32,
-    outcome: String,
-    /// The receiver's HTTP status, where it answered.
-    status: Option<i32>,
-    detail: Option<String>,
-    /// How the answer begins, where it is no acknowledgement; only for those who may see it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    answer: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -180,22 +165,10 @@ fn whole(
 ) -> Result<Whole, Problem> {
     let row = store::delivery_get(connection, id, owner)?;
     let row = row.ok_or_else(|| Problem::not_found("delivery", id))?;
-    let attempt = |row: store::AttemptRow| Attempt {
-        number: row.number,
-        started_at: row.started_at,
-        duration_ms: row.duration_ms,
-        outcome: row.outcome,
-        status: row.status,
-        detail: row.detail,
-        answer: row.answer.filter(|_| sees_answers),
-    };
-    let attempts = store::attempt_list(connection, id)?;
+    let mut tried = attempts(connection, Whose::Deliveries, &[id], sees_answers)?;
     let items = store::item_list(connection, id)?;
     let ids: Vec<Uuid> = items.iter().map(|item| item.id).collect();
-    let mut by_item: BTreeMap<Uuid, Vec<Attempt>> = BTreeMap::new();
-    for row in store::again_attempt_list(connection, &ids)? {
-        by_item.entry(row.of_id).or_default().push(attempt(row));
-    }
+    let mut by_item = attempts(connection, Whose::Items, &ids, sees_answers)?;
     let again = |item: store::ItemRow| Again {
         replay: item.replay_id,
         state: item.state,
@@ -205,7 +178,7 @@ fn whole(
     Ok(Whole {
         replays: items.into_iter().map(again).collect(),
         delivery: Delivery::from(row),
-        attempts: attempts.into_iter().map(attempt).collect(),
+        attempts: tried.remove(&id).unwrap_or_default(),
     })
 }
 

@@ -10,8 +10,6 @@ mod schemas;
 mod store;
 pub(super) mod submit;
 
-use std::collections::BTreeMap;
-
 use axum::{
     Json,
     extract::{RawQuery, State},
@@ -24,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     ApiState,
+    attempts::{Attempt, attempts},
     caller::Caller,
     input::{Id, Parameters, invalid},
     page::{Page, PageRequest},
@@ -31,7 +30,7 @@ use super::{
 };
 pub use schemas::SubmittedTypes;
 
-use crate::{auth::Action, upkeep::backlog::cancelled_because};
+use crate::{auth::Action, deliver::attempt::store::Whose, upkeep::backlog::cancelled_because};
 
 const PARAMETERS: [&str; 7] = [
     "type",
@@ -140,17 +139,6 @@ struct Named {
     name: String,
 }
 
-#[derive(Debug, Serialize)]
-struct Attempt {
-    number: i32,
-    started_at: DateTime<Utc>,
-    duration_ms: i32,
-    outcome: String,
-    /// The receiver's HTTP status, where it answered.
-    status: Option<i32>,
-    detail: Option<String>,
-}
-
 pub(super) async fn deliveries(
     caller: Caller,
     Id(id): Id,
@@ -159,7 +147,7 @@ pub(super) async fn deliveries(
 ) -> Result<Json<Page<Delivery>>, Problem> {
     let owner = caller.owner_for(Action::ReadEvents)?;
     let page = PageRequest::read(&Parameters::read(query.as_deref(), &["limit", "cursor"])?)?;
-    let (rows, attempts) = state
+    let (rows, mut by_delivery) = state
         .database
         .transaction(move |connection| {
             let owner = owner.as_deref();
@@ -168,23 +156,11 @@ pub(super) async fn deliveries(
             }
             let rows = store::delivery_list(connection, id, owner, page.after, page.rows_max())?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
-            Ok((rows, store::attempt_list(connection, &ids)?))
+            // How receivers answered is for those who look at one delivery.
+            let attempts = attempts(connection, Whose::Deliveries, &ids, false)?;
+            Ok((rows, attempts))
         })
         .await?;
-    let mut by_delivery: BTreeMap<Uuid, Vec<Attempt>> = BTreeMap::new();
-    for row in attempts {
-        by_delivery
-            .entry(row.delivery_id)
-            .or_default()
-            .push(Attempt {
-                number: row.number,
-                started_at: row.started_at,
-                duration_ms: row.duration_ms,
-                outcome: row.outcome,
-                status: row.status,
-                detail: row.detail,
-            });
-    }
     let deliveries = rows
         .into_iter()
         .map(|row| Delivery {

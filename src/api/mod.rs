@@ -8,6 +8,7 @@
 //! the request that made it, and in no other.
 
 mod account;
+mod attempts;
 mod caller;
 mod constraints;
 mod deliveries;

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{
+    attempt::store::{NewAttempt, Whose, attempt_insert},
     barrier::store::barrier_release,
     chain::{Claimed, Owed},
     claim::judge::Fate,
@@ -17,7 +18,7 @@ use super::{
     release::{gather, gathered},
     retry::Next,
     send::{Done, Tried},
-    store::{Finish, NewAttempt, attempt_insert, delivery_finish, delivery_remove, lease_held},
+    store::{Finish, delivery_finish, delivery_remove, lease_held},
 };
 use crate::{
     constraint::store::{NewJudgement, Verdict, judgement_insert},
@@ -25,19 +26,6 @@ use crate::{
     registry::{registry_raise, registry_share},
     subscription::state::subscription_disable,
 };
-
-/// How much of an attempt's detail is kept, in characters. Some of it comes from the receiver.
-const DETAIL_CHARS_MAX: usize = 1_000;
-
-/// What of a detail Postgres can hold, bounded: a result that can't be written would hold up all
-/// others.
-pub(crate) fn kept(detail: &str) -> String {
-    detail
-        .chars()
-        .filter(|letter| *letter != '\0')
-        .take(DETAIL_CHARS_MAX)
-        .collect()
-}
 
 /// What a finishing transaction did.
 pub(super) struct Finished {
@@ -80,8 +68,9 @@ pub(super) fn finish(
         .filter_map(|done| done.judgement(now))
         .collect();
     judgement_insert(connection, &judgements)?;
-    let attempts: Vec<NewAttempt> = results.iter().filter_map(|done| done.attempt()).collect();
-    attempt_insert(connection, &attempts, instance)?;
+    let attempt = |done: &&Done| done.attempt_of(done.delivery().id);
+    let attempts: Vec<NewAttempt> = results.iter().filter_map(attempt).collect();
+    attempt_insert(connection, Whose::Deliveries, &attempts, instance)?;
     let finished: Vec<Finish> = results
         .iter()
         .filter(|done| !done.is_gathered())
@@ -252,22 +241,6 @@ impl Done {
 
     pub(crate) fn disables(&self) -> bool {
         matches!(self, Self::Tried(tried) if tried.next == Next::Disabled)
-    }
-
-    fn attempt(&self) -> Option<NewAttempt> {
-        let Self::Tried(tried) = self else {
-            return None;
-        };
-        Some(NewAttempt {
-            delivery_id: tried.delivery.id,
-            number: i32::try_from(tried.delivery.attempts + 1).unwrap_or(i32::MAX),
-            started_at: tried.started_at,
-            duration_ms: i32::try_from(tried.duration.as_millis()).unwrap_or(i32::MAX),
-            outcome: tried.outcome(),
-            status: tried.status.map(i32::from),
-            detail: tried.detail.as_deref().map(kept),
-            answer: tried.answer.clone(),
-        })
     }
 
     fn finish(&self, now: DateTime<Utc>) -> Finish {

@@ -9,6 +9,7 @@
 //! are written together; whoever lost the lease writes nothing; per lane, a delivery is first sent
 //! when the ones before it are settled.
 
+pub mod attempt;
 pub mod barrier;
 pub mod breaker;
 pub mod chain;

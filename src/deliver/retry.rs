@@ -29,10 +29,16 @@ pub enum Next {
 }
 
 impl Next {
-    /// Whether what waits behind the delivery may go on.
+    /// Whether nothing follows of itself.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Delivered | Self::Dead | Self::TooOld)
+        *self == Self::Delivered || self.is_given_up()
+    }
+
+    /// Whether the delivery is dead now, for whatever reason.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        matches!(self, Self::Dead | Self::TooOld)
     }
 }
 

@@ -152,56 +152,6 @@ pub fn delivery_finish(
     .execute(connection)
 }
 
-/// An attempt as it is written.
-#[derive(Clone, Debug)]
-pub struct NewAttempt {
-    /// Of which delivery.
-    pub delivery_id: Uuid,
-    /// From 1.
-    pub number: i32,
-    /// When it began.
-    pub started_at: DateTime<Utc>,
-    /// How long it took.
-    pub duration_ms: i32,
-    /// `delivered`, `retry` or `dead`.
-    pub outcome: &'static str,
-    /// The receiver's answer.
-    pub status: Option<i32>,
-    /// Why it failed.
-    pub detail: Option<String>,
-    /// How the receiver's answer begins, where it did not acknowledge.
-    pub answer: Option<String>,
-}
-
-/// Writes attempts.
-pub fn attempt_insert(
-    connection: &mut PgConnection,
-    attempts: &[NewAttempt],
-    instance: Uuid,
-) -> Result<usize> {
-    fn column<'a, T>(attempts: &'a [NewAttempt], of: impl Fn(&'a NewAttempt) -> T) -> Vec<T> {
-        attempts.iter().map(of).collect()
-    }
-    kept(
-        "insert into rowcall.attempt \
-             (delivery_id, number, instance, started_at, duration_ms, outcome, status, detail, answer) \
-         select a.delivery_id, a.number, $1, a.started_at, a.duration_ms, a.outcome, a.status, \
-             a.detail, a.answer \
-         from unnest($2, $3, $4, $5, $6, $7, $8, $9) as a \
-             (delivery_id, number, started_at, duration_ms, outcome, status, detail, answer)",
-    )
-    .bind::<SqlUuid, _>(instance)
-    .bind::<Array<SqlUuid>, _>(column(attempts, |attempt| attempt.delivery_id))
-    .bind::<Array<Integer>, _>(column(attempts, |attempt| attempt.number))
-    .bind::<Array<Timestamptz>, _>(column(attempts, |attempt| attempt.started_at))
-    .bind::<Array<Integer>, _>(column(attempts, |attempt| attempt.duration_ms))
-    .bind::<Array<Text>, _>(column(attempts, |attempt| attempt.outcome))
-    .bind::<Array<Nullable<Integer>>, _>(column(attempts, |attempt| attempt.status))
-    .bind::<Array<Nullable<Text>>, _>(column(attempts, |attempt| attempt.detail.as_deref()))
-    .bind::<Array<Nullable<Text>>, _>(column(attempts, |attempt| attempt.answer.as_deref()))
-    .execute(connection)
-}
-
 /// The bodies of parts of digests.
 pub fn part_bodies(
     connection: &mut PgConnection,

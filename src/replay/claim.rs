@@ -19,6 +19,10 @@ use crate::{
     db::{Connection, DbError},
     deliver::{
         chain::{Chain, Claimed, Owed},
+        rate::{
+            Bucket,
+            store::{bucket_lock, bucket_save},
+        },
         send::Done,
         store::{event_bodies, part_bodies},
     },
@@ -88,6 +92,11 @@ pub(super) fn claim(
         .max(1)
         .min(SENDING_MAX - before.sending)
         .min(i64::try_from(terms.places).unwrap_or(i64::MAX));
+    let mut allowance = allowance(connection, registered, now)?;
+    let limit = match &allowance {
+        Some(bucket) => limit.min(bucket.tokens(limit)),
+        None => limit,
+    };
     let lease = Uuid::new_v4();
     let rows = if limit > 0 {
         item_claim(connection, replay.id, limit, lease, lease_until, now)?
@@ -101,9 +110,30 @@ pub(super) fn claim(
     let count = i64::try_from(claim.chains.len()).unwrap_or(i64::MAX);
     let paced_until = (count > 0)
         .then(|| now + TimeDelta::microseconds(replay.interval_us.saturating_mul(count)));
-    let due_at = due_again(&after, lease_until, now);
+    let mut due_at = due_again(&after, lease_until, now);
+    if let Some(bucket) = &mut allowance {
+        claim.chains.iter().for_each(|_| bucket.spend());
+        bucket_save(connection, &[(replay.subscription_id, bucket.full_at())])?;
+        // What is left finds no token before.
+        due_at = due_at.max(bucket.wait().unwrap_or(due_at));
+    }
     replay_pace(connection, replay.id, due_at, paced_until, gone)?;
     Ok(claim)
+}
+
+/// The subscription's own rate, if it has one: what is sent again takes its tokens as well. Other
+/// claims wait for it until this transaction ends.
+fn allowance(
+    connection: &mut Connection,
+    registered: &Registered,
+    now: DateTime<Utc>,
+) -> Result<Option<Bucket>, DbError> {
+    let Some(rate) = registered.rate else {
+        return Ok(None);
+    };
+    let locked = bucket_lock(connection, &[registered.subscription.id], now)?;
+    let bucket = |(_, full_at)| Bucket::new(rate, full_at, now);
+    Ok(locked.into_iter().next().map(bucket))
 }
 
 /// When there is something to do again; a result makes it sooner.

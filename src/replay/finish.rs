@@ -7,21 +7,20 @@ use uuid::Uuid;
 
 use super::{
     again::Again,
-    item::store::{Finish, again_attempt_insert, item_finish, item_held},
+    item::store::{Finish, item_finish, item_held},
     store::{Settled, replay_count, replay_lock},
 };
 use crate::{
     db::{Connection, DbError},
     deliver::{
-        finish::kept,
+        attempt::store::{Whose, attempt_insert},
         health::disabled,
         lane::block::unblock,
         retry::Next,
-        send::{Done, Tried},
-        store::NewAttempt,
+        send::Done,
     },
     registry::registry_raise,
-    subscription::state::subscription_disable,
+    subscription::{failing::store::failing_take, state::subscription_disable},
 };
 
 /// Writes results in one transaction: attempts, items, how far their replays are, and what waits
@@ -50,9 +49,7 @@ pub(super) fn finish(
     let (mut settled, mut sent) = (BTreeMap::<Uuid, Settled>::new(), Vec::new());
     let mut noted = Vec::new();
     for (done, again) in marked.iter().filter(|marked| held.contains(&lease(marked))) {
-        if let Done::Tried(tried) = done {
-            attempts.push(attempt(tried, again.item));
-        }
+        attempts.extend(done.attempt_of(again.item));
         noted.push(*done);
         let finish = ended(done, again, running.contains(&again.replay), now);
         let settled = settled.entry(again.replay).or_default();
@@ -71,29 +68,29 @@ pub(super) fn finish(
         let lost = results.len() - finished.len();
         tracing::warn!(lost, "results of replays came after their leases had ended");
     }
-    again_attempt_insert(connection, &attempts, instance)?;
+    attempt_insert(connection, Whose::Items, &attempts, instance)?;
     item_finish(connection, &finished, now)?;
     for (replay, settled) in settled {
         replay_count(connection, replay, settled, now)?;
     }
+    unblock(connection, &sent, now, barrier_ends)?;
+    // One acknowledgement begins the time of failing anew, whatever was acknowledged.
+    for subscription_id in acknowledged(&noted) {
+        failing_take(connection, subscription_id)?;
+    }
     for (subscription_id, (reason, last)) in disabled(&noted) {
         subscription_disable(connection, subscription_id, reason, Some(last), now)?;
     }
-    unblock(connection, &sent, now, barrier_ends)?;
     Ok(())
 }
 
-fn attempt(tried: &Tried, item: Uuid) -> NewAttempt {
-    NewAttempt {
-        delivery_id: item,
-        number: i32::try_from(tried.delivery.attempts + 1).unwrap_or(i32::MAX),
-        started_at: tried.started_at,
-        duration_ms: i32::try_from(tried.duration.as_millis()).unwrap_or(i32::MAX),
-        outcome: tried.outcome(),
-        status: tried.status.map(i32::from),
-        detail: tried.detail.as_deref().map(kept),
-        answer: tried.answer.clone(),
-    }
+/// The subscriptions whose receivers took something.
+fn acknowledged(results: &[&Done]) -> BTreeSet<Uuid> {
+    let taken = results.iter().filter_map(|done| match done {
+        Done::Tried(tried) if tried.next == Next::Delivered => Some(tried.subscription_id),
+        _ => None,
+    });
+    taken.collect()
 }
 
 /// What becomes of an item. What would wait for another attempt does not, once its replay is

@@ -11,7 +11,10 @@
 //! is found. The delivery keeps its state, its attempts and its lane, so the account does not
 //! change; only a dead one that holds its lane lets it go when it was sent again with success.
 //!
-//! The locks are taken in this order: the registry, replays by id, items, deliveries.
+//! A replay on which working fails waits a while, and the others go on.
+//!
+//! The locks are taken in this order: the registry, replays by id, the bucket of a rate, items,
+//! deliveries, what is noted of subscriptions that fail.
 
 pub mod again;
 mod claim;
@@ -35,7 +38,7 @@ use self::{
     finish::finish,
     item::rescue,
     search::search,
-    store::{Due, replay_cancel_deleted, replay_due, replay_prune},
+    store::{Due, replay_cancel_deleted, replay_due, replay_prune, replay_set_aside},
 };
 use crate::{
     config::Limits,
@@ -50,8 +53,10 @@ pub use self::item::store::item_cancel;
 
 /// How long a replay is told of after its end.
 pub const KEPT: TimeDelta = TimeDelta::days(30);
-/// Replays that one transaction forgets.
-const FORGOTTEN_MAX: i64 = 10;
+/// Items of a replay that one transaction forgets, with their attempts.
+const FORGOTTEN_MAX: i64 = 2_000;
+/// When a replay is looked at again on which working failed.
+const FAILED_WAIT: TimeDelta = TimeDelta::seconds(60);
 /// How often old replays are looked for.
 const FORGET_INTERVAL: Duration = Duration::from_secs(600);
 /// Results that one transaction writes at most.
@@ -170,17 +175,44 @@ impl Replay {
                 .await?;
             has_worked |= cancelled > 0;
         }
+        if due.is_sending {
+            let claimed = self.claim(now).await;
+            has_worked |= self.or_set_aside(claimed, "sending", now).await?;
+        }
         if due.is_searching {
             let (registry, deliveries_max) = (self.registry.clone(), self.deliveries_max);
-            has_worked |= self
+            let searched = self
                 .database
                 .transaction(move |connection| search(connection, &registry, deliveries_max, now))
-                .await?;
-        }
-        if due.is_sending {
-            has_worked |= self.claim(now).await?;
+                .await;
+            has_worked |= self.or_set_aside(searched, "searching", now).await?;
         }
         Ok(has_worked)
+    }
+
+    /// What came of working on the next replay in `state`. If it failed, that replay waits: what is
+    /// wrong with it must not stop the others. If it is the database that fails, so does this.
+    async fn or_set_aside(
+        &self,
+        done: Result<bool, DbError>,
+        state: &'static str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, DbError> {
+        let error = match done {
+            Ok(has_worked) => return Ok(has_worked),
+            Err(error) => chain(&error),
+        };
+        let until = now + FAILED_WAIT;
+        let set_aside = self
+            .database
+            .transaction(move |connection| {
+                Ok::<_, DbError>(replay_set_aside(connection, state, until, now)?)
+            })
+            .await?;
+        if let Some(replay) = set_aside {
+            tracing::warn!(%replay, state, error, "working on a replay failed; it waits a minute");
+        }
+        Ok(true)
     }
 
     /// Hands what is due to the senders. Returns whether anything was.

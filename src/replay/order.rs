@@ -6,7 +6,7 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use super::{
     item::store::{NewItem, item_insert},
-    store::{NewReplay, replay_insert},
+    store::{NewReplay, event_ahead_first, replay_insert},
 };
 use crate::{
     constraint::rate::Rate,
@@ -16,7 +16,8 @@ use crate::{
 /// Replays that may be under way at once.
 pub const RUNNING_MAX: i64 = 100;
 
-/// How much later than its publishing an event's time may be, by clocks that differ.
+/// How much later than its publishing an event's time may be, by clocks that differ. What is later
+/// than that is in the index `event_ahead`.
 const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// Which deliveries of a subscription are meant. What is left out narrows nothing.
@@ -75,10 +76,16 @@ impl Which {
 }
 
 impl Selection {
-    /// Where the search begins: ids are UUIDv7 of the publishing, which follows the event's time.
-    fn floor(&self) -> Uuid {
-        self.from
-            .map_or(Uuid::nil(), |from| id_before(from - CLOCKS_DIFFER_MAX))
+    /// Where the search begins: ids are UUIDv7 of the publishing, which follows the event's time,
+    /// unless its publisher said otherwise.
+    fn floor(&self, connection: &mut Connection) -> Result<Uuid, QueryError> {
+        let Some(from) = self.from else {
+            return Ok(Uuid::nil());
+        };
+        let floor = id_before(from - CLOCKS_DIFFER_MAX);
+        // A delivery's id is of the same moment as its event's, or of a later one.
+        let ahead = event_ahead_first(connection, from)?.map(id_of_its_moment);
+        Ok(ahead.map_or(floor, |ahead| ahead.min(floor)))
     }
 }
 
@@ -168,7 +175,7 @@ pub fn place(
         } else {
             "searching"
         },
-        looked_at: order.selection.floor(),
+        looked_at: order.selection.floor(connection)?,
         // What is published from now on is not meant.
         looked_upto: id_before(now + TimeDelta::milliseconds(1)),
         found: i64::from(single.is_some()),
@@ -194,6 +201,12 @@ pub(super) fn id_at(now: DateTime<Utc>) -> Uuid {
     ))
 }
 
+/// The smallest UUIDv7 of the moment that another is of.
+fn id_of_its_moment(id: Uuid) -> Uuid {
+    let (millis, _) = id.as_u64_pair();
+    uuid::Builder::from_unix_timestamp_millis(millis >> 16, &[0; 10]).into_uuid()
+}
+
 /// The smallest UUIDv7 of a time.
 fn id_before(time: DateTime<Utc>) -> Uuid {
     let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
@@ -203,6 +216,14 @@ fn id_before(time: DateTime<Utc>) -> Uuid {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_moment_of_an_id_is_in_it() {
+        let time = DateTime::from_timestamp_millis(1_767_225_600_123).unwrap();
+        assert_eq!(id_of_its_moment(id_at(time)), id_before(time));
+        assert!(id_before(time) <= id_at(time));
+        assert!(id_at(time) < id_before(time + TimeDelta::milliseconds(1)));
+    }
 
     #[test]
     fn a_pace_is_what_lies_between_two_sends() {

@@ -42,7 +42,7 @@ pub(super) fn search(
     deliveries_max: i64,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    let Some(row) = replay_search_next(connection)? else {
+    let Some(row) = replay_search_next(connection, now)? else {
         return Ok(false);
     };
     let selection: Selection = match serde_json::from_str(&row.selection) {
@@ -50,7 +50,7 @@ pub(super) fn search(
         Err(error) => {
             tracing::error!(replay = %row.id, %error, "a replay's selection can't be read");
             let reason = "this program can't read what was asked for";
-            replay_end(connection, row.id, "failed", Some(reason), now)?;
+            fail(connection, &row, reason, now)?;
             return Ok(true);
         }
     };
@@ -69,8 +69,7 @@ pub(super) fn search(
         Some(filter) => match judged(connection, registry, &row, filter, &found)? {
             Some(wanted) => wanted,
             None => {
-                let reason = "its subscription can't be read";
-                replay_end(connection, row.id, "failed", Some(reason), now)?;
+                fail(connection, &row, "its subscription can't be read", now)?;
                 return Ok(true);
             }
         },
@@ -102,18 +101,26 @@ fn write(
     let items: Vec<NewItem> = found.iter().filter(|row| row.is_kept).map(item).collect();
     let (count, kept) = (found.len() as i64, items.len() as i64);
     if row.found - row.gone + kept > deliveries_max {
-        // Nothing was sent yet.
-        item_delete(connection, row.id)?;
         let reason = format!(
             "more than {deliveries_max} deliveries are meant (limits.replay_deliveries_max), so none \
              is sent; narrow it, for instance by a time"
         );
-        replay_end(connection, row.id, "failed", Some(&reason), now)?;
-        return Ok(());
+        return fail(connection, row, &reason, now);
     }
     item_insert(connection, row.id, &items, now)?;
     replay_advance(connection, row.id, last, (count, count - kept), is_end, now)?;
     Ok(())
+}
+
+/// Ends a search in vain: nothing of the replay was sent, and nothing will be.
+fn fail(
+    connection: &mut Connection,
+    row: &SearchRow,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<(), DbError> {
+    item_delete(connection, row.id)?;
+    Ok(replay_end(connection, row.id, "failed", Some(reason), now)?)
 }
 
 /// Those that the filter wants, and those that can't be sent whatever it wants; `None`: the

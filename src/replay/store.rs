@@ -8,6 +8,8 @@ use diesel::{
 };
 use uuid::Uuid;
 
+use crate::db::kept;
+
 /// A replay as it is written.
 #[derive(Clone, Debug)]
 pub(super) struct NewReplay<'a> {
@@ -47,6 +49,21 @@ pub(super) fn replay_insert(
     .bind::<BigInt, _>(new.found)
     .execute(connection)
     .map(drop)
+}
+
+/// The first event whose time is from `from` on, and well behind its publishing.
+pub(super) fn event_ahead_first(
+    connection: &mut PgConnection,
+    from: DateTime<Utc>,
+) -> QueryResult<Option<Uuid>> {
+    let row: Option<IdRow> = sql_query(
+        "select id from rowcall.event \
+         where \"time\" - published_at > interval '1 hour' and \"time\" >= $1 order by id limit 1",
+    )
+    .bind::<Timestamptz, _>(from)
+    .get_result(connection)
+    .optional()?;
+    Ok(row.map(|row| row.id))
 }
 
 /// How many replays are under way.
@@ -89,7 +106,7 @@ pub(super) struct Due {
 
 /// What is to be done at `now`.
 pub(super) fn replay_due(connection: &mut PgConnection, now: DateTime<Utc>) -> QueryResult<Due> {
-    sql_query(
+    kept(
         "with running as ( \
              select r.state, s.state as subscription, greatest(r.due_at, r.paced_until) as at \
              from rowcall.replay r join rowcall.subscription s on s.id = r.subscription_id \
@@ -98,11 +115,13 @@ pub(super) fn replay_due(connection: &mut PgConnection, now: DateTime<Utc>) -> Q
              select at from running where state = 'sending' and subscription = 'active'), \
          lease as ( \
              select min(lease_until) as until from rowcall.replay_item where state = 'sending') \
-         select exists (select from running where state = 'searching') as is_searching, \
+         select exists (select from running where state = 'searching' and at <= $1) \
+                 as is_searching, \
              exists (select from sending where at <= $1) as is_sending, \
              coalesce((select until <= $1 from lease), false) as is_expired, \
              exists (select from running where subscription = 'deleted') as is_orphaned, \
-             least((select min(at) from sending), (select until from lease)) as next_at",
+             least((select min(at) from sending), (select until from lease), \
+                 (select min(at) from running where state = 'searching')) as next_at",
     )
     .bind::<Timestamptz, _>(now)
     .get_result(connection)
@@ -132,8 +151,8 @@ pub(super) fn replay_advance(
     .map(drop)
 }
 
-/// Ends a replay that the caller has locked. What of it is neither sent nor failed is told by
-/// `gone`.
+/// Ends a replay that the caller has locked. What of one that is done is neither sent nor failed
+/// is told by `gone`; of one that failed nothing was sent, which is told by `cancelled`.
 pub(super) fn replay_end(
     connection: &mut PgConnection,
     id: Uuid,
@@ -143,7 +162,9 @@ pub(super) fn replay_end(
 ) -> QueryResult<()> {
     sql_query(
         "update rowcall.replay set state = $2, reason = $3, ended_at = greatest($4, created_at), \
-             gone = case when $2 = 'done' then found - sent - failed - cancelled else gone end \
+             gone = case when $2 = 'done' then found - sent - failed - cancelled else gone end, \
+             cancelled = case when $2 = 'failed' then found - sent - failed - gone \
+                 else cancelled end \
          where id = $1 and state in ('searching', 'sending')",
     )
     .bind::<SqlUuid, _>(id)
@@ -170,7 +191,7 @@ pub(super) fn replay_send_next(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> QueryResult<Option<SendRow>> {
-    sql_query(
+    kept(
         "select r.id, r.subscription_id, r.interval_us from rowcall.replay r \
          join rowcall.subscription s on s.id = r.subscription_id \
          where r.state = 'sending' and r.due_at <= $1 and r.paced_until <= $1 \
@@ -182,6 +203,31 @@ pub(super) fn replay_send_next(
     .optional()
 }
 
+/// Has the replay that is the next one in `state`, `searching` or `sending`, wait until `until`,
+/// because working on it failed, so that the others go on. Returns which.
+pub(super) fn replay_set_aside(
+    connection: &mut PgConnection,
+    state: &str,
+    until: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> QueryResult<Option<Uuid>> {
+    let row: Option<IdRow> = sql_query(
+        "update rowcall.replay set due_at = $2 where id = ( \
+             select r.id from rowcall.replay r \
+             join rowcall.subscription s on s.id = r.subscription_id \
+             where r.state = $1 and r.due_at <= $3 and r.paced_until <= $3 \
+                 and (s.state = 'active' or r.state = 'searching') \
+             order by greatest(r.due_at, r.paced_until), r.id limit 1 for update of r skip locked) \
+         returning id",
+    )
+    .bind::<Text, _>(state)
+    .bind::<Timestamptz, _>(until)
+    .bind::<Timestamptz, _>(now)
+    .get_result(connection)
+    .optional()?;
+    Ok(row.map(|row| row.id))
+}
+
 /// Writes when a replay that the caller has locked sends next: not before there is something, nor
 /// before its rate allows it.
 pub(super) fn replay_pace(
@@ -191,7 +237,7 @@ pub(super) fn replay_pace(
     paced_until: Option<DateTime<Utc>>,
     gone: i64,
 ) -> QueryResult<()> {
-    sql_query(
+    kept(
         "update rowcall.replay set due_at = $2, paced_until = coalesce($3, paced_until), \
              gone = gone + $4 where id = $1",
     )
@@ -216,7 +262,7 @@ pub fn replay_lock(connection: &mut PgConnection, ids: &[Uuid]) -> QueryResult<V
         #[diesel(sql_type = Bool)]
         is_running: bool,
     }
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "select id, state in ('searching', 'sending') as is_running from rowcall.replay \
          where id = any($1) order by id for update",
     )
@@ -241,7 +287,7 @@ pub(super) fn replay_count(
     settled: Settled,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
-    sql_query(
+    kept(
         "update rowcall.replay set sent = sent + $2, failed = failed + $3, \
              cancelled = cancelled + $4, due_at = least(due_at, $5) where id = $1",
     )
@@ -283,12 +329,7 @@ pub(super) fn replay_cancel_deleted(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
 ) -> QueryResult<usize> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-    }
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<IdRow> = sql_query(
         "select r.id from rowcall.replay r \
          join rowcall.subscription s on s.id = r.subscription_id \
          where r.state in ('searching', 'sending') and s.state = 'deleted' \
@@ -302,19 +343,41 @@ pub(super) fn replay_cancel_deleted(
     Ok(rows.len())
 }
 
-/// Forgets up to `limit` replays that ended before `before`, with their items. Returns how many.
+/// Forgets a part of the first replay that ended before `before`: up to `limit` of its items, or
+/// itself, when it has none any more. Returns how many rows are gone.
 pub(super) fn replay_prune(
     connection: &mut PgConnection,
     before: DateTime<Utc>,
     limit: i64,
 ) -> QueryResult<usize> {
-    sql_query(
-        "delete from rowcall.replay where id = any(array( \
-             select r.id from rowcall.replay r where r.ended_at < $1 and not exists ( \
-                 select from rowcall.replay_item i where i.replay_id = r.id and i.state = 'sending') \
-             order by r.id limit $2 for update skip locked))",
+    let row: Option<IdRow> = sql_query(
+        "select r.id from rowcall.replay r where r.ended_at < $1 and not exists ( \
+             select from rowcall.replay_item i where i.replay_id = r.id and i.state = 'sending') \
+         order by r.ended_at, r.id limit 1 for update skip locked",
     )
     .bind::<Timestamptz, _>(before)
+    .get_result(connection)
+    .optional()?;
+    let Some(IdRow { id }) = row else {
+        return Ok(0);
+    };
+    let forgotten = sql_query(
+        "delete from rowcall.replay_item where id = any(array( \
+             select i.id from rowcall.replay_item i where i.replay_id = $1 limit $2))",
+    )
+    .bind::<SqlUuid, _>(id)
     .bind::<BigInt, _>(limit)
-    .execute(connection)
+    .execute(connection)?;
+    if forgotten > 0 {
+        return Ok(forgotten);
+    }
+    sql_query("delete from rowcall.replay where id = $1")
+        .bind::<SqlUuid, _>(id)
+        .execute(connection)
+}
+
+#[derive(QueryableByName)]
+struct IdRow {
+    #[diesel(sql_type = SqlUuid)]
+    id: Uuid,
 }

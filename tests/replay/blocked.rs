@@ -101,6 +101,26 @@ async fn a_replay_that_fails_holds_the_lane_and_a_release_frees_it() {
 }
 
 #[tokio::test]
+async fn one_that_is_given_up_for_its_age_blocks_as_well() {
+    // GIVEN a delivery whose next attempt would come later than it is tried, and one behind it
+    let receiver = Receiver::start().await;
+    receiver.script([Answer::Status(500)]);
+    let old =
+        "retry = { schedule = [\"0s\", \"1h\"], give_up_after = \"30m\" }\non_dead = \"block\"";
+    let mut app = mirrored_to(&receiver, old).await;
+    app.sql("insert into orders values (1); update orders set revision = 2");
+    // WHEN it is given up THEN what is behind it waits
+    app.run_until_idle().await;
+    assert_eq!(deliveries(&app), ["dead/1!", "pending/0"]);
+    assert_eq!(rows(&receiver.received()), ["1:1"]);
+    // until it was sent again
+    let path = format!("/v1/deliveries/{}/replay", ids(&app, "dead")[0]);
+    done(&app, "POST", &path, &Value::Null).await;
+    run_replays(&mut app).await;
+    assert_eq!(rows(&receiver.received()), ["1:1", "1:1", "1:2"]);
+}
+
+#[tokio::test]
 async fn a_change_of_the_key_holds_both_lanes() {
     // GIVEN a change of the key from 1 to 5 that dies, and events of both keys behind it
     let receiver = Receiver::start().await;

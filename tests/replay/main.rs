@@ -4,11 +4,15 @@
 
 mod blocked;
 mod digests;
+mod failing;
+mod forgotten;
 mod house;
 mod interleavings;
 mod large;
 mod leases;
 mod letters;
+mod plans;
+mod rate;
 mod refused;
 mod selection;
 mod single;

@@ -109,6 +109,14 @@ async fn a_selection_that_cannot_be_meant_is_refused_with_its_place() {
             vec!["/event_type", "sales.order.created"],
         ),
         (
+            json!({"event_type": "rowcall.digest"}),
+            vec!["/event_type", "events that they tell of"],
+        ),
+        (
+            json!({"event_type": "rowcall.capture.gaps"}),
+            vec!["/event_type", "did you mean `rowcall.capture.gap`"],
+        ),
+        (
             json!({"object_type": "sales.ordr"}),
             vec!["/object_type", "sales.order"],
         ),
@@ -143,6 +151,37 @@ async fn a_selection_that_cannot_be_meant_is_refused_with_its_place() {
     let body = json!({"subscription": "mirror", "filter": "row.revision > 1"});
     let refused = ask(&app, "POST", "/v1/replays", &body).await;
     assert_problem(&refused, "invalid-body", &["/filter", "no event"]);
+}
+
+#[tokio::test]
+async fn so_many_may_be_under_way_and_no_more() {
+    // GIVEN a hundred replays that wait
+    let receiver = Receiver::start().await;
+    let mut app = mirrored_to(&receiver, "").await;
+    app.sql("insert into orders values (1)");
+    app.run_until_idle().await;
+    app.sql(
+        "insert into rowcall.replay (id, subscription_id, asked_by, selection, rate, interval_us, \
+             state, created_at, looked_at, looked_upto, paced_until, due_at) \
+         select gen_random_uuid(), id, 'test', '{}', '1/s', 1000000, 'sending', now(), id, id, \
+             'infinity', 'infinity' \
+         from rowcall.subscription, generate_series(1, 100)",
+    );
+    // WHEN one more is asked for THEN it is refused, and says why
+    let all = json!({"subscription": "mirror", "state": "delivered"});
+    for (to, body) in [
+        (path(&app, "delivered"), &Value::Null),
+        ("/v1/replays".into(), &all),
+    ] {
+        let refused = ask(&app, "POST", &to, body).await;
+        assert_problem(&refused, "not-replayable", &["100 replays are under way"]);
+    }
+    // until one of them has ended
+    let one = app.texts("select id from rowcall.replay limit 1")[0].clone();
+    done(&app, "DELETE", &format!("/v1/replays/{one}"), &Value::Null).await;
+    let asked = done(&app, "POST", "/v1/replays", &all).await;
+    app.run_until_idle().await;
+    assert_eq!(replay(&app, &asked["id"]).await["found"], 1);
 }
 
 #[tokio::test]

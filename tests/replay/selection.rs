@@ -1,10 +1,14 @@
 //! What a replay means, how fast it goes, and how it is cancelled.
 
 use chrono::TimeDelta;
+use rowcall::stage::Stage as _;
 use serde_json::{Value, json};
 
 use crate::{
-    house::{account, ask, books, done, is_replay, mirrored_to, replay, rows, run_replays},
+    house::{
+        account, ask, books, deliver, deliveries, done, is_replay, mirrored_to, publish, replay,
+        rows, run_replays,
+    },
     support::{
         app::TestApp,
         receiver::{Answer, Gate, Receiver},
@@ -87,6 +91,77 @@ async fn deliveries_are_meant_by_state_time_type_object_and_filter() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_dated_ahead_of_its_publishing_is_found_by_its_date() {
+    // GIVEN an event that its publisher dated two days ahead, and one that is dated as it is
+    let receiver = Receiver::start().await;
+    let mut app = mirrored_to(&receiver, "").await;
+    app.sql("insert into orders values (1), (2)");
+    app.run_until_idle().await;
+    app.sql(
+        "update rowcall.event set \"time\" = case object_key when '1' \
+             then published_at + interval '2 days' else published_at end",
+    );
+    // WHEN that day has come, and what is of it is replayed
+    app.advance(TimeDelta::days(3)).await;
+    let body = json!({"state": "delivered", "from": "2026-03-04T00:00:00Z"});
+    // THEN it is sent, though it was published before
+    assert_eq!(replayed(&mut app, &receiver, body).await, ["1:1"]);
+    let body = json!({"state": "delivered", "from": "2026-03-04T12:00:00Z"});
+    assert_eq!(replayed(&mut app, &receiver, body).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn what_is_published_after_the_request_is_not_meant() {
+    // GIVEN a replay that is asked for, and not searched for yet
+    let receiver = Receiver::start().await;
+    let mut app = mirrored_to(&receiver, "").await;
+    app.sql("insert into orders values (1)");
+    app.run_until_idle().await;
+    let body = json!({"subscription": "mirror", "state": "delivered"});
+    let asked = done(&app, "POST", "/v1/replays", &body).await;
+    // WHEN another event is published and delivered before the search
+    app.clock.advance(TimeDelta::milliseconds(10));
+    app.sql("insert into orders values (2)");
+    publish(&mut app).await;
+    while deliveries(&app) != ["delivered/1", "delivered/1"] {
+        app.instance.deliver.rest(app.clock.now()).await;
+        deliver(&mut app).await;
+    }
+    run_replays(&mut app).await;
+    // THEN it is not sent again
+    assert_eq!(replay(&app, &asked["id"]).await["found"], 1);
+    assert_eq!(rows(&receiver.received()), ["1:1", "2:1", "1:1"]);
+}
+
+#[tokio::test]
+async fn replays_are_listed_in_pages_newest_first() {
+    // GIVEN five replays
+    let receiver = Receiver::start().await;
+    let mut app = mirrored_to(&receiver, "").await;
+    let body = json!({"subscription": "mirror"});
+    let mut asked = Vec::new();
+    for _ in 0..5 {
+        app.clock.advance(TimeDelta::milliseconds(1));
+        asked.push(done(&app, "POST", "/v1/replays", &body).await["id"].clone());
+    }
+    run_replays(&mut app).await;
+    // WHEN they are listed by two THEN each is on one page
+    let (mut listed, mut path) = (Vec::new(), "/v1/replays?limit=2".to_owned());
+    loop {
+        let page = done(&app, "GET", &path, &Value::Null).await;
+        let items = page["items"].as_array().unwrap();
+        assert!((1..=2).contains(&items.len()), "{page}");
+        listed.extend(items.iter().map(|item| item["id"].clone()));
+        let Some(next) = page["next"].as_str() else {
+            break;
+        };
+        path = format!("/v1/replays?limit=2&cursor={next}");
+    }
+    asked.reverse();
+    assert_eq!(listed, asked);
+}
+
+#[tokio::test]
 async fn what_is_kept_no_more_is_counted_and_from_when_all_is_kept_is_told() {
     // GIVEN three delivered events, of which the first is kept no more
     let receiver = Receiver::start().await;
@@ -101,7 +176,6 @@ async fn what_is_kept_no_more_is_counted_and_from_when_all_is_kept_is_told() {
     let asked = done(&app, "POST", "/v1/replays", &body).await;
     assert_eq!(asked["complete_from"], "2026-03-02T08:00:00Z");
     // AND one of them is lost between the search and its send
-    use rowcall::stage::Stage as _;
     let now = app.clock.now();
     while replay(&app, &asked["id"]).await["state"] == "searching" {
         app.instance.replay.run_once(now).await.unwrap();
@@ -153,7 +227,6 @@ async fn a_cancelled_replay_sends_nothing_more() {
     let body = json!({"subscription": "mirror", "state": "delivered", "rate": "10/s"});
     let asked = done(&app, "POST", "/v1/replays", &body).await;
     while receiver.received().len() < 22 {
-        use rowcall::stage::Stage as _;
         let now = app.clock.now();
         app.instance.replay.run_once(now).await.unwrap();
         tokio::task::yield_now().await;

@@ -99,6 +99,32 @@ async fn it_is_retried_as_the_subscription_says_and_may_fail() {
 }
 
 #[tokio::test]
+async fn a_replay_that_is_acknowledged_ends_the_time_of_failing() {
+    // GIVEN a subscription whose attempts fail since a delivery that it took
+    let receiver = Receiver::start().await;
+    receiver.script([Answer::Status(200), Answer::Status(503)]);
+    let mut app = mirrored_to(&receiver, r#"retry = { schedule = ["0s", "1h"] }"#).await;
+    app.sql("insert into orders values (1)");
+    app.run_until_idle().await;
+    app.sql("insert into orders values (2)");
+    app.run_until_idle().await;
+    let failing = "select count(*) from rowcall.subscription_failing";
+    assert_eq!(app.count(failing), 1);
+    // WHEN a replay fails as well THEN it fails still
+    let path = format!("/v1/deliveries/{}/replay", ids(&app, "delivered")[0]);
+    receiver.script([Answer::Status(503)]);
+    done(&app, "POST", &path, &Value::Null).await;
+    app.run_until_idle().await;
+    assert_eq!(app.count(failing), 1);
+    // WHEN one is acknowledged THEN not every attempt fails
+    done(&app, "POST", &path, &Value::Null).await;
+    app.run_until_idle().await;
+    assert_eq!(app.count(failing), 0);
+    app.advance(TimeDelta::hours(2)).await;
+    run_replays(&mut app).await;
+}
+
+#[tokio::test]
 async fn the_same_request_under_one_key_is_one_replay() {
     // GIVEN a dead delivery
     let receiver = Receiver::start().await;
@@ -128,4 +154,20 @@ async fn the_same_request_under_one_key_is_one_replay() {
     let other = path.replace("/v1/deliveries/0", "/v1/deliveries/1");
     let refused = answered(&app, request(&other)).await;
     assert_eq!(refused.0, 422, "{refused:?}");
+    // AND the same holds of one that means several
+    let several = || {
+        Request::builder()
+            .method("POST")
+            .uri("/v1/replays")
+            .header(header::AUTHORIZATION, format!("Bearer {ADMIN_KEY}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", "again-2")
+            .body(Body::from(r#"{"subscription": "mirror"}"#))
+            .unwrap()
+    };
+    let (_, made) = answered(&app, several()).await;
+    let (status, recalled) = answered(&app, several()).await;
+    assert_eq!((status, &made["id"]), (202, &recalled["id"]));
+    assert_eq!(app.count("select count(*) from rowcall.replay"), 2);
+    run_replays(&mut app).await;
 }

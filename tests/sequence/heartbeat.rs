@@ -139,8 +139,21 @@ async fn it_rests_while_its_subscription_does_and_is_not_retried() {
     for (to, beats) in [("paused", 2), ("active", 3)] {
         let (status, text) = call(&app, ADMIN_KEY, "PATCH", &path, &json!({"state": to})).await;
         assert_eq!(status, 200, "{text}");
+        if to == "paused" {
+            // though no stage has looked at the list since
+            let due = app.clock.now() + TimeDelta::hours(1);
+            assert!(
+                heartbeat_claim(&mut app.connect(), 9, due)
+                    .unwrap()
+                    .is_empty()
+            );
+            app.clock.advance(TimeDelta::seconds(15));
+        }
         beat_all(&mut app).await;
-        app.clock.advance(TimeDelta::seconds(30));
+        app.clock.advance(TimeDelta::seconds(29));
+        beat_all(&mut app).await;
+        assert_eq!(receiver.received().len(), 2, "{to}");
+        app.clock.advance(TimeDelta::seconds(1));
         beat_all(&mut app).await;
         receiver.wait_for(beats, WAIT).await;
         assert_eq!(receiver.received().len(), beats, "{to}");
@@ -201,6 +214,32 @@ async fn a_receiver_that_hangs_holds_up_neither_others_nor_deliveries() {
         beat_all(&mut app).await;
     }
     panic!("{} of {many} were told", beaten().len());
+}
+
+#[tokio::test]
+async fn one_that_hangs_is_not_told_again_before_it_has_ended() {
+    // GIVEN a subscription that is told every five seconds, and whose receiver hangs
+    let receiver = Receiver::start().await;
+    let gate = Gate::default();
+    let held = gate.clone();
+    receiver.answer_with(move |_| Answer::Held(held.clone(), 200));
+    let often = told(&receiver, "mirror").replace("30s", "5s");
+    let mut app = shop(&often).await;
+    beat_all(&mut app).await;
+    // WHEN its time comes again and again
+    for _ in 0..4 {
+        app.clock.advance(TimeDelta::seconds(5));
+        beat_all(&mut app).await;
+        receiver.wait_for(1, WAIT).await;
+    }
+    // THEN one request is under way, and not all that there is room for
+    assert_eq!(receiver.received().len(), 1);
+    // and when it has ended, it is told again
+    gate.open();
+    app.instance.beats.rest(app.clock.now()).await;
+    app.clock.advance(TimeDelta::seconds(5));
+    beat_all(&mut app).await;
+    receiver.wait_for(2, WAIT).await;
 }
 
 #[tokio::test]

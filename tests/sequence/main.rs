@@ -6,6 +6,7 @@
 mod gapless;
 mod harness;
 mod heartbeat;
+mod library;
 mod plans;
 mod receivers;
 mod since;

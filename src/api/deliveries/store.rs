@@ -5,12 +5,10 @@ use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
     sql_query,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
-/// Attempts of one delivery, and of one replay of it, that are shown: the last ones.
-const ATTEMPTS_MAX: i64 = 100;
 /// Replays of one delivery that are shown: the last ones.
 const REPLAYS_MAX: i64 = 20;
 
@@ -115,44 +113,6 @@ pub(super) fn delivery_get(
     .optional()
 }
 
-#[derive(Debug, QueryableByName)]
-pub(super) struct AttemptRow {
-    /// The delivery, or the item of a replay.
-    #[diesel(sql_type = SqlUuid)]
-    pub(super) of_id: Uuid,
-    #[diesel(sql_type = Integer)]
-    pub(super) number: i32,
-    #[diesel(sql_type = Timestamptz)]
-    pub(super) started_at: DateTime<Utc>,
-    #[diesel(sql_type = Integer)]
-    pub(super) duration_ms: i32,
-    #[diesel(sql_type = Text)]
-    pub(super) outcome: String,
-    #[diesel(sql_type = Nullable<Integer>)]
-    pub(super) status: Option<i32>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) detail: Option<String>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) answer: Option<String>,
-}
-
-/// The last attempts of a delivery, in their order.
-pub(super) fn attempt_list(
-    connection: &mut PgConnection,
-    delivery: Uuid,
-) -> QueryResult<Vec<AttemptRow>> {
-    sql_query(
-        "select * from ( \
-             select delivery_id as of_id, number, started_at, duration_ms, outcome, status, \
-                 detail, answer \
-             from rowcall.attempt where delivery_id = $1 order by number desc limit $2) as last \
-         order by number",
-    )
-    .bind::<SqlUuid, _>(delivery)
-    .bind::<BigInt, _>(ATTEMPTS_MAX)
-    .load(connection)
-}
-
 /// A delivery in a replay.
 #[derive(Debug, QueryableByName)]
 pub(super) struct ItemRow {
@@ -179,22 +139,5 @@ pub(super) fn item_list(
     )
     .bind::<SqlUuid, _>(delivery)
     .bind::<BigInt, _>(REPLAYS_MAX)
-    .load(connection)
-}
-
-/// The last attempts of replays, each one's in their order.
-pub(super) fn again_attempt_list(
-    connection: &mut PgConnection,
-    items: &[Uuid],
-) -> QueryResult<Vec<AttemptRow>> {
-    sql_query(
-        "select l.* from unnest($1) as i (id) cross join lateral ( \
-             select item_id as of_id, number, started_at, duration_ms, outcome, status, detail, \
-                 answer \
-             from rowcall.replay_attempt where item_id = i.id order by number desc limit $2) as l \
-         order by l.of_id, l.number",
-    )
-    .bind::<Array<SqlUuid>, _>(items)
-    .bind::<BigInt, _>(ATTEMPTS_MAX)
     .load(connection)
 }

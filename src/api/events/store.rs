@@ -7,7 +7,7 @@ use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
     sql_query,
-    sql_types::{Array, BigInt, Binary, Integer, Nullable, Text, Timestamptz, Uuid as SqlUuid},
+    sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
@@ -144,37 +144,6 @@ pub(super) fn delivery_list(
     .bind::<Nullable<Text>, _>(owner)
     .bind::<Nullable<SqlUuid>, _>(after)
     .bind::<BigInt, _>(rows_max)
-    .load(connection)
-}
-
-#[derive(QueryableByName)]
-pub(super) struct AttemptRow {
-    #[diesel(sql_type = SqlUuid)]
-    pub(super) delivery_id: Uuid,
-    #[diesel(sql_type = Integer)]
-    pub(super) number: i32,
-    #[diesel(sql_type = Timestamptz)]
-    pub(super) started_at: DateTime<Utc>,
-    #[diesel(sql_type = Integer)]
-    pub(super) duration_ms: i32,
-    #[diesel(sql_type = Text)]
-    pub(super) outcome: String,
-    #[diesel(sql_type = Nullable<Integer>)]
-    pub(super) status: Option<i32>,
-    #[diesel(sql_type = Nullable<Text>)]
-    pub(super) detail: Option<String>,
-}
-
-/// The attempts of the deliveries, each delivery's in their order.
-pub(super) fn attempt_list(
-    connection: &mut PgConnection,
-    deliveries: &[Uuid],
-) -> QueryResult<Vec<AttemptRow>> {
-    sql_query(
-        "select delivery_id, number, started_at, duration_ms, outcome, status, detail \
-         from rowcall.attempt where delivery_id = any($1) order by delivery_id, number",
-    )
-    .bind::<Array<SqlUuid>, _>(deliveries)
     .load(connection)
 }
 

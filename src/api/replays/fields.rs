@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::super::{fields::spec_of, input::Fields, problem::Problem};
 use crate::{
-    catalog::model::Catalog,
+    catalog::model::{Catalog, DIGEST_EVENT_TYPE},
     db::Connection,
     nearest::did_you_mean,
     replay::order::{Pace, Selection, Which},
@@ -130,8 +130,11 @@ pub(super) fn selection_check(
     let mut problems = Vec::new();
     if let Some(name) = &selection.event_type {
         let known: Vec<String> = catalog.event_types().collect();
-        // Those of Rowcall's own are in no catalogue.
-        if !name.starts_with("rowcall.") {
+        if name == DIGEST_EVENT_TYPE {
+            let text = "digests are meant by the events that they tell of; name a type of these, \
+                        or leave it out to mean all digests of the subscription";
+            problems.push(SpecProblem::new("/event_type", text));
+        } else {
             problems.extend(unknown("event", name, known.iter().map(String::as_str)));
         }
     }

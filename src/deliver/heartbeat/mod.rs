@@ -1,7 +1,7 @@
 //! Heartbeats: a receiver that asks for it is told at its interval how far its numbers go, so that
 //! it notices a loss even if nothing follows what was lost.
 //!
-//! Players: `store` claims what is due; `body` is what is told; `hosts` bounds the requests to one
+//! Players: `store` claims what is due; `body` is what is told; `places` bounds the requests to one
 //! receiver. What is due is a row of `rowcall.heartbeat`, made of the registration list whenever
 //! that has changed; whoever moves its time sends it, so one instance does.
 //!
@@ -11,7 +11,7 @@
 //! subscription that is active.
 
 mod body;
-mod hosts;
+mod places;
 pub mod store;
 
 use std::{sync::Arc, time::Duration};
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use self::{
-    hosts::Hosts,
+    places::Places,
     store::{Numbers, heartbeat_claim, heartbeat_defer, heartbeat_next_at, heartbeat_sync},
 };
 use super::send::CONTENT_TYPE;
@@ -41,7 +41,7 @@ use crate::{
     subscription::model::{SinkSpec, State},
 };
 
-/// Heartbeats under way at once, of one instance.
+/// Heartbeats under way at once, of one instance: one at most to each subscription.
 pub const REQUESTS_MAX: usize = 64;
 /// The same to one host.
 pub const REQUESTS_PER_HOST_MAX: usize = 8;
@@ -58,7 +58,10 @@ pub struct Heartbeat {
     registry: LiveRegistry,
     timeout: Duration,
     ids: Ids,
-    hosts: Hosts,
+    /// The requests under way by host,
+    hosts: Places<String>,
+    /// and by subscription.
+    told: Places<Uuid>,
     under_way: JoinSet<()>,
     /// Rung when a request ends.
     nudge: Nudge,
@@ -83,7 +86,8 @@ impl Heartbeat {
             registry,
             timeout: limits.request_timeout(),
             ids: Ids::new(),
-            hosts: Hosts::default(),
+            hosts: Places::default(),
+            told: Places::default(),
             under_way: JoinSet::new(),
             nudge: Nudge::default(),
             synced: None,
@@ -115,7 +119,13 @@ impl Heartbeat {
                 return true;
             }
         };
-        let Some(place) = self.hosts.enter(sink.host(), REQUESTS_PER_HOST_MAX) else {
+        // One that hangs is not told more often by that, and leaves places to the others.
+        let Some(turn) = self.told.enter(subscription.id, 1) else {
+            tracing::debug!(subscription = subscription.name, "the last heartbeat hangs");
+            return true;
+        };
+        let host = sink.host().to_owned();
+        let Some(place) = self.hosts.enter(host, REQUESTS_PER_HOST_MAX) else {
             return false;
         };
         let id = self.ids.next(now);
@@ -129,7 +139,7 @@ impl Heartbeat {
         let nudge = self.nudge.clone();
         self.under_way.spawn(async move {
             tell(&*sink, &name, &message, now, timeout).await;
-            drop(place);
+            drop((place, turn));
             nudge.ring();
         });
         true

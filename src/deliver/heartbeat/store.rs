@@ -7,6 +7,8 @@ use diesel::{
 };
 use uuid::Uuid;
 
+use crate::db::kept;
+
 /// What a heartbeat tells a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Numbers {
@@ -60,7 +62,7 @@ pub fn heartbeat_claim(
     limit: usize,
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<Numbers>> {
-    sql_query(include_str!("claim.sql"))
+    kept(include_str!("claim.sql"))
         .bind::<Timestamptz, _>(now)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .load(connection)
@@ -91,6 +93,6 @@ pub(super) fn heartbeat_next_at(
         next: Option<DateTime<Utc>>,
     }
     let row: Row =
-        sql_query("select min(due_at) as next from rowcall.heartbeat").get_result(connection)?;
+        kept("select min(due_at) as next from rowcall.heartbeat").get_result(connection)?;
     Ok(row.next)
 }

@@ -74,6 +74,13 @@ impl Bucket {
         Some(self.now + TimeDelta::microseconds(stepped_us))
     }
 
+    /// How many requests may go now, of up to `most`.
+    #[must_use]
+    pub fn tokens(&self, most: i64) -> i64 {
+        let tokens = (self.token_ns * self.holds - self.full_ns) / self.token_ns.max(1);
+        i64::try_from(tokens).unwrap_or(most).min(most)
+    }
+
     /// Takes a token, for a request that goes.
     pub fn spend(&mut self) {
         self.full_ns += self.token_ns;
@@ -148,6 +155,23 @@ mod tests {
             // AND it is full again after a tenth of the time.
             let again = full.full_at();
             assert_eq!(taken(&mut bucket(rate, again, again), 100), holds, "{rate}");
+        }
+    }
+
+    #[test]
+    fn as_many_may_go_as_are_not_told_to_wait() {
+        for (rate, after_us) in [
+            ("50/s", 0),
+            ("50/s", 30_000),
+            ("100/h", 1_000),
+            ("7/s", 150_000),
+        ] {
+            let mut spent = bucket(rate, at_us(0), at_us(0));
+            taken(&mut spent, 100);
+            let mut later = bucket(rate, spent.full_at(), at_us(after_us));
+            let tokens = later.tokens(100);
+            assert_eq!(later.tokens(0), 0);
+            assert_eq!(tokens, taken(&mut later, 100) as i64, "{rate} {after_us}");
         }
     }
 

@@ -8,7 +8,7 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use crate::deliver::{chain::Owed, store::NewAttempt};
+use crate::{db::kept, deliver::chain::Owed};
 
 /// An item as it is written.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +124,7 @@ pub(in crate::replay) fn item_left(
     connection: &mut PgConnection,
     replay: Uuid,
 ) -> QueryResult<LeftRow> {
-    sql_query(
+    kept(
         "select (select count(*) from rowcall.replay_item \
                  where replay_id = $1 and state = 'sending') as sending, \
              (select min(due_at) from rowcall.replay_item \
@@ -173,7 +173,7 @@ pub(in crate::replay) fn item_claim(
     lease_until: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<ClaimedRow>> {
-    sql_query(
+    kept(
         "with due as ( \
              select i.id from rowcall.replay_item i \
              where i.replay_id = $1 and i.state = 'pending' and i.due_at <= $5 \
@@ -222,7 +222,7 @@ pub(in crate::replay) fn item_held(
         lease: Uuid,
     }
     let (ids, claims): (Vec<Uuid>, Vec<Uuid>) = leases.iter().copied().unzip();
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "select i.id, i.lease_holder as lease from rowcall.replay_item i \
          join unnest($1, $2) as l (id, claim) on l.id = i.id and l.claim = i.lease_holder \
          where i.state = 'sending' order by i.id for update of i",
@@ -251,7 +251,7 @@ pub(in crate::replay) fn item_finish(
     finished: &[Finish],
     now: DateTime<Utc>,
 ) -> QueryResult<usize> {
-    sql_query(
+    kept(
         "update rowcall.replay_item i set state = f.state, due_at = f.due_at, lease_holder = null, \
              lease_until = null, attempts = i.attempts + f.attempts, \
              settled_at = case when f.state <> 'pending' then $1 end \
@@ -262,34 +262,5 @@ pub(in crate::replay) fn item_finish(
     .bind::<Array<Text>, _>(finished.iter().map(|f| f.state).collect::<Vec<_>>())
     .bind::<Array<Nullable<Timestamptz>>, _>(finished.iter().map(|f| f.due_at).collect::<Vec<_>>())
     .bind::<Array<Integer>, _>(finished.iter().map(|f| f.attempts).collect::<Vec<_>>())
-    .execute(connection)
-}
-
-/// Writes attempts; of each, `delivery_id` is the item.
-pub(in crate::replay) fn again_attempt_insert(
-    connection: &mut PgConnection,
-    attempts: &[NewAttempt],
-    instance: Uuid,
-) -> QueryResult<usize> {
-    fn column<'a, T>(attempts: &'a [NewAttempt], of: impl Fn(&'a NewAttempt) -> T) -> Vec<T> {
-        attempts.iter().map(of).collect()
-    }
-    sql_query(
-        "insert into rowcall.replay_attempt \
-             (item_id, number, instance, started_at, duration_ms, outcome, status, detail, answer) \
-         select a.item_id, a.number, $1, a.started_at, a.duration_ms, a.outcome, a.status, \
-             a.detail, a.answer \
-         from unnest($2, $3, $4, $5, $6, $7, $8, $9) as a \
-             (item_id, number, started_at, duration_ms, outcome, status, detail, answer)",
-    )
-    .bind::<SqlUuid, _>(instance)
-    .bind::<Array<SqlUuid>, _>(column(attempts, |attempt| attempt.delivery_id))
-    .bind::<Array<Integer>, _>(column(attempts, |attempt| attempt.number))
-    .bind::<Array<Timestamptz>, _>(column(attempts, |attempt| attempt.started_at))
-    .bind::<Array<Integer>, _>(column(attempts, |attempt| attempt.duration_ms))
-    .bind::<Array<Text>, _>(column(attempts, |attempt| attempt.outcome))
-    .bind::<Array<Nullable<Integer>>, _>(column(attempts, |attempt| attempt.status))
-    .bind::<Array<Nullable<Text>>, _>(column(attempts, |attempt| attempt.detail.as_deref()))
-    .bind::<Array<Nullable<Text>>, _>(column(attempts, |attempt| attempt.answer.as_deref()))
     .execute(connection)
 }

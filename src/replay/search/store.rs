@@ -1,5 +1,6 @@
 //! The SQL of searching: which deliveries a replay means.
 
+use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
@@ -32,13 +33,15 @@ pub(in crate::replay) struct SearchRow {
 /// Locks the replay that waits longest for being searched for, if no other instance has it.
 pub(in crate::replay) fn replay_search_next(
     connection: &mut PgConnection,
+    now: DateTime<Utc>,
 ) -> QueryResult<Option<SearchRow>> {
     sql_query(
         "select id, subscription_id, selection::text as selection, looked_at, looked_upto, found, \
              gone \
-         from rowcall.replay where state = 'searching' order by due_at, id limit 1 \
-         for update skip locked",
+         from rowcall.replay where state = 'searching' and greatest(due_at, paced_until) <= $1 \
+         order by greatest(due_at, paced_until), id limit 1 for update skip locked",
     )
+    .bind::<Timestamptz, _>(now)
     .get_result(connection)
     .optional()
 }

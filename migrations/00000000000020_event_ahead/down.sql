@@ -1,0 +1,1 @@
+drop index rowcall.event_ahead;
