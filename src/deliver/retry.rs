@@ -32,7 +32,13 @@ impl Next {
     /// Whether what waits behind the delivery may go on.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        matches!(self, Self::Delivered | Self::Dead | Self::TooOld)
+        *self == Self::Delivered || self.is_dead()
+    }
+
+    /// Whether it was given up, for whichever reason.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        matches!(self, Self::Dead | Self::TooOld)
     }
 }
 

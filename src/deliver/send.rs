@@ -231,7 +231,7 @@ async fn try_one(
         status,
         detail,
         answer,
-        blocks: next == Next::Dead && subscription.spec.on_dead == OnDead::Block,
+        blocks: next.is_dead() && subscription.spec.on_dead == OnDead::Block,
         next,
         sign,
     }

@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
+
+use crate::db::kept;
 
 /// What a heartbeat tells a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
@@ -30,7 +32,7 @@ pub(super) fn heartbeat_sync(
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
     let (ids, intervals): (Vec<Uuid>, Vec<i64>) = wanted.iter().copied().unzip();
-    sql_query(
+    kept(
         "with wanted as ( \
              select w.subscription_id, w.every_ms \
              from unnest($1, $2) as w (subscription_id, every_ms)), \
@@ -60,7 +62,7 @@ pub fn heartbeat_claim(
     limit: usize,
     now: DateTime<Utc>,
 ) -> QueryResult<Vec<Numbers>> {
-    sql_query(include_str!("claim.sql"))
+    kept(include_str!("claim.sql"))
         .bind::<Timestamptz, _>(now)
         .bind::<BigInt, _>(i64::try_from(limit).unwrap_or(i64::MAX))
         .load(connection)
@@ -72,13 +74,11 @@ pub(super) fn heartbeat_defer(
     subscriptions: &[Uuid],
     at: DateTime<Utc>,
 ) -> QueryResult<()> {
-    sql_query(
-        "update rowcall.heartbeat set due_at = least(due_at, $2) where subscription_id = any($1)",
-    )
-    .bind::<Array<SqlUuid>, _>(subscriptions)
-    .bind::<Timestamptz, _>(at)
-    .execute(connection)
-    .map(drop)
+    kept("update rowcall.heartbeat set due_at = least(due_at, $2) where subscription_id = any($1)")
+        .bind::<Array<SqlUuid>, _>(subscriptions)
+        .bind::<Timestamptz, _>(at)
+        .execute(connection)
+        .map(drop)
 }
 
 /// When the next one is due.
@@ -91,6 +91,6 @@ pub(super) fn heartbeat_next_at(
         next: Option<DateTime<Utc>>,
     }
     let row: Row =
-        sql_query("select min(due_at) as next from rowcall.heartbeat").get_result(connection)?;
+        kept("select min(due_at) as next from rowcall.heartbeat").get_result(connection)?;
     Ok(row.next)
 }
