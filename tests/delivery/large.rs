@@ -27,13 +27,13 @@ async fn memory_holds_few_large_bodies_and_all_are_delivered() {
     receiver.answer_with(move |_| Answer::Held(held.clone(), 200));
     app.clock.advance(chrono::TimeDelta::seconds(1));
     // WHEN all are due, and nobody answers
-    for _ in 0..50 {
+    for _ in 0..20 {
         deliver(&mut app).await;
-        // THEN they take no more places than there are, whatever comes back at once
-        let sending = app.count("select count(*) from rowcall.delivery where state = 'sending'");
-        assert!(sending * 3 <= 400 + 3, "{sending}");
     }
-    assert!(app.instance.outbox.in_memory() >= 100);
+    // THEN no more are in memory than have their places
+    let sending = app.count("select count(*) from rowcall.delivery where state = 'sending'");
+    assert!((30..=400 / 3).contains(&sending), "{sending}");
+    assert!(app.instance.outbox.in_memory() > sending as usize);
     // WHEN it answers THEN each of them is received, and no place is lost
     gate.open();
     app.run_until_idle().await;

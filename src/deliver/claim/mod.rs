@@ -207,11 +207,11 @@ fn decide(
         for (owed, case) in &lane.cases {
             let id = case.row.subscription_id;
             let mut bucket = buckets.get(id).filter(|_| !case.is_gathered());
-            if let Some(bucket) = &mut bucket
-                && let Some(until) = bucket.wait()
-            {
+            if let Some(bucket) = bucket.as_mut().filter(|bucket| !bucket.has_token()) {
                 // Behind another of its lane, it is due when that one is settled.
-                if fates.is_empty() {
+                if fates.is_empty()
+                    && let Some(until) = bucket.wait()
+                {
                     fates.push(Fate::Deferred { until });
                 }
                 break;

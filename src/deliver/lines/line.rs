@@ -33,7 +33,7 @@ pub(in crate::deliver) struct LineKey {
 /// What waits.
 pub(super) struct Waiting<T> {
     pub(super) chain: T,
-    /// How many.
+    /// How many, in places of memory: a large one counts for several.
     pub(super) deliveries: usize,
 }
 
@@ -93,7 +93,7 @@ pub(super) struct Weight {
 pub(super) struct Line<T> {
     fresh: VecDeque<Waiting<T>>,
     rest: VecDeque<Waiting<T>>,
-    /// Deliveries in both,
+    /// Places of the deliveries in both,
     waiting: usize,
     /// and in the first.
     fresh_waiting: usize,

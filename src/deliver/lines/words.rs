@@ -16,7 +16,7 @@ pub(in crate::deliver) struct Bounds {
     pub(in crate::deliver) senders_per_subscription_max: usize,
     pub(in crate::deliver) senders_slow_max: usize,
     pub(in crate::deliver) senders_per_slow_max: usize,
-    /// Deliveries.
+    /// Places of deliveries.
     pub(in crate::deliver) memory_max: usize,
     pub(in crate::deliver) patience: Patience,
 }

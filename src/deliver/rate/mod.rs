@@ -76,10 +76,22 @@ impl Bucket {
         }
     }
 
-    /// When a request may go; `None`: now. Of those that have to wait each is told a later time.
+    /// Whether a request may go now.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.missing_ns() <= 0
+    }
+
+    /// How long it takes until there is a token.
+    fn missing_ns(&self) -> i128 {
+        self.full_ns - self.token_ns * (self.holds - 1)
+    }
+
+    /// When a request may go; `None`: now. Of those that have to wait each is told a later time, so
+    /// it is asked for those only that are told.
     pub fn wait(&mut self) -> Option<DateTime<Utc>> {
-        let missing_ns = self.full_ns - self.token_ns * (self.holds - 1);
-        if missing_ns <= 0 {
+        let missing_ns = self.missing_ns();
+        if self.has_token() {
             return None;
         }
         let next_ns = self.told_ns.map(|told| told + self.token_ns);
