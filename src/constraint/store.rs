@@ -133,20 +133,20 @@ impl Decision {
     }
 }
 
-/// What is owed by the delivery that was judged.
+/// What was judged: a digest as a whole, whichever of its parts is owed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Owed {
+pub enum Matter {
     /// An event.
     Event(Uuid),
-    /// A part of a digest.
+    /// A digest.
     Digest(Uuid),
 }
 
 /// A judgement to be written.
 #[derive(Clone, Debug)]
 pub struct NewJudgement {
-    /// What is owed.
-    pub owed: Owed,
+    /// What was judged.
+    pub matter: Matter,
     /// To whom.
     pub subscription_id: Uuid,
     /// When it was judged, by the clock.
@@ -168,13 +168,13 @@ pub fn judgement_insert(
     if judgements.is_empty() {
         return Ok(());
     }
-    let event_id = |judgement: &NewJudgement| match judgement.owed {
-        Owed::Event(id) => Some(id),
-        Owed::Digest(_) => None,
+    let event_id = |judgement: &NewJudgement| match judgement.matter {
+        Matter::Event(id) => Some(id),
+        Matter::Digest(_) => None,
     };
-    let digest_id = |judgement: &NewJudgement| match judgement.owed {
-        Owed::Digest(id) => Some(id),
-        Owed::Event(_) => None,
+    let digest_id = |judgement: &NewJudgement| match judgement.matter {
+        Matter::Digest(id) => Some(id),
+        Matter::Event(_) => None,
     };
     kept(
         "insert into rowcall.judgement (event_id, digest_id, subscription_id, judged_at, moment, \
@@ -206,8 +206,8 @@ pub fn judgement_insert(
 /// The constraint that last held these, where there is one.
 pub fn judgement_last(
     connection: &mut PgConnection,
-    held: &[(Owed, Uuid)],
-) -> QueryResult<Vec<(Owed, Uuid, Ground)>> {
+    held: &[(Matter, Uuid)],
+) -> QueryResult<Vec<(Matter, Uuid, Ground)>> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Nullable<SqlUuid>)]
@@ -224,13 +224,13 @@ pub fn judgement_last(
     if held.is_empty() {
         return Ok(Vec::new());
     }
-    let event_id = |(owed, _): &(Owed, Uuid)| match owed {
-        Owed::Event(id) => Some(*id),
-        Owed::Digest(_) => None,
+    let event_id = |(matter, _): &(Matter, Uuid)| match matter {
+        Matter::Event(id) => Some(*id),
+        Matter::Digest(_) => None,
     };
-    let digest_id = |(owed, _): &(Owed, Uuid)| match owed {
-        Owed::Digest(id) => Some(*id),
-        Owed::Event(_) => None,
+    let digest_id = |(matter, _): &(Matter, Uuid)| match matter {
+        Matter::Digest(id) => Some(*id),
+        Matter::Event(_) => None,
     };
     let rows: Vec<Row> = kept(
         "select distinct on (h.event_id, h.digest_id, h.subscription_id) h.event_id, \
@@ -246,9 +246,9 @@ pub fn judgement_last(
     .bind::<Array<SqlUuid>, _>(column(held, |(_, subscription)| *subscription))
     .load(connection)?;
     let ground = |row: Row| {
-        let owed = match (row.event_id, row.digest_id) {
-            (Some(event), _) => Owed::Event(event),
-            (None, digest) => Owed::Digest(digest.unwrap_or_default()),
+        let matter = match (row.event_id, row.digest_id) {
+            (Some(event), _) => Matter::Event(event),
+            (None, digest) => Matter::Digest(digest.unwrap_or_default()),
         };
         let ground = Ground {
             name: row.constraint_name.into(),
@@ -256,7 +256,7 @@ pub fn judgement_last(
             reason: "it was held for as long as `hold_at_most` allows".to_owned(),
             values: "{}".to_owned(),
         };
-        (owed, row.subscription_id, ground)
+        (matter, row.subscription_id, ground)
     };
     Ok(rows.into_iter().map(ground).collect())
 }

@@ -37,6 +37,8 @@ impl Patience {
 pub enum Sign {
     /// It answered, and not that it is in trouble.
     Answered,
+    /// It answered that it wants no more.
+    Gone,
     /// It answered that it is in trouble: 408, 429 or 5xx. Its host is there.
     Troubled,
     /// No answer came.
@@ -46,6 +48,18 @@ pub enum Sign {
 }
 
 impl Sign {
+    /// Whether the receiver is well: it answered, whatever it thinks of the request.
+    #[must_use]
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Answered | Self::Gone)
+    }
+
+    /// Whether its host is there.
+    #[must_use]
+    pub fn is_there(self) -> bool {
+        self.is_good() || self == Self::Troubled
+    }
+
     /// Reads an attempt's outcome.
     #[must_use]
     pub fn of(outcome: &Outcome) -> Self {
@@ -57,6 +71,7 @@ impl Sign {
             } => Self::Troubled,
             // The address guard or the URL forbids it, whatever the receiver would say.
             Outcome::Final { status: None, .. } => Self::Unasked,
+            Outcome::Gone { .. } => Self::Gone,
             _ => Self::Answered,
         }
     }
@@ -280,6 +295,13 @@ mod tests {
             (retry(Some(429)), Sign::Troubled),
             (retry(Some(404)), Sign::Answered),
             (retry(Some(302)), Sign::Answered),
+            (
+                Outcome::Gone {
+                    status: 410,
+                    detail: String::new(),
+                },
+                Sign::Gone,
+            ),
         ] {
             assert_eq!(Sign::of(&outcome), sign, "{outcome:?}");
         }

@@ -5,7 +5,17 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{constraint::store, registry::registered::Registered, replay::again::Again};
+use crate::{constraint::store::Matter, registry::registered::Registered, replay::again::Again};
+
+/// Bytes of a body that take one more place in memory.
+pub const PLACE_BYTES: usize = 32 * 1024;
+
+/// How many places in memory a delivery takes whose body is so large, if `sharing` deliveries have
+/// this one body: so memory has a limit in bytes, too.
+#[must_use]
+pub fn places_of(body: &str, sharing: usize) -> usize {
+    1 + body.len() / PLACE_BYTES / sharing.max(1)
+}
 
 /// A delivery whose lease this instance holds.
 #[derive(Clone, Debug)]
@@ -28,6 +38,8 @@ pub struct Claimed {
     pub first_tried_at: Option<DateTime<Utc>>,
     /// The body without the sequence.
     pub body: Arc<str>,
+    /// How many places in memory it takes: see [`places_of`].
+    pub places: usize,
     /// When it is withdrawn, if it was held before.
     pub hold_until: Option<DateTime<Utc>>,
     /// Whether its first attempt may be what delayed deliveries of the event wait for.
@@ -53,10 +65,10 @@ pub enum Owed {
 impl Owed {
     /// As judgements name it: a digest is judged as a whole.
     #[must_use]
-    pub fn judged(self) -> store::Owed {
+    pub fn matter(self) -> Matter {
         match self {
-            Self::Event(id) => store::Owed::Event(id),
-            Self::Part { digest, .. } => store::Owed::Digest(digest),
+            Self::Event(id) => Matter::Event(id),
+            Self::Part { digest, .. } => Matter::Digest(digest),
         }
     }
 }
@@ -97,8 +109,32 @@ impl Chain {
         }
     }
 
+    /// The places in memory that its deliveries take.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.deliveries.iter().map(|delivery| delivery.places).sum()
+    }
+
     /// Appends the lane's next delivery.
     pub fn push(&mut self, delivery: Claimed) {
         self.deliveries.push_back(delivery);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_bodies_take_more_places_and_those_that_share_one_take_it_together() {
+        let body = |bytes: usize| "x".repeat(bytes);
+        assert_eq!(places_of("", 1), 1);
+        assert_eq!(places_of(&body(PLACE_BYTES - 1), 1), 1);
+        assert_eq!(places_of(&body(PLACE_BYTES), 1), 2);
+        assert_eq!(places_of(&body(10 * PLACE_BYTES), 1), 11);
+        assert_eq!(places_of(&body(10 * PLACE_BYTES), 5), 3);
+        assert_eq!(places_of(&body(10 * PLACE_BYTES), 1_000), 1);
+        // Nobody asks so.
+        assert_eq!(places_of(&body(PLACE_BYTES), 0), 2);
     }
 }

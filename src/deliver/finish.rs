@@ -23,7 +23,7 @@ use super::{
 use crate::{
     constraint::store::{NewJudgement, Verdict, judgement_insert},
     db::{Connection, DbError},
-    registry::{registry_raise, registry_share},
+    registry::{registry_lock, registry_share},
     subscription::state::subscription_disable,
 };
 
@@ -45,7 +45,7 @@ pub(super) fn finish(
 ) -> Result<Finished, DbError> {
     if results.iter().any(Done::disables) {
         // The registry's lock comes before those of deliveries, here as in publishing.
-        registry_raise(connection)?;
+        registry_lock(connection)?;
     } else if results.iter().any(Done::is_gathered) {
         // A digest is opened by the schedule that holds now.
         registry_share(connection)?;
@@ -86,7 +86,7 @@ pub(super) fn finish(
         subscription_disable(connection, subscription_id, reason, Some(last), now)?;
     }
     let settled = lanes(&results, |done| done.is_settled());
-    let returned = lanes(&results, |done| matches!(done, Done::Returned { .. }));
+    let returned = lanes(&results, |done| done.waits_for_its_lane());
     lane_head_lock(connection, &settled)?;
     let lanes = [settled, returned].concat();
     let released = lane_release(connection, &lanes, now, barrier_ends)?
@@ -106,7 +106,8 @@ fn decided(fate: &Fate, delivery: &Claimed) -> Finish {
         Fate::Kept(kept) => match kept.verdict {
             Verdict::Hold => {
                 let until = delivery.hold_until.or(kept.hold_until);
-                ("held", kept.again_at.into_iter().chain(until).min(), until)
+                let again_at = kept.again_at.into_iter().chain(until).min();
+                ("held", again_at.filter(|_| !kept.is_behind), until)
             }
             Verdict::Suppress => ("suppressed", None, None),
             Verdict::Withdraw => ("withdrawn", None, None),
@@ -177,6 +178,11 @@ impl Done {
         }
     }
 
+    /// The places in memory that it takes until it is written.
+    pub(super) fn places(&self) -> usize {
+        self.delivery().places
+    }
+
     /// The delivery, and the claim under which this became of it.
     fn lease(&self) -> (Uuid, Uuid) {
         let delivery = self.delivery();
@@ -188,6 +194,18 @@ impl Done {
             Self::Tried(tried) => tried.lets_go_on(),
             Self::Decided { fate, .. } => !fate.is_held(),
             Self::Returned { .. } => false,
+        }
+    }
+
+    /// Whether releasing its lane finds out when it is due: what stood before it may be settled.
+    fn waits_for_its_lane(&self) -> bool {
+        match self {
+            Self::Returned { .. } => true,
+            Self::Decided {
+                fate: Fate::Kept(kept),
+                ..
+            } => kept.is_behind && kept.verdict == Verdict::Hold,
+            Self::Tried(_) | Self::Decided { .. } => false,
         }
     }
 
@@ -211,7 +229,7 @@ impl Done {
             return None;
         };
         Some(NewJudgement {
-            owed: delivery.owed.judged(),
+            matter: delivery.owed.matter(),
             subscription_id: registered.subscription.id,
             judged_at: now,
             moment: kept.moment,

@@ -128,6 +128,7 @@ mod tests {
                 attempts: 0,
                 first_tried_at: None,
                 body: "".into(),
+                places: 1,
                 hold_until: None,
                 is_awaited: false,
                 again: None,

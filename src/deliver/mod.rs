@@ -57,6 +57,8 @@ use crate::{
 
 /// Results that one transaction writes at most.
 const RESULTS_MAX: usize = 2_000;
+/// The shortest rest. What is due and could not be claimed is somebody else's at this moment.
+const REST_MIN: Duration = Duration::from_millis(10);
 /// How soon results are written again while stopping, when it failed.
 const CLOSE_RETRY_WAIT: Duration = Duration::from_millis(100);
 
@@ -80,6 +82,8 @@ pub struct Deliver {
     has_more: bool,
     next_at: Option<DateTime<Utc>>,
     looked_at: Option<Instant>,
+    /// The most that a claim takes, when bodies are large; it doubles while they fit.
+    places_max: usize,
     /// How fast results come.
     pace: Pace,
     /// The constraints of the last claim.
@@ -120,6 +124,7 @@ impl Deliver {
             has_more: false,
             next_at: None,
             looked_at: None,
+            places_max: usize::MAX,
             pace: Pace::default(),
             constraints: None,
         }
@@ -150,7 +155,7 @@ impl Deliver {
             Ok(finished) => {
                 self.has_more |= finished.due > 0;
                 self.next_at = self.next_at.into_iter().chain(finished.next_at).min();
-                self.outbox.free(results.len());
+                self.outbox.free(&results);
                 count(&results);
                 Ok(results.len())
             }
@@ -183,7 +188,7 @@ impl Deliver {
             self.next_at = None;
             return Ok(0);
         }
-        let (registry, places) = (self.registry.clone(), room.len());
+        let (registry, places) = (self.registry.clone(), room.len().min(self.places_max));
         let terms = Terms {
             now,
             started,
@@ -195,6 +200,7 @@ impl Deliver {
             results,
             inactive,
             is_full,
+            is_cut,
             next_at,
             registry,
         } = self
@@ -203,8 +209,10 @@ impl Deliver {
             .await?;
         let sent: usize = chains.iter().map(|chain| chain.deliveries.len()).sum();
         let count = sent + results.len();
+        // What goes back was claimed in vain.
+        self.places_max = if is_cut { sent.max(1) } else { self.places_max }.saturating_mul(2);
         // They hold places until they are written, as every result does.
-        room.take(results.len());
+        room.take(&results);
         self.unwritten.extend(results);
         for chain in chains {
             self.outbox.push(chain, &mut room);
@@ -263,10 +271,7 @@ impl Stage for Deliver {
     }
 
     async fn rest(&mut self, now: DateTime<Utc>) {
-        let until_next = self
-            .next_at
-            .map(|next| (next - now).to_std().unwrap_or_default());
-        let wait = until_next.map_or(self.poll, |next| next.min(self.poll));
+        let wait = rest_for(self.next_at, self.poll, now);
         tokio::select! {
             () = self.nudge.wait(wait) => {}
             () = self.wake.rung() => self.has_more = true,
@@ -302,10 +307,40 @@ impl Stage for Deliver {
     }
 }
 
+/// How long to rest until `next_at`, if nobody rings.
+fn rest_for(next_at: Option<DateTime<Utc>>, poll: Duration, now: DateTime<Utc>) -> Duration {
+    let until_next = next_at.map(|next| (next - now).to_std().unwrap_or_default());
+    until_next.map_or(poll, |next| next.max(REST_MIN).min(poll))
+}
+
 fn count(results: &[Done]) {
     for done in results {
         let Done::Tried(tried) = done else { continue };
         metrics::counter!(ATTEMPTS, "outcome" => tried.outcome()).increment(1);
         metrics::histogram!(ATTEMPT_SECONDS).record(tried.duration.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    #[test]
+    fn it_rests_until_the_next_is_due_and_never_not_at_all() {
+        let (now, poll) = (DateTime::UNIX_EPOCH, Duration::from_secs(2));
+        for (next_ms, rest_ms) in [
+            (None, 2_000),
+            (Some(500), 500),
+            (Some(60_000), 2_000),
+            // Due, and not claimed: whoever has it needs a moment.
+            (Some(0), 10),
+            (Some(-60_000), 10),
+        ] {
+            let next_at = next_ms.map(|ms| now + TimeDelta::milliseconds(ms));
+            let rest = Duration::from_millis(rest_ms);
+            assert_eq!(rest_for(next_at, poll, now), rest, "{next_ms:?}");
+        }
     }
 }

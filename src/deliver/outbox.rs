@@ -36,7 +36,7 @@ struct Inner {
     memory_max: usize,
     slow_after: Duration,
     timeout: Duration,
-    /// Deliveries from reservation to the writing of their result.
+    /// Places that are taken, from reservation to the writing of the result.
     in_memory: AtomicUsize,
     queue: Mutex<Queue>,
     done: mpsc::UnboundedSender<Done>,
@@ -50,7 +50,9 @@ struct Queue {
     is_closed: bool,
 }
 
-/// Places in memory; those that are not used are given back when it is dropped.
+/// Places in memory: a delivery takes one, and more if its body is large (see
+/// [`places_of`](super::chain::places_of)). Those that are not used are given back when it is
+/// dropped.
 pub struct Room {
     outbox: Outbox,
     places: usize,
@@ -59,15 +61,22 @@ pub struct Room {
 }
 
 impl Room {
-    /// How many deliveries fit.
+    /// How many deliveries fit whose bodies are small.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places
     }
 
-    /// Takes places for deliveries that no sender is needed for.
-    pub(super) fn take(&mut self, deliveries: usize) {
-        self.places = self.places.saturating_sub(deliveries);
+    /// Takes places for results that no sender is needed for.
+    pub(super) fn take(&mut self, results: &[Done]) {
+        self.fill(results.iter().map(Done::places).sum());
+    }
+
+    /// Large bodies may need more places than were reserved: whoever comes next has fewer.
+    fn fill(&mut self, places: usize) {
+        let beyond = places.saturating_sub(self.places);
+        self.outbox.0.in_memory.fetch_add(beyond, Ordering::AcqRel);
+        self.places = self.places.saturating_sub(places);
     }
 
     /// Whether none fits.
@@ -149,8 +158,8 @@ impl Outbox {
 
     /// Hands a chain to the senders; its deliveries take their places from `room`.
     pub fn push(&self, chain: Chain, room: &mut Room) {
-        let deliveries = chain.deliveries.len();
-        room.places = room.places.saturating_sub(deliveries);
+        let places = chain.places();
+        room.fill(places);
         let is_synchronous = chain.subscription.subscription.spec.mode == Mode::Synchronous;
         let is_fresh = is_synchronous && (room.is_for_births || chain.is_fresh);
         let key = LineKey {
@@ -163,7 +172,7 @@ impl Outbox {
             return return_all(chain, None, false, |done| self.tell(done));
         }
         let now = self.0.clock.now();
-        queue.lines.push(&key, (chain, deliveries), is_fresh, now);
+        queue.lines.push(&key, (chain, places), is_fresh, now);
         self.start_more(queue);
     }
 
@@ -185,11 +194,15 @@ impl Outbox {
     }
 
     /// Frees the places of deliveries whose results are written.
-    pub fn free(&self, deliveries: usize) {
-        self.0.in_memory.fetch_sub(deliveries, Ordering::AcqRel);
+    pub fn free(&self, results: &[Done]) {
+        self.free_places(results.iter().map(Done::places).sum());
     }
 
-    /// Deliveries that are claimed and whose results are not yet written.
+    fn free_places(&self, places: usize) {
+        self.0.in_memory.fetch_sub(places, Ordering::AcqRel);
+    }
+
+    /// Places of deliveries that are claimed and whose results are not yet written.
     #[must_use]
     pub fn in_memory(&self) -> usize {
         self.0.in_memory.load(Ordering::Acquire)
@@ -271,19 +284,15 @@ impl Outbox {
 
 /// A sender's work.
 async fn send(outbox: Outbox, start: Start<Chain>) {
-    let Start {
-        key,
-        chain,
-        is_probe,
-    } = start;
+    let Start { key, chain, probes } = start;
     let mut sender = Sender {
         outbox: &outbox,
         key: &key,
-        untold: chain.deliveries.len(),
+        untold: chain.places(),
     };
-    let mut requests = Requests::new(&outbox, &key, outbox.0.slow_after, is_probe);
-    let tell = |done| {
-        sender.untold -= 1;
+    let mut requests = Requests::new(&outbox, &key, outbox.0.slow_after, probes);
+    let tell = |done: Done| {
+        sender.untold -= done.places();
         outbox.tell(done);
     };
     let (clock, timeout) = (&outbox.0.clock, outbox.0.timeout);
@@ -299,13 +308,13 @@ async fn send(outbox: Outbox, start: Start<Chain>) {
 struct Sender<'a> {
     outbox: &'a Outbox,
     key: &'a LineKey,
-    /// Deliveries that nothing was told of yet.
+    /// Places of deliveries that nothing was told of yet.
     untold: usize,
 }
 
 impl Drop for Sender<'_> {
     fn drop(&mut self) {
-        self.outbox.free(self.untold);
+        self.outbox.free_places(self.untold);
         let mut queue = self.outbox.queue();
         queue.lines.sender_ended(self.key);
         self.outbox.start_more(queue);

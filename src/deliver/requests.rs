@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use super::{
     breaker::Sign,
-    lines::{Ended, LineKey},
+    lines::{Ended, LineKey, Probes},
     outbox::Outbox,
     send::Tried,
 };
@@ -14,23 +14,23 @@ pub(super) struct Requests<'a> {
     outbox: &'a Outbox,
     key: &'a LineKey,
     slow_after: Duration,
-    /// The next one is the probe of a breaker.
-    is_probe: bool,
+    /// The breakers that the next one is the probe of.
+    probes: Probes,
 }
 
 impl<'a> Requests<'a> {
-    /// Those of a chain of the line `key`; the first is the probe, if this `is_probe`.
+    /// Those of a chain of the line `key`; the first is the probe of these breakers.
     pub(super) fn new(
         outbox: &'a Outbox,
         key: &'a LineKey,
         slow_after: Duration,
-        is_probe: bool,
+        probes: Probes,
     ) -> Self {
         Self {
             outbox,
             key,
             slow_after,
-            is_probe,
+            probes,
         }
     }
 
@@ -46,7 +46,7 @@ impl<'a> Requests<'a> {
             ended: Ended {
                 sign: Sign::Unasked,
                 was_slow: false,
-                was_probe: std::mem::take(&mut self.is_probe),
+                probes: std::mem::take(&mut self.probes),
             },
         };
         let mut request = pin!(request);
@@ -66,11 +66,11 @@ impl<'a> Requests<'a> {
 
 impl Drop for Requests<'_> {
     fn drop(&mut self) {
-        if self.is_probe {
+        if self.probes.any() {
             let ended = Ended {
                 sign: Sign::Unasked,
                 was_slow: false,
-                was_probe: true,
+                probes: self.probes,
             };
             self.outbox.request_ended(self.key, ended);
         }

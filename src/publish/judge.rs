@@ -8,7 +8,7 @@ use crate::{
         compile::Compiled,
         counters::RateKey,
         judge::{Decision, Judged, Moment, Rates, judge, rate_keys},
-        store::{NewJudgement, Owed, rates_load, rates_save},
+        store::{Matter, NewJudgement, rates_load, rates_save},
     },
     db::Connection,
     expr::Facts,
@@ -64,7 +64,7 @@ pub(super) fn judge_all(
             judged.hold_until = judged.hold_until.map(|until| until + delay);
             if let (Some(verdict), Some(by)) = (judged.decision.verdict(), judged.by.clone()) {
                 judgements.push(NewJudgement {
-                    owed: Owed::Event(event.id),
+                    matter: Matter::Event(event.id),
                     subscription_id,
                     judged_at: now,
                     moment,

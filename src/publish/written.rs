@@ -15,7 +15,7 @@ use super::{
     store::NewDelivery,
 };
 use crate::{
-    deliver::chain::{Chain, Claimed, Owed},
+    deliver::chain::{Chain, Claimed, Owed, places_of},
     digest::gather::{Gathering, NewMember},
     registry::live::Registry,
     subscription::model::Mode,
@@ -103,12 +103,20 @@ impl Written<'_> {
             .filter(|delivery| delivery.mode == Mode::SynchronousDelayed)
             .map(|delivery| delivery.event)
             .collect();
+        let mut sharing: HashMap<usize, usize> = HashMap::new();
+        for delivery in self.deliveries() {
+            if matches!(delivery.birth, Birth::Claimed(_)) {
+                *sharing.entry(delivery.event).or_default() += 1;
+            }
+        }
         let mut chains: Vec<Option<Chain>> = (0..count).map(|_| None).collect();
         for (delivery, row) in self.deliveries().zip(rows) {
             let Birth::Claimed(number) = delivery.birth else {
                 continue;
             };
             let registered = &self.registry.subscriptions[delivery.subscription as usize];
+            let body = &self.events[delivery.event].body;
+            let shared_by = sharing.get(&delivery.event).copied().unwrap_or(1);
             let chain = chains[number]
                 .get_or_insert_with(|| Chain::new(Arc::clone(registered), lease.ends));
             chain.push(Claimed {
@@ -120,7 +128,8 @@ impl Written<'_> {
                 sequence: row.sequence.unwrap_or_default(),
                 attempts: 0,
                 first_tried_at: None,
-                body: Arc::clone(&self.events[delivery.event].body),
+                body: Arc::clone(body),
+                places: places_of(body, shared_by),
                 hold_until: None,
                 is_awaited: delivery.mode == Mode::Synchronous && delayed.contains(&delivery.event),
                 again: None,

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     db::{Connection, DbError},
     deliver::{
-        chain::{Chain, Claimed, Owed},
+        chain::{Chain, Claimed, Owed, places_of},
         rate::{
             Bucket,
             store::{bucket_lock, bucket_save},
@@ -181,6 +181,7 @@ fn chains(
             attempts: u32::try_from(row.attempts).unwrap_or(0),
             // The schedule alone bounds how long it is sent again.
             first_tried_at: None,
+            places: places_of(&body, 1),
             body,
             hold_until: None,
             is_awaited: false,

@@ -19,7 +19,7 @@ use crate::{
         retry::Next,
         send::Done,
     },
-    registry::registry_raise,
+    registry::registry_lock,
     subscription::{failing::store::failing_take, state::subscription_disable},
 };
 
@@ -33,7 +33,7 @@ pub(super) fn finish(
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
     if results.iter().any(Done::disables) {
-        registry_raise(connection)?;
+        registry_lock(connection)?;
     }
     let marked: Vec<(&Done, &Again)> = results
         .iter()

@@ -142,7 +142,7 @@ impl Replay {
         let results = Arc::into_inner(results).unwrap_or_default();
         match written {
             Ok(()) => {
-                self.outbox.free(results.len());
+                self.outbox.free(&results);
                 // Lanes may go on by it, and whoever drains waits for the places.
                 self.outbox.look();
                 count(&results);

@@ -20,7 +20,7 @@ use crate::verification::{
 use crate::{
     capture::store::doorbell_ring,
     db::{Connection, DbError},
-    registry::registry_raise,
+    registry::{registry_lock, registry_raise},
 };
 
 /// What became of a change of state.
@@ -60,10 +60,12 @@ pub fn subscription_disable(
     last: Option<Failing>,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    registry_raise(connection)?;
+    registry_lock(connection)?;
     let Some(name) = store::subscription_set_disabled(connection, id, reason, now)? else {
         return Ok(false);
     };
+    // Not before: who wants no more says so many times, and each time all would be loaded anew.
+    registry_raise(connection)?;
     store::delivery_park(connection, id)?;
     // If it is resumed one day, it has as long again.
     let mut failing = failing_take(connection, id)?;

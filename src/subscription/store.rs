@@ -173,15 +173,18 @@ pub(crate) fn delivery_park(connection: &mut PgConnection, subscription: Uuid) -
     .map(drop)
 }
 
-/// Makes the parked deliveries due.
+/// Makes the parked deliveries due. It locks them in the order of their ids, as all do who wait.
 pub(super) fn delivery_unpark(
     connection: &mut PgConnection,
     subscription: Uuid,
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
     sql_query(
-        "update rowcall.delivery set due_at = $2 where subscription_id = $1 \
-             and state in ('pending', 'held') and due_at = 'infinity'",
+        "with parked as ( \
+             select id from rowcall.delivery where subscription_id = $1 \
+                 and state in ('pending', 'held') and due_at = 'infinity' \
+             order by id for no key update) \
+         update rowcall.delivery d set due_at = $2 from parked where d.id = parked.id",
     )
     .bind::<SqlUuid, _>(subscription)
     .bind::<Timestamptz, _>(now)

@@ -1,10 +1,12 @@
 //! A claim reads what it can take, however much waits that it can't.
 
 use diesel::{
-    QueryableByName, RunQueryDsl as _, connection::SimpleConnection as _, sql_query,
-    sql_types::Text,
+    Connection as _, QueryableByName, RunQueryDsl as _, connection::SimpleConnection as _,
+    sql_query, sql_types::Text,
 };
+use rowcall::deliver::claim::store::delivery_claim;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::support::postgres::TestDatabase;
 
@@ -61,7 +63,8 @@ fn a_claim_reads_no_more_than_it_can_take() {
         .replace("$3", "gen_random_uuid()")
         .replace("$4", "now() + interval '1 minute'")
         .replace("$5", "now() + interval '1 minute'")
-        .replace("$6", "25");
+        .replace("$6", "25")
+        .replace("$7", "6");
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
@@ -96,4 +99,33 @@ fn a_claim_reads_no_more_than_it_can_take() {
     // AND the whole claim touches a few pages for each that it takes.
     let buffers = number(root, "Shared Hit Blocks") + number(root, "Shared Read Blocks");
     assert!(buffers <= 60.0 * PLACES as f64, "{buffers} buffers: {root}");
+}
+
+#[test]
+fn a_backlog_of_synchronous_ones_leaves_places_to_the_others() {
+    // GIVEN more deliveries of each mode that are due than a claim takes
+    let database = TestDatabase::create();
+    let mut connection = database.connect();
+    connection
+        .batch_execute(&rows().replace("case when n % 100 = 0", "case when n % 3 = 0"))
+        .unwrap();
+    let now = chrono::DateTime::parse_from_rfc3339("2100-01-01T00:00:00Z")
+        .unwrap()
+        .to_utc();
+    for limit in [160, 15] {
+        // WHEN some of them are claimed
+        let found = connection
+            .transaction::<_, diesel::result::Error, _>(|connection| {
+                delivery_claim(connection, Uuid::nil(), limit, now, now, now)
+            })
+            .unwrap();
+        // THEN most are synchronous, and the others have their share, if there is enough to share
+        let mut counts = [0; 3];
+        for row in &found.claimed {
+            counts[usize::try_from(row.urgency).unwrap()] += 1;
+        }
+        let others = limit / 16;
+        assert_eq!(counts, [limit - 2 * others, others, others], "{limit}");
+        assert!(found.is_full);
+    }
 }

@@ -13,6 +13,7 @@ mod gaps;
 mod hanging;
 mod interleavings;
 mod isolation;
+mod large;
 mod lease;
 mod matching;
 mod order;

@@ -7,10 +7,13 @@ use std::collections::HashSet;
 
 use chrono::TimeDelta;
 use diesel::connection::SimpleConnection as _;
-use rowcall::deliver::claim::store::delivery_claim;
+use rowcall::{
+    deliver::claim::store::{delivery_claim, delivery_set_aside},
+    subscription::state::{Switch, subscription_resume},
+};
 use uuid::Uuid;
 
-use crate::repository::Repository;
+use crate::repository::{Repository, SUBSCRIPTION};
 
 #[test]
 fn publishing_waits_for_whoever_settles_and_then_finds_the_lane_free() {
@@ -207,4 +210,68 @@ fn a_claim_takes_what_follows_its_head_up_to_what_it_cannot_take() {
     let mut positions: Vec<i64> = found.claimed.iter().map(|row| row.position).collect();
     positions.sort_unstable();
     assert_eq!(positions, [1, 4, 5, 8]);
+}
+
+#[test]
+fn a_claim_waits_for_nobody() {
+    // GIVEN a lane of which somebody has locked the third
+    let repository = Repository::new();
+    repository.delivery(1, 10, None, "due");
+    for position in 2..=4 {
+        repository.delivery(position, 10, None, "blocked");
+    }
+    let mut other = repository.begin();
+    assert_eq!(other.lock(&[3], "for no key update"), [3]);
+    // WHEN it is claimed THEN that takes what is before it, at once, and nothing behind it
+    let mut claimer = repository.begin();
+    claimer
+        .connection
+        .batch_execute("set lock_timeout = '5s'")
+        .unwrap();
+    let until = repository.now + TimeDelta::seconds(10);
+    let (claim, now) = (Uuid::from_u128(9), repository.now);
+    let found =
+        claimer.run(|connection| delivery_claim(connection, claim, 9, until, until, now).unwrap());
+    let mut positions: Vec<i64> = found.claimed.iter().map(|row| row.position).collect();
+    positions.sort_unstable();
+    assert_eq!(positions, [1, 2]);
+}
+
+#[test]
+fn who_stops_and_resumes_locks_in_the_order_of_ids() {
+    // GIVEN three deliveries, of which the one with the lowest id was written last, and is locked
+    type Act = fn(&mut diesel::PgConnection);
+    let set_aside: Act = |connection| {
+        let ids = [3, 2, 1].map(Uuid::from_u128);
+        assert_eq!(delivery_set_aside(connection, &ids).unwrap(), 3);
+    };
+    let resume: Act = |connection| {
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let switch = subscription_resume(connection, SUBSCRIPTION, now).unwrap();
+        assert_eq!(switch, Switch::Done);
+    };
+    for (what, act, due_at) in [
+        ("set aside", set_aside, "now()"),
+        ("resume", resume, "'infinity'"),
+    ] {
+        let repository = Repository::new();
+        for position in [3, 2, 1] {
+            repository.delivery(position, position as i64, None, "due");
+        }
+        repository.execute(&format!(
+            "update rowcall.subscription set state = 'paused'; \
+             update rowcall.delivery set due_at = {due_at}"
+        ));
+        let mut other = repository.begin();
+        assert_eq!(other.lock(&[1], "for no key update"), [1], "{what}");
+        // WHEN they are changed meanwhile THEN that waits and has locked none of the others
+        let waiting = repository.waiting(repository.begin(), act);
+        assert_eq!(
+            other.lock(&[2, 3], "for no key update skip locked"),
+            [2, 3],
+            "{what}"
+        );
+        other.commit();
+        waiting.join().unwrap().1.commit();
+    }
 }

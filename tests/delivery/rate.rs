@@ -98,3 +98,24 @@ async fn what_its_rate_keeps_counts_as_tried() {
     app.run_until_idle().await;
     assert_eq!((rare.received().len(), delayed.received().len()), (1, 2));
 }
+
+#[tokio::test]
+async fn each_of_a_backlog_is_told_a_time_of_its_own() {
+    // GIVEN more than one claim takes, for a receiver that wants ten requests a second
+    let receiver = Receiver::start().await;
+    let mut app = rated(&receiver, "10/s").await;
+    // WHEN all is claimed
+    app.sql("insert into orders select g from generate_series(1, 400) g");
+    app.run_until_idle().await;
+    // THEN each that waits does so for a request of its own, and is not claimed before
+    let pending = "from rowcall.delivery where state = 'pending'";
+    assert_eq!(app.count(&format!("select count(*) {pending}")), 399);
+    let times = app.count(&format!("select count(distinct due_at) {pending}"));
+    assert_eq!(times, 399);
+    let now = app.clock.now();
+    let last = app.count(&format!(
+        "select extract(epoch from max(due_at) - '{}') {pending}",
+        now.to_rfc3339()
+    ));
+    assert_eq!(last, 40);
+}

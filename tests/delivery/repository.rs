@@ -18,6 +18,9 @@ use uuid::Uuid;
 
 use crate::support::postgres::TestDatabase;
 
+/// The subscription.
+pub(crate) const SUBSCRIPTION: Uuid = Uuid::from_u128(7);
+
 /// A database with deliveries of one subscription, each named by its position.
 pub(crate) struct Repository {
     database: TestDatabase,
@@ -36,7 +39,7 @@ impl Repository {
     pub(crate) fn new() -> Self {
         let repository = Self {
             database: TestDatabase::create(),
-            subscription: Uuid::from_u128(7),
+            subscription: SUBSCRIPTION,
             lease: Uuid::from_u128(8),
             now: "2026-03-02T09:00:00Z".parse().unwrap(),
         };
@@ -215,6 +218,23 @@ impl Repository {
 impl Session {
     pub(crate) fn run<T>(&mut self, act: impl FnOnce(&mut PgConnection) -> T) -> T {
         act(&mut self.connection)
+    }
+
+    /// Locks deliveries, and says which.
+    pub(crate) fn lock(&mut self, positions: &[u128], how: &str) -> Vec<i64> {
+        #[derive(QueryableByName)]
+        struct Row {
+            #[diesel(sql_type = diesel::sql_types::BigInt)]
+            position: i64,
+        }
+        let positions: Vec<String> = positions.iter().map(u128::to_string).collect();
+        let rows: Vec<Row> = sql_query(format!(
+            "select position from rowcall.delivery where position in ({}) order by id {how}",
+            positions.join(", ")
+        ))
+        .load(&mut self.connection)
+        .unwrap();
+        rows.into_iter().map(|row| row.position).collect()
     }
 
     pub(crate) fn commit(mut self) {

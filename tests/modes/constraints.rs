@@ -297,3 +297,38 @@ async fn what_may_be_sent_waits_behind_what_may_not() {
         ["created 2", "created 1", "updated 1", "updated 1"]
     );
 }
+
+#[tokio::test]
+async fn what_is_held_does_not_overtake_the_retry_of_what_is_before_it() {
+    use crate::support::receiver::Answer;
+    // GIVEN one delivery a minute, and a receiver that refuses the first
+    let receiver = Receiver::start().await;
+    receiver.script([Answer::Status(503)]);
+    let rate = r#"
+        retry = { schedule = ["0s", "1h"] }
+        [constraint.gently]
+        applies_to = { object_types = ["sales.order"] }
+        rate = "1/m"
+        judge = "at_send"
+        otherwise = "hold"
+        hold_at_most = "72h"
+    "#;
+    let mut app = shop(&receiver, &format!("{ALL}{rate}")).await;
+    // WHEN an order changes twice, and both changes are claimed together
+    write(
+        &app,
+        "insert into orders (id) values (1); update orders set region = 'US'",
+    );
+    app.run_until_idle().await;
+    assert_eq!(told(&receiver), ["created 1"]);
+    assert_eq!(states(&app), ["pending/1", "held/0"]);
+    // THEN the second waits for the first, though it might be sent a minute later
+    for _ in 0..5 {
+        app.advance(TimeDelta::minutes(2)).await;
+    }
+    assert_eq!(told(&receiver), ["created 1"]);
+    // AND follows when that is settled.
+    app.advance(TimeDelta::hours(1)).await;
+    assert_eq!(told(&receiver), ["created 1", "created 1", "updated 1"]);
+    assert_eq!(states(&app), ["delivered/2", "delivered/1"]);
+}

@@ -219,3 +219,23 @@ async fn without_an_order_there_is_nothing_to_block() {
     let made = done(&app, "POST", "/v1/subscriptions", &spec).await;
     assert_eq!(made["on_dead"], "block");
 }
+
+#[tokio::test]
+async fn one_that_is_given_up_for_its_age_holds_its_lane_too() {
+    // GIVEN a subscription whose next attempt would come too late
+    let receiver = Receiver::start().await;
+    receiver.script([Answer::Status(500)]);
+    let late = "retry = { schedule = [\"0s\", \"1h\"], give_up_after = \"10m\" }\n\
+        on_dead = \"block\"";
+    let mut app = mirrored_to(&receiver, late).await;
+    // WHEN the first event of an order fails
+    app.sql("insert into orders values (1); update orders set revision = 2");
+    app.run_until_idle().await;
+    // THEN it is dead, and what comes after it waits
+    assert_eq!(deliveries(&app), ["dead/1!", "pending/0"]);
+    // WHEN it is released THEN that is sent
+    let path = format!("/v1/deliveries/{}/release", ids(&app, "dead")[0]);
+    done(&app, "POST", &path, &Value::Null).await;
+    app.run_until_idle().await;
+    assert_eq!(rows(&receiver.received()), ["1:1", "1:2"]);
+}

@@ -7,7 +7,7 @@ use diesel::Connection as _;
 use rowcall::constraint::{
     counters::{BatchRates, RateKey},
     judge::{Ground, Moment, Rates as _, Wanted},
-    store::{NewJudgement, Owed, Verdict, judgement_insert, rate_forget, rates_load, rates_save},
+    store::{Matter, NewJudgement, Verdict, judgement_insert, rate_forget, rates_load, rates_save},
 };
 use uuid::Uuid;
 
@@ -145,8 +145,8 @@ fn subscriptions_and_windows_count_apart() {
 fn judgements_are_kept_with_their_grounds() {
     let database = TestDatabase::create();
     let mut connection = database.connect();
-    let judgement = |owed, moment, verdict| NewJudgement {
-        owed,
+    let judgement = |matter, moment, verdict| NewJudgement {
+        matter,
         subscription_id: SUBSCRIPTION,
         judged_at: time("2026-01-31T08:00:00Z"),
         moment,
@@ -160,9 +160,9 @@ fn judgements_are_kept_with_their_grounds() {
     };
     let (event, digest) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let judgements = [
-        judgement(Owed::Event(event), Moment::Event, Verdict::Hold),
-        judgement(Owed::Event(event), Moment::Event, Verdict::Suppress),
-        judgement(Owed::Digest(digest), Moment::Send, Verdict::Withdraw),
+        judgement(Matter::Event(event), Moment::Event, Verdict::Hold),
+        judgement(Matter::Event(event), Moment::Event, Verdict::Suppress),
+        judgement(Matter::Digest(digest), Moment::Send, Verdict::Withdraw),
     ];
     judgement_insert(&mut connection, &judgements).unwrap();
     judgement_insert(&mut connection, &[]).unwrap();

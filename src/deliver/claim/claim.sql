@@ -1,6 +1,7 @@
 -- Claims the heads of lanes that are due: the synchronous ones first, then the delayed ones, then digests, each oldest
 -- first, but up to $6 of the synchronous ones are those that came due last, so that what is new does not wait behind
--- all that waits already; of these, what was written no longer ago than $5 is ahead is fresh. Skips what another
+-- all that waits already; of these, what was written no longer ago than $5 is ahead is fresh. The synchronous ones leave
+-- $7 places to each of the others, or one backlog would keep all delayed ones and all digests waiting. Skips what another
 -- instance is claiming. What is due to a subscription that is not active comes back unclaimed. A delayed one whose
 -- event has synchronous ones that could start and were not tried is looked at
 -- again at $5, if nobody releases it before.
@@ -19,7 +20,7 @@ oldest as (
     from rowcall.delivery as d
     where d.urgency = 0 and d.state in ('pending', 'held') and d.due_at <= $1
     order by d.due_at
-    limit $2
+    limit $2 - 2 * $7
     for no key update skip locked
 ),
 immediate as (
@@ -27,7 +28,7 @@ immediate as (
     union all
     (select oldest.*, false from oldest where oldest.id not in (select newest.id from newest)
      order by oldest.due_at
-     limit $2 - (select count(*) from newest))
+     limit $2 - 2 * $7 - (select count(*) from newest))
 ),
 delayed as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
@@ -35,7 +36,7 @@ delayed as (
     from rowcall.delivery as d
     where d.urgency = 1 and d.state in ('pending', 'held') and d.due_at <= $1
     order by d.due_at
-    limit $2 - (select count(*) from immediate)
+    limit $2 - $7 - (select count(*) from immediate)
     for no key update skip locked
 ),
 digest as (

@@ -1,8 +1,9 @@
 -- Claims what follows the claimed heads (one at position $6 of lane $4 of subscription $5 each) in their lanes, so that
 -- a lane with many deliveries is sent without a claim for each. A run ends before the first delivery that can't be
 -- taken: what stands behind it must not overtake it. Such are a change of the object's key, which is in two lanes,
--- one that another claim still holds, and one that waits for its event's synchronous deliveries ($8 is now, $9 the
--- barrier's end).
+-- one that another claim still holds, one that waits for its event's synchronous deliveries ($8 is now, $9 the
+-- barrier's end), and one that somebody has locked: the heads are locked in the order in which they are due, so whoever
+-- claims must wait for nobody.
 with head as (
     select h.lane, h.subscription_id, h.position, h.place,
         (select min(d.position) from rowcall.delivery as d
@@ -30,13 +31,22 @@ run as (
         limit $3
     ) as f
 ),
-follower as (
+locked as (
     select d.id from rowcall.delivery as d
     where d.id in (
             select run.id from run where run.is_unbroken order by run.place, run.position limit $7)
         and d.state in ('pending', 'held')
     order by d.id
-    for no key update
+    for no key update skip locked
+),
+follower as (
+    select free.id
+    from (
+        select run.id, bool_and(locked.id is not null) over (partition by run.place order by run.position) as is_unbroken
+        from run left join locked on locked.id = run.id
+        where run.is_unbroken
+    ) as free
+    where free.is_unbroken
 )
 update rowcall.delivery as d
 set state = 'sending', due_at = null, lease_holder = $1, lease_until = $2

@@ -24,6 +24,8 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     pub(super) text: Arc<str>,
+    /// The places in memory that a delivery of it takes.
+    pub(super) places: usize,
     /// The event's type; of a part of a digest, that of digests.
     pub(super) event_type: String,
     /// The type of the event's object.
@@ -72,6 +74,12 @@ impl Fate {
         }
     }
 
+    /// Whether a sender is to take it.
+    #[must_use]
+    pub fn is_sent(&self) -> bool {
+        matches!(self, Self::Sent { .. })
+    }
+
     /// Whether what follows in its lane has to wait.
     #[must_use]
     pub fn is_held(&self) -> bool {
@@ -92,6 +100,9 @@ pub struct Kept {
     pub hold_until: Option<DateTime<Utc>>,
     /// When a held one is judged again.
     pub again_at: Option<DateTime<Utc>>,
+    /// Another of its lane is sent before it. If it is held, it is judged again when that one is
+    /// settled and not at a time of its own: it could overtake that one's retry.
+    pub is_behind: bool,
 }
 
 /// A claimed delivery on its way to the receiver.
@@ -147,6 +158,7 @@ impl<'a> Case<'a> {
                 by: by.clone(),
                 hold_until: None,
                 again_at: None,
+                is_behind: false,
             });
         }
         match kept {
@@ -221,6 +233,7 @@ impl Kept {
             by: by?,
             hold_until,
             again_at,
+            is_behind: false,
         })
     }
 }

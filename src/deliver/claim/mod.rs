@@ -1,10 +1,11 @@
 //! Claiming: what is due becomes chains that the senders can take.
 
+mod bodies;
 pub mod judge;
 pub mod store;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +14,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use self::{
-    judge::{Body, Case, Fate},
+    bodies::{Bodies, bodies},
+    judge::{Case, Fate},
     store::{ClaimedRow, Settled, delivery_claim, delivery_settle_claim},
 };
 use super::{
@@ -23,10 +25,9 @@ use super::{
         store::{bucket_lock, bucket_save},
     },
     send::Done,
-    store::{delivery_next_at, event_bodies, lease_rescue, part_bodies},
+    store::{delivery_next_at, lease_rescue},
 };
 use crate::{
-    catalog::model::DIGEST_EVENT_TYPE,
     constraint::{
         rate::Rate,
         store::{judgement_last, rates_load, rates_save},
@@ -51,6 +52,8 @@ pub(super) struct Claim {
     pub(super) inactive: Vec<Uuid>,
     /// There may be more.
     pub(super) is_full: bool,
+    /// There was more than memory is to take at once; the rest is among the results.
+    pub(super) is_cut: bool,
     /// By which constraints it was judged.
     pub(super) registry: Arc<Registry>,
     /// When there will be more.
@@ -94,7 +97,7 @@ pub(super) fn claim(
     // Asked for after the claim: whatever was claimed belongs to a subscription of this revision.
     let revision = registry_revision(connection)?;
     let registry = registry.at(connection, revision)?;
-    let bodies = bodies(connection, &found.claimed)?;
+    let bodies = bodies(connection, &found.claimed, places)?;
     let lanes = lanes(&found.claimed, &registry, &bodies);
     let decided = decide(connection, &lanes, now)?;
     let numbers = number(connection, &lanes, &decided)?;
@@ -110,44 +113,11 @@ pub(super) fn claim(
         chains,
         results,
         inactive: found.inactive,
-        is_full: found.is_full,
+        is_full: found.is_full || bodies.is_cut(),
+        is_cut: bodies.is_cut(),
         next_at: delivery_next_at(connection)?,
         registry: Arc::clone(&registry),
     })
-}
-
-/// What the claimed deliveries owe.
-fn bodies(
-    connection: &mut Connection,
-    claimed: &[ClaimedRow],
-) -> Result<HashMap<Owed, Body>, DbError> {
-    let (mut events, mut parts) = (HashSet::new(), Vec::new());
-    for row in claimed {
-        match row.owed() {
-            Some(Owed::Event(id)) => _ = events.insert(id),
-            Some(Owed::Part { digest, part }) => parts.push((digest, part)),
-            None => {}
-        }
-    }
-    let events: Vec<Uuid> = events.into_iter().collect();
-    let events = event_bodies(connection, &events)?.into_iter().map(|event| {
-        let body = Body {
-            text: event.body.into(),
-            event_type: event.event_type,
-            object_type: event.object_type,
-        };
-        (Owed::Event(event.id), body)
-    });
-    let parts = part_bodies(connection, &parts)?.into_iter();
-    let parts = parts.map(|((digest, part), text)| {
-        let body = Body {
-            text: text.into(),
-            event_type: DIGEST_EVENT_TYPE.to_owned(),
-            object_type: None,
-        };
-        (Owed::Part { digest, part }, body)
-    });
-    Ok(events.chain(parts).collect())
 }
 
 /// The claimed deliveries by lane, in the order of each lane; what is not ordered is a lane of its
@@ -156,7 +126,7 @@ fn bodies(
 fn lanes<'a>(
     claimed: &'a [ClaimedRow],
     registry: &'a Registry,
-    bodies: &'a HashMap<Owed, Body>,
+    bodies: &'a Bodies,
 ) -> Vec<Lane<'a>> {
     let mut by_lane: BTreeMap<LaneOf, Vec<&ClaimedRow>> = BTreeMap::new();
     for row in claimed {
@@ -171,19 +141,27 @@ fn lanes<'a>(
         };
         rows.sort_unstable_by_key(|row| row.position);
         let registered = &registry.subscriptions[*place as usize];
-        let cases = rows.into_iter().map_while(|row| {
-            let owed = row.owed()?;
-            let body = bodies.get(&owed)?;
-            let case = Case {
-                row,
-                registered,
-                body,
-            };
-            Some((owed, case))
-        });
+        let (mut cases, mut left) = (Vec::new(), Vec::new());
+        for row in rows {
+            let Some(owed) = row.owed() else { break };
+            match bodies.get(owed) {
+                Some(body) if left.is_empty() => {
+                    let case = Case {
+                        row,
+                        registered,
+                        body,
+                    };
+                    cases.push((owed, case));
+                }
+                None if left.is_empty() && !bodies.is_left(owed) => break,
+                // It, or one before it in its lane, is too much for this claim.
+                _ => left.push((owed, row)),
+            }
+        }
         lanes.push(Lane {
             registered,
-            cases: cases.collect(),
+            cases,
+            left,
         });
     }
     // What changed first is counted first by the rates.
@@ -198,6 +176,8 @@ type LaneOf = (Uuid, Option<i64>, Option<Uuid>);
 struct Lane<'a> {
     registered: &'a Arc<Registered>,
     cases: Vec<(Owed, Case<'a>)>,
+    /// What goes back, for memory is not to take it now.
+    left: Vec<(Owed, &'a ClaimedRow)>,
 }
 
 /// What is to become of the deliveries of a lane, and of each its fate; it ends with the first that
@@ -214,7 +194,7 @@ fn decide(
     let keys = cases().flat_map(|(_, case)| case.rate_keys(now)).collect();
     let late: Vec<_> = cases()
         .filter(|(_, case)| case.row.hold_until.is_some_and(|until| until <= now))
-        .map(|(owed, case)| (owed.judged(), case.row.subscription_id))
+        .map(|(owed, case)| (owed.matter(), case.row.subscription_id))
         .collect();
     let last: HashMap<_, _> = judgement_last(connection, &late)?
         .into_iter()
@@ -234,18 +214,21 @@ fn decide(
         for (owed, case) in &lane.cases {
             let id = case.row.subscription_id;
             let mut bucket = buckets.get(id).filter(|_| !case.is_gathered());
-            if let Some(bucket) = &mut bucket
-                && let Some(until) = bucket.wait()
-            {
+            if let Some(bucket) = bucket.as_mut().filter(|bucket| !bucket.has_token()) {
                 // Behind another of its lane, it is due when that one is settled.
-                if fates.is_empty() {
+                if fates.is_empty()
+                    && let Some(until) = bucket.wait()
+                {
                     fates.push(Fate::Deferred { until });
                 }
                 break;
             }
-            let last = last.get(&(owed.judged(), id));
-            let fate = case.decide(&mut rates.of(id), last, now);
+            let last = last.get(&(owed.matter(), id));
+            let mut fate = case.decide(&mut rates.of(id), last, now);
             let is_held = fate.is_held();
+            if let Fate::Kept(kept) = &mut fate {
+                kept.is_behind = fates.iter().any(Fate::is_sent);
+            }
             if let (Some(bucket), Fate::Sent { .. }) = (bucket, &fate) {
                 bucket.spend();
             }
@@ -257,7 +240,7 @@ fn decide(
         decided.push(fates);
     }
     rates_save(connection, &rates)?;
-    bucket_save(connection, &buckets.full_at())?;
+    bucket_save(connection, &buckets.stored())?;
     Ok(decided)
 }
 
@@ -273,7 +256,7 @@ fn buckets(
         .collect();
     let ids: Vec<Uuid> = rated.keys().copied().collect();
     let locked = bucket_lock(connection, &ids, now)?;
-    let bucket = |(id, full_at)| Some((id, Bucket::new(*rated.get(&id)?, full_at, now)));
+    let bucket = |(id, stored)| Some((id, Bucket::new(*rated.get(&id)?, stored, now)));
     Ok(Buckets::new(locked.into_iter().filter_map(bucket)))
 }
 
@@ -291,10 +274,9 @@ fn number(
         .map(|((_, case), fate)| (case.row, fate))
         .collect();
     let unnumbered = || {
-        let is_sent = |fate: &Fate| matches!(fate, Fate::Sent { .. });
         fates
             .iter()
-            .filter(move |(row, fate)| row.sequence.is_none() && is_sent(fate))
+            .filter(|(row, fate)| row.sequence.is_none() && fate.is_sent())
             .map(|(row, _)| *row)
     };
     let mut counts: HashMap<Uuid, i64> = HashMap::new();
@@ -321,7 +303,7 @@ fn number(
         numbered: numbers.iter().map(|(id, number)| (*id, *number)).collect(),
         counted: ids(&|row, fate| fate.is_counted() && !row.is_rate_spent),
         judged: ids(&|row, fate| fate.has_passed_event() && row.is_unjudged),
-        released: ids(&|row, fate| matches!(fate, Fate::Sent { .. }) && row.hold_until.is_some()),
+        released: ids(&|row, fate| fate.is_sent() && row.hold_until.is_some()),
     };
     delivery_settle_claim(connection, &settled)?;
     Ok(numbers)
@@ -340,49 +322,55 @@ impl Lane<'_> {
         let mut chain = Chain::new(Arc::clone(self.registered), lease_ends);
         let mut results = Vec::new();
         let mut fates = fates.into_iter();
+        let claimed = |owed: Owed, row: &ClaimedRow, body: Arc<str>, places: usize| Claimed {
+            id: row.id,
+            owed,
+            lease,
+            lane: row.lane,
+            lane_previous: row.lane_previous,
+            sequence: row
+                .sequence
+                .or_else(|| numbers.get(&row.id).copied())
+                .unwrap_or_default(),
+            attempts: u32::try_from(row.attempts).unwrap_or(0),
+            first_tried_at: row.first_tried_at,
+            body,
+            places,
+            hold_until: row.hold_until,
+            is_awaited: has_delayed && row.urgency == 0 && row.attempts == 0,
+            again: None,
+        };
+        let returned = |row: &ClaimedRow, delivery, until: Option<DateTime<Utc>>| Done::Returned {
+            subscription_id: row.subscription_id,
+            delivery,
+            not_before: until,
+            has_waited: false,
+            is_deferred: until.is_some(),
+        };
         for (owed, case) in self.cases {
             let row = case.row;
-            let sequence = row.sequence.or_else(|| numbers.get(&row.id).copied());
-            let delivery = Claimed {
-                id: row.id,
-                owed,
-                lease,
-                lane: row.lane,
-                lane_previous: row.lane_previous,
-                sequence: sequence.unwrap_or_default(),
-                attempts: u32::try_from(row.attempts).unwrap_or(0),
-                first_tried_at: row.first_tried_at,
-                body: Arc::clone(&case.body.text),
-                hold_until: row.hold_until,
-                is_awaited: has_delayed && row.urgency == 0 && row.attempts == 0,
-                again: None,
-            };
+            let body = case.body;
+            let delivery = claimed(owed, row, Arc::clone(&body.text), body.places);
             match fates.next() {
                 Some(Fate::Sent { .. }) => {
                     chain.is_fresh |= row.is_fresh && row.attempts == 0;
                     chain.push(delivery);
                 }
-                Some(Fate::Deferred { until }) => results.push(Done::Returned {
-                    subscription_id: row.subscription_id,
-                    delivery,
-                    not_before: Some(until),
-                    has_waited: false,
-                    is_deferred: true,
-                }),
+                Some(Fate::Deferred { until }) => {
+                    results.push(returned(row, delivery, Some(until)));
+                }
                 Some(fate) => results.push(Done::Decided {
                     registered: Arc::clone(self.registered),
                     delivery,
                     fate,
                 }),
                 // Behind one that is held.
-                None => results.push(Done::Returned {
-                    subscription_id: row.subscription_id,
-                    delivery,
-                    not_before: None,
-                    has_waited: false,
-                    is_deferred: false,
-                }),
+                None => results.push(returned(row, delivery, None)),
             }
+        }
+        for (owed, row) in self.left {
+            let delivery = claimed(owed, row, Arc::from(""), 1);
+            results.push(returned(row, delivery, None));
         }
         (chain, results)
     }

@@ -3,7 +3,9 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl,
-    sql_types::{Array, BigInt, Bool, Integer, Nullable, SmallInt, Timestamptz, Uuid as SqlUuid},
+    sql_types::{
+        Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
+    },
 };
 use uuid::Uuid;
 
@@ -18,6 +20,8 @@ const PART_FOLLOWERS_MAX: i64 = 7;
 /// Of what a claim takes, this part is of the synchronous ones that came due last, so that those
 /// which are written now do not wait behind all that waits already.
 const NEWEST_PART: usize = 4;
+/// This part is left to the delayed ones, and as much to digests.
+const OTHERS_PART: usize = 16;
 
 /// A claimed delivery.
 #[derive(Clone, Debug, QueryableByName)]
@@ -107,6 +111,7 @@ pub fn delivery_claim(
     barrier_ends: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> QueryResult<ClaimedRows> {
+    let others = limit / OTHERS_PART;
     let heads: Vec<ClaimedRow> = kept(include_str!("claim.sql"))
         .bind::<Timestamptz, _>(now)
         .bind::<BigInt, _>(limit as i64)
@@ -114,8 +119,10 @@ pub fn delivery_claim(
         .bind::<Timestamptz, _>(lease_until)
         .bind::<Timestamptz, _>(barrier_ends)
         .bind::<BigInt, _>(limit.div_ceil(NEWEST_PART) as i64)
+        .bind::<BigInt, _>(others as i64)
         .load(connection)?;
-    let is_full = heads.len() >= limit;
+    // What is left to others may be all that is left.
+    let is_full = heads.len() + 2 * others >= limit;
     let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
         heads.into_iter().partition(|head| head.is_active);
     // The synchronous ones first: what follows a delayed head must see them being sent.
@@ -173,6 +180,80 @@ fn claim_followers(
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(barrier_ends)
         .load(connection)
+}
+
+/// What is stored of an event, to send it.
+#[derive(Debug, QueryableByName)]
+pub(super) struct EventBody {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) id: Uuid,
+    /// The CloudEvent without its sequence; none, if those before it were enough.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) body: Option<String>,
+    #[diesel(sql_type = Text)]
+    pub(super) event_type: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) object_type: Option<String>,
+}
+
+/// The bodies of events, in this order until they are `bytes_max` together.
+pub(super) fn event_bodies_upto(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    bytes_max: i64,
+) -> QueryResult<Vec<EventBody>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The length of a large value is known without reading it.
+    kept(
+        "select e.id, case when e.before < $2 then e.body end as body, e.type as event_type, \
+             e.object_type \
+         from (select e.id, e.body, e.type, e.object_type, \
+                 sum(octet_length(e.body)) over (order by w.place) \
+                     - octet_length(e.body) as before \
+             from unnest($1) with ordinality as w (id, place) \
+             join rowcall.event e on e.id = w.id) as e",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .bind::<BigInt, _>(bytes_max)
+    .load(connection)
+}
+
+/// A part of a digest.
+#[derive(Debug, QueryableByName)]
+pub(super) struct PartBody {
+    #[diesel(sql_type = SqlUuid)]
+    pub(super) digest: Uuid,
+    #[diesel(sql_type = Integer)]
+    pub(super) part: i32,
+    /// As that of an event.
+    #[diesel(sql_type = Nullable<Text>)]
+    pub(super) body: Option<String>,
+}
+
+/// The bodies of parts of digests, in this order until they are `bytes_max` together.
+pub(super) fn part_bodies_upto(
+    connection: &mut PgConnection,
+    parts: &[(Uuid, i32)],
+    bytes_max: i64,
+) -> QueryResult<Vec<PartBody>> {
+    if parts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (digests, parts): (Vec<Uuid>, Vec<i32>) = parts.iter().copied().unzip();
+    kept(
+        "select p.digest, p.part, case when p.before < $3 then p.body end as body \
+         from (select p.digest_id as digest, p.part, p.body, \
+                 sum(octet_length(p.body)) over (order by w.place) \
+                     - octet_length(p.body) as before \
+             from unnest($1, $2) with ordinality as w (digest_id, part, place) \
+             join rowcall.digest_part p on p.digest_id = w.digest_id and p.part = w.part) as p",
+    )
+    .bind::<Array<SqlUuid>, _>(digests)
+    .bind::<Array<Integer>, _>(parts)
+    .bind::<BigInt, _>(bytes_max)
+    .load(connection)
 }
 
 /// What claiming decided of deliveries, besides their fates.
@@ -238,9 +319,12 @@ pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> QueryR
     // finds what was parked: the lock puts the two in an order.
     registry_share(connection)?;
     kept(
-        "update rowcall.delivery d set due_at = 'infinity' from rowcall.subscription s \
-         where d.id = any($1) and d.state in ('pending', 'held') and d.due_at is not null \
-         and s.id = d.subscription_id and s.state <> 'active'",
+        "with inactive as ( \
+             select d.id from rowcall.delivery d \
+             join rowcall.subscription s on s.id = d.subscription_id and s.state <> 'active' \
+             where d.id = any($1) and d.state in ('pending', 'held') and d.due_at is not null \
+             order by d.id for no key update of d) \
+         update rowcall.delivery d set due_at = 'infinity' from inactive where d.id = inactive.id",
     )
     .bind::<Array<SqlUuid>, _>(ids)
     .execute(connection)

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     sql_types::{Array, BigInt, Nullable, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
@@ -32,7 +32,7 @@ pub(super) fn heartbeat_sync(
     now: DateTime<Utc>,
 ) -> QueryResult<()> {
     let (ids, intervals): (Vec<Uuid>, Vec<i64>) = wanted.iter().copied().unzip();
-    sql_query(
+    kept(
         "with wanted as ( \
              select w.subscription_id, w.every_ms \
              from unnest($1, $2) as w (subscription_id, every_ms)), \
@@ -74,13 +74,11 @@ pub(super) fn heartbeat_defer(
     subscriptions: &[Uuid],
     at: DateTime<Utc>,
 ) -> QueryResult<()> {
-    sql_query(
-        "update rowcall.heartbeat set due_at = least(due_at, $2) where subscription_id = any($1)",
-    )
-    .bind::<Array<SqlUuid>, _>(subscriptions)
-    .bind::<Timestamptz, _>(at)
-    .execute(connection)
-    .map(drop)
+    kept("update rowcall.heartbeat set due_at = least(due_at, $2) where subscription_id = any($1)")
+        .bind::<Array<SqlUuid>, _>(subscriptions)
+        .bind::<Timestamptz, _>(at)
+        .execute(connection)
+        .map(drop)
 }
 
 /// When the next one is due.

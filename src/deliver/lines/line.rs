@@ -12,8 +12,9 @@ use crate::deliver::breaker::{Breaker, Sign};
 pub(super) const FIRST_REQUESTS_MAX: usize = 4;
 /// Of so many chains, one at least is taken from those that have time, if there are any.
 const TURNS_PER_REST: usize = 8;
-/// When deliveries are tried again for which a line's share of memory had no place.
-const FULL_WAIT: TimeDelta = TimeDelta::seconds(1);
+/// When deliveries are tried again for which a line's share of memory had no place, or whose
+/// receiver wants no more.
+pub(super) const FULL_WAIT: TimeDelta = TimeDelta::seconds(1);
 /// Deliveries that come back to the same slow or failing receiver come so far apart, so that
 /// claiming them leaves others their turn,
 const RETURN_STEP: TimeDelta = TimeDelta::milliseconds(1);
@@ -32,7 +33,7 @@ pub(in crate::deliver) struct LineKey {
 /// What waits.
 pub(super) struct Waiting<T> {
     pub(super) chain: T,
-    /// How many.
+    /// How many, in places of memory: a large one counts for several.
     pub(super) deliveries: usize,
 }
 
@@ -92,7 +93,7 @@ pub(super) struct Weight {
 pub(super) struct Line<T> {
     fresh: VecDeque<Waiting<T>>,
     rest: VecDeque<Waiting<T>>,
-    /// Deliveries in both,
+    /// Places of the deliveries in both,
     waiting: usize,
     /// and in the first.
     fresh_waiting: usize,
@@ -278,7 +279,7 @@ impl<T> Line<T> {
         self.slow_requests -= usize::from(was_slow);
         match sign {
             Sign::Unasked => return,
-            Sign::Answered => self.refused = 0,
+            Sign::Answered | Sign::Gone => self.refused = 0,
             Sign::Troubled | Sign::Silent => {}
         }
         self.pace = if was_slow { Pace::Slow } else { Pace::Quick };

@@ -14,6 +14,8 @@
 //!
 //! Starting and ending cost the logarithm of the number of lines.
 
+#[cfg(test)]
+mod ends;
 mod line;
 #[cfg(test)]
 mod random;
@@ -28,10 +30,10 @@ use std::{
 
 use chrono::{DateTime, Utc};
 
-use self::line::{Line, Rank, Waiting, Weight};
+use self::line::{FULL_WAIT, Line, Rank, Waiting, Weight};
 pub(super) use self::{
     line::LineKey,
-    words::{Back, Bounds, Ended, Start, Turn},
+    words::{Back, Bounds, Ended, Probes, Start, Turn},
 };
 use super::breaker::{Breaker, Passage, Sign};
 
@@ -178,20 +180,19 @@ impl<T> Lines<T> {
         let Ended {
             sign,
             was_slow,
-            was_probe,
+            probes,
         } = ended;
         let patience = self.bounds.patience;
         let (opened, closed) = self.change(key, |line| {
             line.ended(was_slow, sign);
-            let is_good = sign == Sign::Answered;
-            line.breaker.judge(sign, is_good, was_probe, &patience, now)
+            line.breaker
+                .judge(sign, sign.is_good(), probes.line, &patience, now)
         });
         // Of a host, any answer shows that it is there.
-        let is_there = matches!(sign, Sign::Answered | Sign::Troubled);
         let host = self.hosts.entry(Arc::clone(&key.host)).or_default();
-        let (host_opened, host_closed) = host
-            .breaker
-            .judge(sign, is_there, was_probe, &patience, now);
+        let (host_opened, host_closed) =
+            host.breaker
+                .judge(sign, sign.is_there(), probes.host, &patience, now);
         if let Some(until) = host_opened {
             let lines = self.lines.keys().filter(|other| other.host == key.host);
             for key in lines.cloned().collect::<Vec<_>>() {
@@ -199,9 +200,12 @@ impl<T> Lines<T> {
             }
         } else if let Some(until) = opened {
             self.send_back(key, until);
+        } else if sign == Sign::Gone {
+            // It is about to be disabled: nothing more is sent meanwhile.
+            self.send_back(key, now + FULL_WAIT);
         }
         // The probe's end concerns all that wait for it.
-        let all = host_closed || host_opened.is_some() || was_probe;
+        let all = host_closed || host_opened.is_some() || probes.any();
         self.host_freed(&key.host, all);
         match opened.max(host_opened) {
             Some(until) => Some(Turn::Opened(key.clone(), until)),
@@ -284,31 +288,33 @@ impl<T> Lines<T> {
             self.host_freed(&key.host, false);
             return None;
         }
-        let (chain, is_probe) = self.change(key, |line| {
+        let probes = Probes {
+            line: of_line == Some(Passage::Probe),
+            host: passage == Passage::Probe,
+        };
+        let chain = self.change(key, |line| {
             let chain = line.pop();
-            let is_probe = line.breaker.passage(now) == Passage::Probe;
             if chain.is_some() {
                 line.senders += 1;
-                if is_probe {
+                if probes.line {
                     line.breaker.probe();
                 }
             }
-            (chain, is_probe)
-        });
-        let chain = chain?;
+            chain
+        })?;
         let host = self.hosts.entry(Arc::clone(&key.host)).or_default();
         host.senders += 1;
-        if passage == Passage::Probe {
+        if probes.host {
             host.breaker.probe();
         }
         Some(Start {
             key: key.clone(),
             chain,
-            is_probe: is_probe || passage == Passage::Probe,
+            probes,
         })
     }
 
-    /// Sends back what waits in a line until its breaker may close.
+    /// Sends back what waits in a line until its receiver may be asked again.
     fn send_back(&mut self, key: &LineKey, until: DateTime<Utc>) {
         let back = self.change(key, |line| {
             let drained = line.drain();

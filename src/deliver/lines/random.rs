@@ -48,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct UnderWay {
     key: LineKey,
     is_slow: bool,
-    is_probe: bool,
+    probes: Probes,
 }
 
 proptest! {
@@ -82,7 +82,7 @@ proptest! {
                     let ended = Ended {
                         sign,
                         was_slow: std::mem::take(&mut one.is_slow),
-                        was_probe: std::mem::take(&mut one.is_probe),
+                        probes: std::mem::take(&mut one.probes),
                     };
                     lines.request_ended(&one.key, ended, at(now));
                     if !goes_on {
@@ -98,7 +98,7 @@ proptest! {
                 under_way.push(UnderWay {
                     key: start.key,
                     is_slow: false,
-                    is_probe: start.is_probe,
+                    probes: start.probes,
                 });
             }
             left += lines.take_back().len();

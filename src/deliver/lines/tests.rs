@@ -36,21 +36,26 @@ pub(super) fn lines() -> Lines<u32> {
     Lines::new(BOUNDS)
 }
 
-fn push(lines: &mut Lines<u32>, key: &LineKey, chains: impl IntoIterator<Item = u32>) {
+pub(super) fn push(lines: &mut Lines<u32>, key: &LineKey, chains: impl IntoIterator<Item = u32>) {
     for chain in chains {
         lines.push(key, (chain, 1), false, at(0));
     }
 }
 
-fn start_all(lines: &mut Lines<u32>) -> Vec<Start<u32>> {
+pub(super) fn start_all(lines: &mut Lines<u32>) -> Vec<Start<u32>> {
     std::iter::from_fn(|| lines.next(at(0))).collect()
 }
 
-fn end(lines: &mut Lines<u32>, key: &LineKey, sign: Sign, was_slow: bool) -> Option<Turn> {
+pub(super) fn end(
+    lines: &mut Lines<u32>,
+    key: &LineKey,
+    sign: Sign,
+    was_slow: bool,
+) -> Option<Turn> {
     let ended = Ended {
         sign,
         was_slow,
-        was_probe: false,
+        probes: Probes::default(),
     };
     let turn = lines.request_ended(key, ended, at(0));
     lines.sender_ended(key);
@@ -242,15 +247,15 @@ fn an_open_breaker_empties_the_line_and_lets_one_probe_pass() {
         lines.push(&failing, (chain, 1), false, at(5));
     }
     let probe = lines.next(at(5)).unwrap();
-    assert!(probe.is_probe && lines.next(at(5)).is_none());
+    assert!(probe.probes.any() && lines.next(at(5)).is_none());
     let ended = Ended {
         sign: Sign::Answered,
         was_slow: false,
-        was_probe: true,
+        probes: probe.probes,
     };
     let turn = lines.request_ended(&failing, ended, at(5));
     assert_eq!(turn, Some(Turn::Closed(failing)));
-    assert!(!lines.next(at(5)).unwrap().is_probe);
+    assert!(!lines.next(at(5)).unwrap().probes.any());
 }
 
 #[test]
@@ -276,11 +281,11 @@ fn a_host_that_is_silent_is_left_alone_by_all_its_subscriptions() {
         lines.push(key, (50, 1), false, at(5));
     }
     let probe = lines.next(at(5)).unwrap();
-    assert!(probe.is_probe && lines.next(at(5)).is_none());
+    assert!(probe.probes.any() && lines.next(at(5)).is_none());
     let ended = Ended {
         sign: Sign::Troubled,
         was_slow: false,
-        was_probe: true,
+        probes: probe.probes,
     };
     lines.request_ended(&probe.key, ended, at(5));
     assert_eq!(std::iter::from_fn(|| lines.next(at(5))).count(), 4);

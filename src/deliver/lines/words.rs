@@ -16,7 +16,7 @@ pub(in crate::deliver) struct Bounds {
     pub(in crate::deliver) senders_per_subscription_max: usize,
     pub(in crate::deliver) senders_slow_max: usize,
     pub(in crate::deliver) senders_per_slow_max: usize,
-    /// Deliveries.
+    /// Places of deliveries.
     pub(in crate::deliver) memory_max: usize,
     pub(in crate::deliver) patience: Patience,
 }
@@ -39,8 +39,22 @@ impl Bounds {
 pub(in crate::deliver) struct Start<T> {
     pub(in crate::deliver) key: LineKey,
     pub(in crate::deliver) chain: T,
-    /// Its first request decides whether a breaker closes.
-    pub(in crate::deliver) is_probe: bool,
+    /// Its first request decides whether these breakers close.
+    pub(in crate::deliver) probes: Probes,
+}
+
+/// The breakers that a request is the probe of. The others learn from it what any request tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::deliver) struct Probes {
+    pub(in crate::deliver) line: bool,
+    pub(in crate::deliver) host: bool,
+}
+
+impl Probes {
+    /// Whether it is one at all.
+    pub(in crate::deliver) fn any(self) -> bool {
+        self.line || self.host
+    }
 }
 
 /// A chain that is sent back.
@@ -58,8 +72,8 @@ pub(in crate::deliver) struct Ended {
     pub(in crate::deliver) sign: Sign,
     /// [`Lines::request_slow`] was told of it.
     pub(in crate::deliver) was_slow: bool,
-    /// It was the first of a chain that was started as the probe.
-    pub(in crate::deliver) was_probe: bool,
+    /// The probes that it was: those of its chain, if it was the first of it.
+    pub(in crate::deliver) probes: Probes,
 }
 
 /// A change of a breaker that is worth a line in the log.

@@ -5,12 +5,12 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
-    sql_query,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
 use super::Failing;
+use crate::db::kept;
 
 /// Notes attempts that failed, each subscription's in one.
 pub fn failing_note(connection: &mut PgConnection, failed: &[Failing]) -> QueryResult<()> {
@@ -21,7 +21,7 @@ pub fn failing_note(connection: &mut PgConnection, failed: &[Failing]) -> QueryR
         return Ok(());
     }
     // One that is deleted meanwhile has nothing more to be disabled.
-    sql_query(
+    kept(
         "insert into rowcall.subscription_failing as f \
              (subscription_id, since, last_at, failures, last_detail) \
          select n.id, n.since, n.last_at, n.failures, n.detail \
@@ -46,7 +46,7 @@ pub fn failing_note(connection: &mut PgConnection, failed: &[Failing]) -> QueryR
 /// Locks what is noted of these subscriptions, before some of it is removed and some added to: in
 /// two steps, and without this, two transactions could wait for each other.
 pub fn failing_lock(connection: &mut PgConnection, ids: &[Uuid]) -> QueryResult<()> {
-    sql_query(
+    kept(
         "select from rowcall.subscription_failing where subscription_id = any($1) \
          order by subscription_id for update",
     )
@@ -85,7 +85,7 @@ impl Row {
 
 /// Removes what is noted of a subscription, and returns it.
 pub fn failing_take(connection: &mut PgConnection, id: Uuid) -> QueryResult<Option<Failing>> {
-    let row: Option<Row> = sql_query(
+    let row: Option<Row> = kept(
         "delete from rowcall.subscription_failing where subscription_id = $1 \
          returning subscription_id, since, last_at, failures, last_detail, null::text as retry",
     )
@@ -101,7 +101,7 @@ pub fn failing_list(
     connection: &mut PgConnection,
     failures_min: i64,
 ) -> QueryResult<Vec<(Failing, Option<String>)>> {
-    let rows: Vec<Row> = sql_query(
+    let rows: Vec<Row> = kept(
         "select f.subscription_id, f.since, f.last_at, f.failures, f.last_detail, \
              (s.definition -> 'retry')::text as retry \
          from rowcall.subscription_failing f \
@@ -123,7 +123,7 @@ pub fn failing_still(
     id: Uuid,
     since: DateTime<Utc>,
 ) -> QueryResult<bool> {
-    let found = sql_query(
+    let found = kept(
         "select from rowcall.subscription_failing where subscription_id = $1 and since = $2 \
          for update",
     )

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     sql_types::{Array, BigInt, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
 
 use crate::{
+    db::kept,
     deliver::{
         barrier::store::barrier_release,
         lane::store::{lane_head_lock, lane_release},
@@ -38,7 +39,7 @@ pub(super) fn backlog_beyond_age(
     before: DateTime<Utc>,
     limit: i64,
 ) -> QueryResult<Vec<Beyond>> {
-    sql_query(include_str!("beyond_age.sql"))
+    kept(include_str!("beyond_age.sql"))
         .bind::<Timestamptz, _>(before)
         .bind::<BigInt, _>(limit)
         .load(connection)
@@ -50,7 +51,7 @@ pub(super) fn backlog_beyond_count(
     count: i64,
     limit: i64,
 ) -> QueryResult<Vec<Beyond>> {
-    sql_query(include_str!("beyond_count.sql"))
+    kept(include_str!("beyond_count.sql"))
         .bind::<BigInt, _>(count)
         .bind::<BigInt, _>(limit)
         .load(connection)
@@ -69,7 +70,7 @@ pub(super) fn delivery_cancel(
         return Ok(0);
     }
     let ids: Vec<Uuid> = beyond.iter().map(|row| row.id).collect();
-    let cancelled = sql_query(
+    let cancelled = kept(
         "update rowcall.delivery set state = 'cancelled', cancelled_by = $2, due_at = null, \
              settled_at = greatest($3, created_at) \
          where id = any($1) and state in ('pending', 'held')",

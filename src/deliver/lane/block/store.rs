@@ -1,10 +1,12 @@
 //! The SQL of dead deliveries that hold their lanes.
 
 use diesel::{
-    PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl,
     sql_types::{Array, BigInt, Nullable, Uuid as SqlUuid},
 };
 use uuid::Uuid;
+
+use crate::db::kept;
 
 /// A delivery that holds its lanes.
 #[derive(Clone, Debug, QueryableByName)]
@@ -34,7 +36,7 @@ pub fn delivery_block(connection: &mut PgConnection, dead: &[Uuid]) -> QueryResu
     if dead.is_empty() {
         return Ok(0);
     }
-    sql_query(
+    kept(
         "update rowcall.delivery set blocks = true \
          where id = any($1) and state = 'dead' and lane is not null",
     )
@@ -47,7 +49,7 @@ pub(super) fn delivery_blocking_lock(
     connection: &mut PgConnection,
     ids: &[Uuid],
 ) -> QueryResult<Vec<BlockingRow>> {
-    sql_query(
+    kept(
         "select id, subscription_id, lane, lane_previous from rowcall.delivery \
          where id = any($1) and blocks order by id for update",
     )
@@ -57,7 +59,7 @@ pub(super) fn delivery_blocking_lock(
 
 /// They hold nothing any more.
 pub(super) fn delivery_unblock(connection: &mut PgConnection, ids: &[Uuid]) -> QueryResult<usize> {
-    sql_query("update rowcall.delivery set blocks = false where id = any($1)")
+    kept("update rowcall.delivery set blocks = false where id = any($1)")
         .bind::<Array<SqlUuid>, _>(ids)
         .execute(connection)
 }
@@ -67,7 +69,7 @@ pub(super) fn delivery_blocking_of(
     connection: &mut PgConnection,
     subscription: Uuid,
 ) -> QueryResult<Vec<Uuid>> {
-    let rows: Vec<BlockingRow> = sql_query(
+    let rows: Vec<BlockingRow> = kept(
         "select id, subscription_id, lane, lane_previous from rowcall.delivery \
          where subscription_id = $1 and state = 'dead' and blocks",
     )

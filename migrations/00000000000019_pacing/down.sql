@@ -1,0 +1,1 @@
+alter table rowcall.subscription_rate drop column told_upto;
