@@ -36,6 +36,24 @@ pub struct Claimed {
     pub again: Option<Again>,
 }
 
+/// Of a digest's part so many bytes take a place in memory: as much as most events, or more. What
+/// claiming weighs parts by (claim/claim.sql).
+pub(super) const PART_BYTES_A_PLACE: i32 = 64 * 1024;
+
+impl Claimed {
+    /// How many places in memory it takes. A part of a digest may be a hundred times as large as an
+    /// event. One that is sent again takes one: replays bound how many theirs are.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        match self.owed {
+            Owed::Part { .. } if self.again.is_none() => {
+                1 + self.body.len() / PART_BYTES_A_PLACE as usize
+            }
+            _ => 1,
+        }
+    }
+}
+
 /// What a delivery owes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owed {
@@ -95,6 +113,12 @@ impl Chain {
             lease_ends,
             is_fresh: false,
         }
+    }
+
+    /// How many places in memory its deliveries take.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.deliveries.iter().map(Claimed::places).sum()
     }
 
     /// Appends the lane's next delivery.

@@ -138,10 +138,12 @@ impl Deliver {
         let (results, instance) = (std::mem::take(&mut self.unwritten), self.instance);
         let barrier_ends = now + self.barrier;
         let results = Arc::new(results);
-        let shared = Arc::clone(&results);
+        let (shared, registry) = (Arc::clone(&results), self.registry.clone());
         let written = self
             .database
-            .transaction(move |connection| finish(connection, &shared, instance, barrier_ends, now))
+            .transaction(move |connection| {
+                finish(connection, &registry, &shared, instance, barrier_ends, now)
+            })
             .await;
         // The closure and its clone are gone with the transaction.
         let results = Arc::into_inner(results).unwrap_or_default();
@@ -149,7 +151,7 @@ impl Deliver {
             Ok(finished) => {
                 self.has_more |= finished.due > 0;
                 self.next_at = self.next_at.into_iter().chain(finished.next_at).min();
-                self.outbox.free(results.len());
+                self.outbox.free(held(&results));
                 count(&results);
                 Ok(results.len())
             }
@@ -203,7 +205,7 @@ impl Deliver {
         let sent: usize = chains.iter().map(|chain| chain.deliveries.len()).sum();
         let count = sent + results.len();
         // They hold places until they are written, as every result does.
-        room.take(results.len());
+        room.take(held(&results));
         self.unwritten.extend(results);
         for chain in chains {
             self.outbox.push(chain, &mut room);
@@ -299,6 +301,11 @@ impl Stage for Deliver {
             );
         }
     }
+}
+
+/// How many places in memory they hold.
+fn held(results: &[Done]) -> usize {
+    results.iter().map(|done| done.delivery().places()).sum()
 }
 
 fn count(results: &[Done]) {

@@ -36,7 +36,7 @@ struct Inner {
     memory_max: usize,
     slow_after: Duration,
     timeout: Duration,
-    /// Deliveries from reservation to the writing of their result.
+    /// Places of deliveries from reservation to the writing of their result.
     in_memory: AtomicUsize,
     queue: Mutex<Queue>,
     done: mpsc::UnboundedSender<Done>,
@@ -59,15 +59,18 @@ pub struct Room {
 }
 
 impl Room {
-    /// How many deliveries fit.
+    /// How many deliveries of events fit.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places
     }
 
-    /// Takes places for deliveries that no sender is needed for.
-    pub(super) fn take(&mut self, deliveries: usize) {
-        self.places = self.places.saturating_sub(deliveries);
+    /// Takes places for deliveries; also more than are left, for the last part of a digest that was
+    /// claimed may be larger than they are.
+    pub(super) fn take(&mut self, places: usize) {
+        let beyond = places.saturating_sub(self.places);
+        self.outbox.0.in_memory.fetch_add(beyond, Ordering::AcqRel);
+        self.places -= places - beyond;
     }
 
     /// Whether none fits.
@@ -149,8 +152,8 @@ impl Outbox {
 
     /// Hands a chain to the senders; its deliveries take their places from `room`.
     pub fn push(&self, chain: Chain, room: &mut Room) {
-        let deliveries = chain.deliveries.len();
-        room.places = room.places.saturating_sub(deliveries);
+        let places = chain.places();
+        room.take(places);
         let is_synchronous = chain.subscription.subscription.spec.mode == Mode::Synchronous;
         let is_fresh = is_synchronous && (room.is_for_births || chain.is_fresh);
         let key = LineKey {
@@ -163,7 +166,7 @@ impl Outbox {
             return return_all(chain, None, false, |done| self.tell(done));
         }
         let now = self.0.clock.now();
-        queue.lines.push(&key, (chain, deliveries), is_fresh, now);
+        queue.lines.push(&key, (chain, places), is_fresh, now);
         self.start_more(queue);
     }
 
@@ -185,11 +188,11 @@ impl Outbox {
     }
 
     /// Frees the places of deliveries whose results are written.
-    pub fn free(&self, deliveries: usize) {
-        self.0.in_memory.fetch_sub(deliveries, Ordering::AcqRel);
+    pub fn free(&self, places: usize) {
+        self.0.in_memory.fetch_sub(places, Ordering::AcqRel);
     }
 
-    /// Deliveries that are claimed and whose results are not yet written.
+    /// Places of the deliveries that are claimed and whose results are not yet written.
     #[must_use]
     pub fn in_memory(&self) -> usize {
         self.0.in_memory.load(Ordering::Acquire)
@@ -279,11 +282,11 @@ async fn send(outbox: Outbox, start: Start<Chain>) {
     let mut sender = Sender {
         outbox: &outbox,
         key: &key,
-        untold: chain.deliveries.len(),
+        untold: chain.places(),
     };
     let mut requests = Requests::new(&outbox, &key, outbox.0.slow_after, is_probe);
-    let tell = |done| {
-        sender.untold -= 1;
+    let tell = |done: Done| {
+        sender.untold -= done.delivery().places();
         outbox.tell(done);
     };
     let (clock, timeout) = (&outbox.0.clock, outbox.0.timeout);
@@ -299,7 +302,7 @@ async fn send(outbox: Outbox, start: Start<Chain>) {
 struct Sender<'a> {
     outbox: &'a Outbox,
     key: &'a LineKey,
-    /// Deliveries that nothing was told of yet.
+    /// Places of the deliveries that nothing was told of yet.
     untold: usize,
 }
 

@@ -61,7 +61,8 @@ fn a_claim_reads_no_more_than_it_can_take() {
         .replace("$3", "gen_random_uuid()")
         .replace("$4", "now() + interval '1 minute'")
         .replace("$5", "now() + interval '1 minute'")
-        .replace("$6", "25");
+        .replace("$6", "25")
+        .replace("$7", "65536");
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]

@@ -38,7 +38,7 @@ delayed as (
     limit $2 - (select count(*) from immediate)
     for no key update skip locked
 ),
-digest as (
+due_digest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
@@ -46,6 +46,21 @@ digest as (
     order by d.due_at
     limit $2 - (select count(*) from immediate) - (select count(*) from delayed)
     for no key update skip locked
+),
+-- A part takes a place for each $7 bytes of it, and one more. What has no place stays as it is.
+weighed as (
+    select w.id, w.places, sum(w.places) over (order by w.due_at, w.id) - w.places as before
+    from (
+        select q.id, q.due_at, coalesce((
+            select 1 + pg_catalog.octet_length(p.body) / $7::integer from rowcall.digest_part as p
+            where p.digest_id = q.digest_id and p.part = q.part), 1) as places
+        from due_digest as q
+    ) as w
+),
+digest as (
+    select due_digest.*, false as is_fresh, weighed.places
+    from due_digest join weighed on weighed.id = due_digest.id
+    where weighed.before < $2 - (select count(*) from immediate) - (select count(*) from delayed)
 ),
 -- One that has been tried itself waits for nobody any more.
 barred as (
@@ -64,9 +79,9 @@ due as (
             select a.started_at from rowcall.attempt as a where a.delivery_id = found.id and a.number = 1
         ) end as first_tried_at
     from (
-        select * from immediate
-        union all select delayed.*, false from delayed
-        union all select digest.*, false from digest
+        select immediate.*, 1 as places from immediate
+        union all select delayed.*, false, 1 from delayed
+        union all select digest.* from digest
     ) as found
     join rowcall.subscription as s on s.id = found.subscription_id
     where found.id not in (select barred.id from barred)

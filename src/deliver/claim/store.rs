@@ -7,7 +7,7 @@ use diesel::{
 };
 use uuid::Uuid;
 
-use super::super::chain::Owed;
+use super::super::chain::{Owed, PART_BYTES_A_PLACE};
 use crate::{db::kept, registry::registry_share};
 
 /// How many deliveries of a lane are claimed behind its head.
@@ -70,6 +70,9 @@ pub struct ClaimedRow {
     /// It is one of those that came due last, and was written a short time ago.
     #[diesel(sql_type = Bool)]
     pub is_fresh: bool,
+    /// Of what was due, how many places in memory it takes.
+    #[diesel(sql_type = Integer)]
+    places: i32,
     #[diesel(sql_type = Bool)]
     is_active: bool,
 }
@@ -96,9 +99,9 @@ pub struct ClaimedRows {
     pub is_full: bool,
 }
 
-/// Claims up to `limit` due deliveries as claim number `lease`: heads of lanes, and what follows
-/// them. A delayed one that has to wait for its event's synchronous ones is due at `barrier_ends`
-/// instead.
+/// Claims due deliveries that take `limit` places in memory, or a little more, as claim number
+/// `lease`: heads of lanes, and what follows them. A delayed one that has to wait for its event's
+/// synchronous ones is due at `barrier_ends` instead.
 pub fn delivery_claim(
     connection: &mut PgConnection,
     lease: Uuid,
@@ -114,8 +117,10 @@ pub fn delivery_claim(
         .bind::<Timestamptz, _>(lease_until)
         .bind::<Timestamptz, _>(barrier_ends)
         .bind::<BigInt, _>(limit.div_ceil(NEWEST_PART) as i64)
+        .bind::<Integer, _>(PART_BYTES_A_PLACE)
         .load(connection)?;
-    let is_full = heads.len() >= limit;
+    let places = |head: &ClaimedRow| usize::try_from(head.places).unwrap_or(1);
+    let is_full = heads.iter().map(places).sum::<usize>() >= limit;
     let (mut claimed, inactive): (Vec<ClaimedRow>, Vec<ClaimedRow>) =
         heads.into_iter().partition(|head| head.is_active);
     // The synchronous ones first: what follows a delayed head must see them being sent.
@@ -125,14 +130,17 @@ pub fn delivery_claim(
         .partition(|head| head.digest_id.is_some());
     let (immediate, others): (Vec<_>, Vec<_>) =
         events.into_iter().partition(|head| head.urgency == 0);
+    let mut left = limit.saturating_sub(claimed.iter().map(places).sum());
     for (heads, each_max) in [
         (immediate, FOLLOWERS_MAX),
         (others, FOLLOWERS_MAX),
         (parts, PART_FOLLOWERS_MAX),
     ] {
-        let limits = (limit.saturating_sub(claimed.len()), each_max);
+        let limits = (left, each_max);
         let until = (lease_until, barrier_ends);
         let followers = claim_followers(connection, &heads, lease, limits, until, now)?;
+        // Those of parts are the last, so it does not matter here that they take more.
+        left = left.saturating_sub(followers.len());
         claimed.extend(followers);
     }
     Ok(ClaimedRows {
@@ -172,6 +180,7 @@ fn claim_followers(
         .bind::<BigInt, _>(limit as i64)
         .bind::<Timestamptz, _>(now)
         .bind::<Timestamptz, _>(barrier_ends)
+        .bind::<Integer, _>(PART_BYTES_A_PLACE)
         .load(connection)
 }
 
