@@ -55,14 +55,14 @@ const PLANS_KEPT: Duration = Duration::from_secs(1);
 /// for a while puts it back to this.
 pub(crate) const STATEMENT_TIMEOUT_S_MAX: u32 = 60;
 
-/// What every session of Rowcall starts with. Plans of the batch queries never gain from jit, and
-/// find their rows by an index, however small a table still is; a statement that takes longer than
-/// a minute is a fault, and the stage will come back to it; a transaction that is silent for twenty
-/// seconds is that of a process that was stopped, and in the way of others.
+/// What every session of Rowcall starts with. Plans of the batch queries never gain from jit; a
+/// statement that takes longer than a minute is a fault, and the stage will come back to it; a
+/// transaction that is silent for twenty seconds is that of a process that was stopped, and in the
+/// way of others.
 fn session() -> String {
     format!(
         "set application_name = 'rowcall'; set client_encoding = 'UTF8'; set timezone = 'UTC'; \
-         set datestyle = 'ISO'; set jit = off; set enable_seqscan = off; \
+         set datestyle = 'ISO'; set jit = off; \
          set statement_timeout = '{STATEMENT_TIMEOUT_S_MAX}s'; \
          set idle_in_transaction_session_timeout = '20s'; set search_path = pg_catalog"
     )
@@ -110,7 +110,8 @@ impl Database {
 
     /// The same connections for a stage, whose few statements are each planned once for all values.
     /// To plan them for the values of each run takes longer than most runs, and no better plan
-    /// comes of it, because they find their rows by an index, whatever the values.
+    /// comes of it, because they find their rows by an index, whatever the values and however small
+    /// a table still is.
     #[must_use]
     pub fn of_stage(&self) -> Self {
         Self {
@@ -180,9 +181,9 @@ impl Plans {
             (Self::Kept(_), true) => (Self::Kept(now), "discard plans"),
             (Self::Each, true) => (
                 Self::Kept(now),
-                "discard plans; set plan_cache_mode = force_generic_plan",
+                "discard plans; set plan_cache_mode = force_generic_plan; set enable_seqscan = off",
             ),
-            (Self::Kept(_), false) => (Self::Each, "reset plan_cache_mode"),
+            (Self::Kept(_), false) => (Self::Each, "reset plan_cache_mode; reset enable_seqscan"),
         };
         connection.batch_execute(sql)?;
         PooledConnection::extensions_mut(connection).insert(plans);
@@ -196,6 +197,33 @@ pub fn transaction<T, E: From<QueryError>>(
     work: impl FnOnce(&mut Connection) -> Result<T, E>,
 ) -> Result<T, E> {
     connection.transaction(work)
+}
+
+/// Runs `work`, whose statements find their rows by an index, in a session that is no stage's: of
+/// the change table, which only grows, the planner knows too little, and may read all of it.
+pub(crate) fn by_index<T>(
+    connection: &mut Connection,
+    work: impl FnOnce(&mut Connection) -> Result<T, QueryError>,
+) -> Result<T, QueryError> {
+    #[derive(QueryableByName)]
+    struct Setting {
+        #[diesel(sql_type = Text)]
+        before: String,
+    }
+    connection.transaction(|connection| {
+        // The columns are computed in their order.
+        let Setting { before } = diesel::sql_query(
+            "select current_setting('enable_seqscan') as before, \
+                 set_config('enable_seqscan', 'off', true) as now",
+        )
+        .get_result(connection)?;
+        let done = work(connection)?;
+        // What follows in the transaction is planned as ever.
+        diesel::sql_query("select set_config('enable_seqscan', $1, true)")
+            .bind::<Text, _>(before)
+            .execute(connection)?;
+        Ok(done)
+    })
 }
 
 /// Opens one connection outside the pool, with the session settings of the pool's.

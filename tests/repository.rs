@@ -10,6 +10,8 @@ mod dump;
 mod migrations;
 #[path = "repository/rates.rs"]
 mod rates;
+#[path = "repository/sessions.rs"]
+mod sessions;
 #[path = "repository/states.rs"]
 mod states;
 #[path = "support/mod.rs"]

@@ -1,7 +1,10 @@
 //! The account as it was drawn up last, kept in memory: whoever asks often costs no more than
 //! whoever asks once, and one that does not add up is told to operators.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -15,8 +18,13 @@ use crate::{
     stage::chain,
 };
 
-/// The name of the warning in /readyz.
+/// The name of the warning in /readyz,
 const WARNING: &str = "account";
+/// and of the one that nobody knows. It takes no other's place: what was missing is missing still.
+const WARNING_FAILED: &str = "account ~";
+
+/// How long upkeep waits for it.
+const LOOK_MAX: Duration = Duration::from_secs(2);
 
 /// How long after the start it is drawn up for the first time: a program that crashes again and
 /// again does not read whole tables each time.
@@ -53,20 +61,31 @@ impl Accounts {
         }
     }
 
-    /// Draws it up if that is due. That it can't be is told as a warning and fails nothing.
+    /// Draws it up if that is due. That it can't be is told as a warning and fails nothing. Large
+    /// tables take minutes to be read; whoever calls has other things to do, and waits for seconds
+    /// only.
     pub async fn look(&self, database: &Database, now: DateTime<Utc>) {
         if !self.is_due(now) {
             return;
         }
-        if let Err(error) = self.recent(database, now, TimeDelta::zero()).await {
-            let error = chain(&error);
-            tracing::warn!(error, "the account could not be drawn up");
-            let text = format!(
-                "the conservation account could not be drawn up, so nobody knows whether it adds \
-                 up: {error}; `rowcall account` takes more time"
-            );
-            self.readiness.warning_set(WARNING, text);
-        }
+        let (accounts, database) = (self.clone(), database.clone());
+        let drawing = tokio::spawn(async move {
+            if let Err(error) = accounts.recent(&database, now, TimeDelta::zero()).await {
+                accounts.tell_failure(&error);
+            }
+        });
+        // What takes longer goes on by itself, and tells by itself what comes of it.
+        let _ = tokio::time::timeout(LOOK_MAX, drawing).await;
+    }
+
+    fn tell_failure(&self, error: &DbError) {
+        let error = chain(error);
+        tracing::warn!(error, "the account could not be drawn up");
+        let text = format!(
+            "the conservation account could not be drawn up, so nobody knows whether it adds up: \
+             {error}; `rowcall account` takes more time"
+        );
+        self.readiness.warning_set(WARNING_FAILED, text);
     }
 
     /// The account, a minute old at most.
@@ -119,6 +138,7 @@ impl Accounts {
 
     /// Shows it as metrics, and raises or clears the alarm.
     fn tell(&self, report: &Report) {
+        self.readiness.warning_clear(WARNING_FAILED);
         metrics::gauge!(ACCOUNT_AT).set(report.at.timestamp() as f64);
         metrics::gauge!(ACCOUNT_IMBALANCE).set(report.imbalance() as f64);
         let changes = &report.changes;

@@ -72,8 +72,6 @@ pub(super) fn events_count(connection: &mut PgConnection) -> QueryResult<i64> {
         #[diesel(sql_type = BigInt)]
         events: i64,
     }
-    // The count of unread changes turns it off, to keep to the index on xid.
-    connection.batch_execute("set local enable_seqscan = on")?;
     let row: Row =
         sql_query("select count(*) as events from rowcall.event").get_result(connection)?;
     Ok(row.events)

@@ -8,7 +8,7 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz},
 };
 
-use crate::db::kept;
+use crate::db::{by_index, kept};
 
 const CHANGES_READ: &str = include_str!("changes_read.sql");
 const BACKLOG_READ: &str = include_str!("backlog_read.sql");
@@ -171,7 +171,11 @@ pub fn changes_declare(
     let query = CHANGES_READ
         .replace("$1", &format!("'{lower}'"))
         .replace("$2", &format!("'{upper}'"));
-    declare(connection, &query.replace("$3", &before(seq)))
+    declare(
+        connection,
+        "set local enable_seqscan = off; ",
+        &query.replace("$3", &before(seq)),
+    )
 }
 
 /// The same for the changes of a source's backlog: those that were unread when it was rebased.
@@ -181,8 +185,10 @@ pub fn backlog_declare(
     seq: i64,
 ) -> Result<(), diesel::result::Error> {
     let source = format!("'{}'", source.replace('\'', "''"));
+    // By its numbers, of which there is no index.
     declare(
         connection,
+        "",
         &BACKLOG_READ
             .replace("$1", &source)
             .replace("$2", &before(seq)),
@@ -193,11 +199,15 @@ fn before(seq: i64) -> String {
     seq.saturating_sub(1).to_string()
 }
 
-/// DECLARE takes no parameters, so `query` has none.
-fn declare(connection: &mut PgConnection, query: &str) -> Result<(), diesel::result::Error> {
+/// DECLARE takes no parameters, so `query` has none. It is planned by `settings`.
+fn declare(
+    connection: &mut PgConnection,
+    settings: &str,
+    query: &str,
+) -> Result<(), diesel::result::Error> {
     connection.batch_execute(&format!(
-        "begin; set local statement_timeout = 0; declare rowcall_changes no scroll cursor with hold \
-         for {query}; commit"
+        "begin; set local statement_timeout = 0; {settings}declare rowcall_changes no scroll cursor \
+         with hold for {query}; commit"
     ))
 }
 
@@ -340,9 +350,11 @@ pub fn changes_unread_bounded(
         #[diesel(sql_type = BigInt)]
         count: i64,
     }
-    let row: Count = kept(include_str!("unread_count.sql"))
-        .bind::<Text, _>(source)
-        .bind::<BigInt, _>(limit)
-        .get_result(connection)?;
+    let row: Count = by_index(connection, |connection| {
+        kept(include_str!("unread_count.sql"))
+            .bind::<Text, _>(source)
+            .bind::<BigInt, _>(limit)
+            .get_result(connection)
+    })?;
     Ok(row.count)
 }

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     constraint::store::{NewJudgement, Verdict, judgement_insert},
     db::{Connection, DbError},
-    registry::{registry_lock, registry_share},
+    registry::{live::LiveRegistry, registry_lock, registry_share},
     subscription::state::subscription_disable,
 };
 
@@ -38,18 +38,26 @@ pub(super) struct Finished {
 /// Writes results in one transaction: attempts, deliveries, and what waits behind them.
 pub(super) fn finish(
     connection: &mut Connection,
+    registry: &LiveRegistry,
     results: &[Done],
     instance: Uuid,
     barrier_ends: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Finished, DbError> {
-    if results.iter().any(Done::disables) {
-        // The registry's lock comes before those of deliveries, here as in publishing.
-        registry_lock(connection)?;
-    } else if results.iter().any(Done::is_gathered) {
-        // A digest is opened by the schedule that holds now.
-        registry_share(connection)?;
-    }
+    // The registry's lock comes before those of deliveries, here as in publishing.
+    let is_gathered = results.iter().any(Done::is_gathered);
+    let revision = if results.iter().any(Done::disables) {
+        Some(registry_lock(connection)?)
+    } else if is_gathered {
+        Some(registry_share(connection)?)
+    } else {
+        None
+    };
+    // A digest is opened by the schedule that holds now: nobody would look at it again.
+    let present = match revision.filter(|_| is_gathered) {
+        Some(revision) => Some(registry.at(connection, revision)?),
+        None => None,
+    };
     let leases: Vec<(Uuid, Uuid)> = results.iter().map(Done::lease).collect();
     let held: HashSet<(Uuid, Uuid)> = lease_held(connection, &leases)?.into_iter().collect();
     if held.len() < leases.len() {
@@ -92,7 +100,7 @@ pub(super) fn finish(
     let released = lane_release(connection, &lanes, now, barrier_ends)?
         + barrier_release(connection, &awaited(&results), now, barrier_ends)?;
     // The locks of digests come last, here as in publishing.
-    gather(connection, &results, now)?;
+    gather(connection, present.as_deref(), &results, now)?;
     let due_at = || finished.iter().filter_map(|finish| finish.due_at);
     Ok(Finished {
         due: released + due_at().filter(|due| *due <= now).count(),

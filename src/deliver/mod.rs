@@ -144,10 +144,12 @@ impl Deliver {
         let (results, instance) = (std::mem::take(&mut self.unwritten), self.instance);
         let barrier_ends = now + self.barrier;
         let results = Arc::new(results);
-        let shared = Arc::clone(&results);
+        let (shared, registry) = (Arc::clone(&results), self.registry.clone());
         let written = self
             .database
-            .transaction(move |connection| finish(connection, &shared, instance, barrier_ends, now))
+            .transaction(move |connection| {
+                finish(connection, &registry, &shared, instance, barrier_ends, now)
+            })
             .await;
         // The closure and its clone are gone with the transaction.
         let results = Arc::into_inner(results).unwrap_or_default();

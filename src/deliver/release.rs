@@ -14,6 +14,7 @@ use crate::{
         grouping::Grouping,
         schedule::Schedule,
     },
+    registry::live::Registry,
 };
 
 /// The deliveries whose events are moved into digests.
@@ -25,10 +26,11 @@ pub(super) fn gathered(results: &[&Done]) -> Vec<Uuid> {
         .collect()
 }
 
-/// Moves events into the digests of their subscriptions. One that is full by it is found by the
-/// digest stage at its next look.
+/// Moves events into the digests of their subscriptions, as those are in the registry that is
+/// `present`. One that is full by it is found by the digest stage at its next look.
 pub(super) fn gather(
     connection: &mut Connection,
+    present: Option<&Registry>,
     results: &[&Done],
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
@@ -39,11 +41,19 @@ pub(super) fn gather(
             delivery,
             ..
         } = done
-            && let (Some(schedule), Owed::Event(event)) = (&registered.schedule, delivery.owed)
+            && let (Some(was), Owed::Event(event)) = (&registered.schedule, delivery.owed)
         {
-            let events = wanted
-                .entry(registered.subscription.id)
-                .or_insert_with(|| (schedule, registered.grouping.as_ref(), HashSet::new()));
+            let id = registered.subscription.id;
+            let events = wanted.entry(id).or_insert_with(|| {
+                // Of a subscription that is no batch any more the digest leaves at the next look.
+                let is = present.and_then(|present| {
+                    let place = present.by_id.get(&id)?;
+                    Some(&present.subscriptions[*place as usize])
+                });
+                let schedule = is.and_then(|is| is.schedule.as_ref()).unwrap_or(was);
+                let grouping = is.unwrap_or(registered).grouping.as_ref();
+                (schedule, grouping, HashSet::new())
+            });
             events.2.insert(event);
         }
     }

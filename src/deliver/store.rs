@@ -239,6 +239,7 @@ pub fn event_members(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<
         object_key: row.object_key,
         previous_key: row.previous_key,
         time: row.time,
+        body: None,
     };
     Ok(rows.into_iter().map(member).collect())
 }

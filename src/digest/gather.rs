@@ -9,7 +9,10 @@
 //! transactions that gather wait for each other, never in a circle. What closes digests by time
 //! waits for nobody.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -58,6 +61,8 @@ pub struct NewMember {
     pub previous_key: Option<String>,
     /// When what it tells of happened.
     pub time: DateTime<Utc>,
+    /// The event as it is stored, where it is at hand; else it is read if it is needed.
+    pub body: Option<Arc<str>>,
 }
 
 /// What gathering did.
@@ -75,7 +80,7 @@ pub struct Gathered {
 /// To be called in the transaction that writes the events, or settles their release, and as its
 /// last locks: after those of the registry, of deliveries and of sequences. Three statements, and
 /// up to three more when digests fill up or were just closed, whatever the numbers of events
-/// and subscriptions; for those who group their digests the events are read back, too.
+/// and subscriptions; for those who group their digests, events that are not at hand are read, too.
 ///
 /// # Errors
 ///

@@ -12,7 +12,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{condense::each_body, gather::Gathering};
+use super::{
+    condense::each_body,
+    gather::{Gathering, NewMember},
+};
 use crate::{
     db::{Connection, QueryError},
     expr::{Expression, Facts, SubscriptionFacts},
@@ -76,15 +79,6 @@ impl Grouping {
         let named = text.map(|text| serde_json::to_string(&cut(&text)).unwrap_or_default());
         named.unwrap_or_else(|| NULL.to_owned())
     }
-
-    /// The group of an event with this body. One that can't be read is in that of null.
-    fn of_body(&self, body: &str, object_type: Option<&str>, now: DateTime<Utc>) -> String {
-        let Ok(event) = Recalled::parse(body, object_type.is_some()) else {
-            return NULL.to_owned();
-        };
-        let changed = event.changed();
-        self.of(object_type, &event.facts(&changed, now))
-    }
 }
 
 fn cut(text: &str) -> &str {
@@ -92,27 +86,59 @@ fn cut(text: &str) -> &str {
     end.map_or(text, |(end, _)| &text[..end])
 }
 
-/// The groups of events that are gathered, by subscription and event; only of those who group.
-/// Reads the events that this transaction, or an earlier one, has written.
+/// An event that is gathered for subscriptions that group, and what each of them groups it by.
+type Grouped<'a> = (&'a NewMember, Vec<(Uuid, &'a Grouping)>);
+
+/// The groups of events that are gathered, by subscription and event; only of those who group. An
+/// event is read once, however many subscriptions group it: from its member, or from the events
+/// that earlier transactions have written.
 pub(super) fn groups_judge(
     connection: &mut Connection,
     gatherings: &[Gathering<'_>],
     now: DateTime<Utc>,
 ) -> Result<HashMap<(Uuid, Uuid), String>, QueryError> {
-    let mut groups = HashMap::new();
+    let mut events: HashMap<Uuid, Grouped<'_>> = HashMap::new();
     for gathering in gatherings {
         let grouping = gathering.grouping.filter(|grouping| grouping.is_of_events);
         let Some(grouping) = grouping else {
             continue;
         };
-        let ids: Vec<Uuid> = gathering.members.iter().map(|one| one.event_id).collect();
-        each_body(connection, &ids, |_, place, body| {
-            let object_type = gathering.members[place].object_type.as_deref();
-            let group = body.map(|body| grouping.of_body(body, object_type, now));
-            let member = (gathering.subscription_id, ids[place]);
-            groups.insert(member, group.unwrap_or_else(|| NULL.to_owned()));
-            Ok(())
-        })?;
+        for member in &gathering.members {
+            let event = events.entry(member.event_id);
+            let (_, groupings) = event.or_insert_with(|| (member, Vec::new()));
+            groupings.push((gathering.subscription_id, grouping));
+        }
     }
+    let (mut groups, mut unread) = (HashMap::new(), Vec::new());
+    for (id, event) in &events {
+        match &event.0.body {
+            Some(body) => judge(&mut groups, event, Some(body), now),
+            None => unread.push(*id),
+        }
+    }
+    each_body(connection, &unread, |_, place, body| {
+        if let Some(event) = events.get(&unread[place]) {
+            judge(&mut groups, event, body, now);
+        }
+        Ok(())
+    })?;
     Ok(groups)
+}
+
+/// Judges an event with this body. One that can't be read is in the group of null.
+fn judge(
+    groups: &mut HashMap<(Uuid, Uuid), String>,
+    (member, groupings): &Grouped<'_>,
+    body: Option<&str>,
+    now: DateTime<Utc>,
+) {
+    let object_type = member.object_type.as_deref();
+    let event = body.and_then(|body| Recalled::parse(body, object_type.is_some()).ok());
+    let changed = event.as_ref().map(Recalled::changed).unwrap_or_default();
+    let facts = event.as_ref().map(|event| event.facts(&changed, now));
+    for (subscription, grouping) in groupings {
+        let group = facts.as_ref().map(|facts| grouping.of(object_type, facts));
+        let group = group.unwrap_or_else(|| NULL.to_owned());
+        groups.insert((*subscription, member.event_id), group);
+    }
 }

@@ -38,7 +38,9 @@ use self::{
 use crate::{
     config::Limits,
     db::{Connection, Database, DbError},
-    observe::metrics::{DIGEST_EVENTS_VANISHED, DIGEST_PARTS, DIGESTS_CLOSED},
+    observe::metrics::{
+        DIGEST_EVENTS_VANISHED, DIGEST_OLDEST_CLOSED, DIGEST_PARTS, DIGESTS_CLOSED,
+    },
     registry::{
         live::{LiveRegistry, Registry},
         registry_revision,
@@ -124,6 +126,8 @@ impl Digest {
             .await?;
         self.reviewed = Some(reviewed);
         metrics::counter!(DIGESTS_CLOSED).increment(closed.count as u64);
+        let waits = closed.waits_since.map_or(0, |at| (now - at).num_seconds());
+        metrics::gauge!(DIGEST_OLDEST_CLOSED).set(waits.max(0) as f64);
         let opened = self
             .database
             .transaction(move |connection| {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{
     SourceError,
     hold::connect_to_primary,
-    store::{Read, batch_read, log_flush, log_is_flushed, targets_read},
+    store::{Read, batch_read, log_flush, log_is_flushed, session_prepare, targets_read},
 };
 use crate::{
     capture::{
@@ -85,7 +85,9 @@ impl Session {
         let open = match &mut self.open {
             Some(open) => open,
             closed => {
-                let connection = connect_to_primary(&self.url)
+                let mut connection = connect_to_primary(&self.url)
+                    .map_err(|error| SourceError::there(name, error))?;
+                session_prepare(&mut connection)
                     .map_err(|error| SourceError::there(name, error))?;
                 closed.insert(Open {
                     connection,

@@ -143,6 +143,12 @@ pub(super) struct Read {
     pub(super) epoch: Option<Epoch>,
 }
 
+/// In the source: has the session find changes by their index, as a stage's session does. The
+/// change table only grows, and what the planner knows of it is old.
+pub(super) fn session_prepare(connection: &mut PgConnection) -> QueryResult<()> {
+    connection.batch_execute("set enable_seqscan = off")
+}
+
 /// In the source: reads the next batch after `from`. `None`: nothing was committed since.
 pub(super) fn batch_read(
     connection: &mut PgConnection,

@@ -26,7 +26,8 @@ pub const HEARTBEATS: &str = "rowcall_heartbeats_total";
 pub const REPLAY_ATTEMPTS: &str = "rowcall_replay_attempts_total";
 /// Counter: how often a receiver failed so often that it was left alone for a time.
 pub const BREAKERS_OPENED: &str = "rowcall_breakers_opened_total";
-/// Counter: conditions that could not be judged, by `kind`: event_type, filter or constraint.
+/// Counter: conditions that could not be judged, by `kind`: event_type, filter, constraint, or
+/// group_by, which then counts as null.
 pub const CONDITIONS_FAILED: &str = "rowcall_conditions_failed_total";
 /// Histogram, in seconds: how long attempts took.
 pub const ATTEMPT_SECONDS: &str = "rowcall_attempt_seconds";
@@ -36,10 +37,13 @@ pub const DIGESTS_CLOSED: &str = "rowcall_digests_closed_total";
 pub const DIGEST_PARTS: &str = "rowcall_digest_parts_total";
 /// Counter: events of digests that are in no part, because what was done was undone or unwanted.
 pub const DIGEST_EVENTS_VANISHED: &str = "rowcall_digest_events_vanished_total";
+/// Gauge, in seconds: how long ago the digest was closed that waits longest for its parts; 0 if
+/// none does.
+pub const DIGEST_OLDEST_CLOSED: &str = "rowcall_digest_oldest_closed_seconds";
 /// Counter: how often the reader fell asleep and asked the writers to ring.
 pub const READER_SLEEPS: &str = "rowcall_reader_sleeps_total";
-/// Gauge: conditions that can't be judged as the tables are now, by `kind`: event_type, filter or
-/// constraint.
+/// Gauge: conditions that can't be judged as the tables are now, by `kind`: event_type, filter,
+/// group_by or constraint.
 pub const SUSPENDED: &str = "rowcall_suspended";
 /// Gauge: changes and pairs that are missing in the conservation account, or too many.
 pub const ACCOUNT_IMBALANCE: &str = "rowcall_account_imbalance";
@@ -119,6 +123,11 @@ fn describe() {
     describe_counter!(
         DIGEST_EVENTS_VANISHED,
         "Events of digests that are in no part"
+    );
+    describe_gauge!(
+        DIGEST_OLDEST_CLOSED,
+        Unit::Seconds,
+        "How long a closed digest waits for its parts"
     );
     describe_counter!(READER_SLEEPS, "How often the reader fell asleep");
     describe_gauge!(

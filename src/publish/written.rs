@@ -164,6 +164,7 @@ impl Written<'_> {
                 object_key: event.key.clone(),
                 previous_key: event.previous_key.clone(),
                 time: event.time,
+                body: Some(Arc::clone(&event.body)),
             });
         }
         gatherings.into_values().collect()

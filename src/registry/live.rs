@@ -167,7 +167,8 @@ impl LiveRegistry {
             let subscription = &loaded.subscription;
             let filtered = filters.of(&subscription.name, &subscription.spec);
             suspended.extend(filtered.suspended);
-            let grouping = filters.grouping(subscription);
+            let (grouping, ungrouped) = filters.grouping(subscription).unzip();
+            suspended.extend(ungrouped.into_iter().flatten());
             let mut registered = self.registered(loaded, &catalog, filtered.fitting, &constraints);
             registered.grouping = grouping;
             subscriptions.push(Arc::new(registered));

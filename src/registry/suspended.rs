@@ -2,9 +2,9 @@
 //! renamed or given another type since.
 //!
 //! Nothing of it is ever true (docs/decisions/0009-suspended.md): such an event type does not
-//! happen, such a filter matches nothing, and what such a constraint is for does not pass. It is
-//! active again as soon as the table or the metadata is mended, because either raises the
-//! registry's revision.
+//! happen, such a filter matches nothing, and what such a constraint is for does not pass. A
+//! `group_by` is null. It is active again as soon as the table or the metadata is mended, because
+//! either raises the registry's revision.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -27,13 +27,20 @@ pub enum SuspendedKind {
     EventType,
     /// A subscription's `filter`, on one object type.
     Filter,
+    /// A subscription's `group_by`, on one object type.
+    GroupBy,
     /// A constraint's `condition`, on one object type, or its window or rate.
     Constraint,
 }
 
 impl SuspendedKind {
     /// Each of them.
-    pub const ALL: [Self; 3] = [Self::EventType, Self::Filter, Self::Constraint];
+    pub const ALL: [Self; 4] = [
+        Self::EventType,
+        Self::Filter,
+        Self::GroupBy,
+        Self::Constraint,
+    ];
 
     /// As metrics name it.
     #[must_use]
@@ -41,6 +48,7 @@ impl SuspendedKind {
         match self {
             Self::EventType => "event_type",
             Self::Filter => "filter",
+            Self::GroupBy => "group_by",
             Self::Constraint => "constraint",
         }
     }
@@ -76,6 +84,13 @@ impl fmt::Display for Suspended {
                     "the filter of the subscription `{name}` is suspended{on},"
                 )?;
                 write!(f, " so it matches none of these events: {reason}")
+            }
+            SuspendedKind::GroupBy => {
+                write!(
+                    f,
+                    "`group_by` of the subscription `{name}` is suspended{on},"
+                )?;
+                write!(f, " so these events are in the group of null: {reason}")
             }
             SuspendedKind::Constraint => {
                 write!(
@@ -230,6 +245,21 @@ impl Judgeable {
     }
 }
 
+/// What is suspended of the subscriptions in `specs`: filters, and what digests are grouped by.
+fn subscriptions_suspended(
+    judgeable: &Judgeable,
+    specs: &[(String, SubscriptionSpec)],
+) -> Vec<Suspended> {
+    let mut filters = Filters::new(&judgeable.catalog, &judgeable.scopes);
+    let mut all = Vec::new();
+    for (name, spec) in specs {
+        all.extend(filters.of(name, spec).suspended);
+        let grouped = filters.grouped(name, spec);
+        all.extend(grouped.into_iter().flat_map(|grouped| grouped.suspended));
+    }
+    all
+}
+
 /// Everything that is suspended, judged anew; for whoever keeps no registry.
 ///
 /// # Errors
@@ -241,9 +271,8 @@ pub fn suspended_load(
 ) -> Result<Vec<Suspended>, DbError> {
     let judgeable = Judgeable::load(connection, catalog)?;
     let specs = subscription_specs(connection)?;
-    let specs = specs.iter().map(|(name, spec)| (name.as_str(), spec));
     let mut all = judgeable.event_types();
-    all.extend(judgeable.filters(specs).into_iter().flatten());
+    all.extend(subscriptions_suspended(&judgeable, &specs));
     all.extend(judgeable.constraints());
     Ok(all)
 }

@@ -312,8 +312,8 @@ pub fn subscription_load(
     Ok(list)
 }
 
-/// The names and specifications of all subscriptions that are not deleted and have a filter, by id.
-/// Those that can't be read are left out.
+/// The names and specifications of all subscriptions that are not deleted and have a filter, or
+/// group their digests, by id. Those that can't be read are left out.
 pub fn subscription_specs(
     connection: &mut PgConnection,
 ) -> QueryResult<Vec<(String, SubscriptionSpec)>> {
@@ -326,7 +326,9 @@ pub fn subscription_specs(
     }
     let rows: Vec<Row> = sql_query(
         "select name, definition::text as definition from rowcall.subscription \
-         where state <> 'deleted' and definition->>'filter' is not null order by id",
+         where state <> 'deleted' \
+             and (definition->>'filter' is not null or definition->>'group_by' is not null) \
+         order by id",
     )
     .load(connection)?;
     let read = |row: Row| Some((row.name, serde_json::from_str(&row.definition).ok()?));

@@ -3,6 +3,8 @@
 use chrono::TimeDelta;
 use rowcall::{
     account::{Changes, Pairs},
+    db::Database,
+    source::rebase::{Unread, rebase},
     stage::Stage as _,
 };
 
@@ -148,5 +150,87 @@ async fn what_is_being_sent_retried_or_given_up_is_counted_once() {
             ..Pairs::default()
         };
         assert_eq!(pairs(&dead, name), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_captured_while_the_source_is_stopped_is_unread() {
+    // GIVEN an account, and a source whose database was loaded into another cluster: transaction
+    // ids begin anew there, far below those that the cursor has seen
+    let receiver = Receiver::start().await;
+    let mut app = shop(&receiver, Options::default()).await;
+    app.sql("insert into orders (id) values (1)");
+    app.run_until_idle().await;
+    app.sql(
+        "create table kept as select snapshot from rowcall.source; \
+         update rowcall.source set snapshot = '4000000000:4000000000:', stopped_at = now(), \
+             stop_kind = 'restored', stop_reason = 'it is another cluster'",
+    );
+    // WHEN somebody writes before it is read on
+    app.sql("insert into orders (id) values (2), (3)");
+    // THEN that is unread, and nothing is missing
+    let stopped = report(&app);
+    assert!(stopped.adds_up(), "{stopped}");
+    assert_eq!(stopped.changes.unread, 2);
+    app.sql(
+        "update rowcall.source set snapshot = kept.snapshot, stopped_at = null, \
+             stop_kind = null, stop_reason = null from kept",
+    );
+    app.run_until_idle().await;
+    assert_eq!(report(&app).changes.published, 3);
+}
+
+#[tokio::test]
+async fn a_batch_that_is_published_in_part_is_counted_in_part() {
+    // GIVEN more changes of one transaction than are published at once
+    let receiver = Receiver::start().await;
+    let mut app = shop(&receiver, Options::default()).await;
+    app.sql("insert into orders (id) select n from generate_series(1, 250) as n");
+    // WHEN some of them are THEN the others are unread
+    for published in [100, 200, 250] {
+        let now = app.clock.now();
+        app.instance.publish.run_once(now).await.unwrap();
+        let told = report(&app);
+        assert!(told.adds_up(), "{told}");
+        assert_eq!(told.changes.published, published);
+        assert_eq!(told.changes.unread, 250 - published);
+    }
+    app.run_until_idle().await;
+}
+
+#[tokio::test]
+async fn what_a_rebase_publishes_later_or_skips_stays_in_the_account() {
+    // GIVEN a source that is stopped
+    let receiver = Receiver::start().await;
+    let mut app = shop(&receiver, Options::default()).await;
+    let mut next = 1;
+    for (choice, unread) in [(Unread::Publish, 3), (Unread::Skip, 0)] {
+        app.sql(&format!("insert into orders (id) values ({next})"));
+        app.run_until_idle().await;
+        app.sql(
+            "update rowcall.source set stopped_at = now(), stop_kind = 'failover', \
+                 stop_reason = 'another server was made the primary'",
+        );
+        app.sql(&format!(
+            "insert into orders (id) select n from generate_series({}, {}) as n",
+            next + 1,
+            next + 3
+        ));
+        next += 4;
+        assert_eq!(report(&app).changes.unread, 3);
+        // WHEN it is read on
+        let before = report(&app).changes.published;
+        let database = Database::new(&app.database.url, 1);
+        rebase(&database, "default", choice).await.unwrap();
+        // THEN what was unread is published later, or counts as done with; beside them is only
+        // what tells of the gap
+        let rebased = report(&app);
+        assert!(rebased.adds_up(), "{rebased}");
+        assert_eq!(rebased.changes.published - before, 3 - unread);
+        assert!(rebased.changes.unread > unread, "the gap is told");
+        app.run_until_idle().await;
+        let told = report(&app);
+        assert!(told.adds_up(), "{told}");
+        assert_eq!(told.changes.unread, 0);
     }
 }

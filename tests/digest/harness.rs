@@ -170,6 +170,7 @@ pub(crate) fn write_events(
             object_key: Some(one.key.to_string()),
             previous_key: one.previous.map(|key| key.to_string()),
             time: now,
+            body: None,
         });
     }
     members

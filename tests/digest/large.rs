@@ -97,6 +97,7 @@ fn gather(app: &TestApp, count: i64) {
             object_key: Some(row.object_key),
             previous_key: None,
             time: now,
+            body: None,
         };
         let gathering = Gathering {
             subscription_id: id,

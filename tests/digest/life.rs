@@ -1,6 +1,7 @@
 //! Digests of subscriptions that are paused, deleted, or turned to another mode.
 
 use chrono::TimeDelta;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use rowcall::{
     stage::Stage as _,
     subscription::state::{subscription_disable, subscription_pause, subscription_resume},
@@ -162,5 +163,27 @@ async fn a_digest_that_can_not_be_condensed_stops_no_other_subscription() {
         states,
         ["news 1 closed", "news 2 closed", "other 1 condensed"]
     );
+    // AND operators see for how long it waits, and when it waits no more
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let told = recorder.handle();
+    let waits = || {
+        let rendered = told.render();
+        let mut lines = rendered.lines();
+        let line = lines.find(|line| line.starts_with("rowcall_digest_oldest_closed_seconds "));
+        line.unwrap().to_owned()
+    };
+    {
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        advance(&mut app, TimeDelta::seconds(7)).await;
+    }
+    assert_eq!(waits(), "rowcall_digest_oldest_closed_seconds 7");
+    app.sql("alter table rowcall.digest_part drop constraint poison");
+    let mut sibling = app.sibling().await;
+    {
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        digest(&mut sibling).await;
+    }
+    assert_eq!(waits(), "rowcall_digest_oldest_closed_seconds 0");
+    drop(sibling);
     deliver_all(&app);
 }

@@ -11,6 +11,8 @@ mod harness;
 mod large;
 mod late;
 mod life;
+mod memory;
+mod plans;
 mod races;
 mod schema;
 mod seam;

@@ -250,3 +250,72 @@ async fn what_was_being_published_when_a_window_closed_waits_for_the_next_time()
     assert_exact(&app);
     deliver_all(&app);
 }
+
+#[tokio::test]
+async fn a_window_that_another_clock_has_closed_early_is_not_closed_twice() {
+    // GIVEN a daily digest that is told if it is empty, too
+    let spec = "cron = \"0 8 * * *\", send_empty = true";
+    let mut app = news(spec, "").await;
+    digest(&mut app).await;
+    // WHEN an instance whose clock is ahead has closed it, and one whose clock is behind looks
+    app.sql(
+        "update rowcall.digest set state = 'closed', number = 1, closed_by = 'schedule', \
+             closed_at = '2026-03-03 08:00:00.05Z'",
+    );
+    go_to(&app, "2026-03-03T07:59:59.95Z");
+    digest(&mut app).await;
+    go_to(&app, "2026-03-03T08:00:01Z");
+    digest(&mut app).await;
+    // THEN the next window ends a day later, and not at once
+    assert_eq!(digests(&app), ["condensed 0 schedule", "open 0"]);
+    let closes = "select close_at::text from rowcall.digest where state = 'open'";
+    assert_eq!(app.texts(closes), ["2026-03-04 08:00:00+00"]);
+    assert_exact(&app);
+    // WHEN the registration list is edited before that instance's clock shows the hour THEN that
+    // changes nothing
+    app.sql("update rowcall.digest set opened_at = '2026-03-03 09:00:00Z' where state = 'open'");
+    let hourly = "cron = \"0 * * * *\", send_empty = true";
+    go_to(&app, "2026-03-03T08:59:59.9Z");
+    resubscribe(&app, hourly, "").await;
+    digest(&mut app).await;
+    assert_eq!(app.texts(closes), ["2026-03-03 10:00:00+00"]);
+    deliver_all(&app);
+}
+
+#[tokio::test]
+async fn a_shorter_wait_ends_a_window_now_and_not_before_its_events() {
+    // GIVEN a window that ends on time, with events of nine and of one o'clock
+    let spec = |wait: &str| format!("cron = \"0 8 * * *\", max_wait = \"{wait}\", late = \"each\"");
+    let mut app = news(&spec("12h"), "").await;
+    publish(&app, &schedule(&spec("12h")), &orders(1));
+    go_to(&app, "2026-03-02T13:00:00Z");
+    publish(&app, &schedule(&spec("12h")), &orders(1));
+    // WHEN its first event is to wait for an hour only
+    go_to(&app, "2026-03-02T14:00:00Z");
+    resubscribe(&app, &spec("1h"), "").await;
+    digest(&mut app).await;
+    // THEN it ends now: both were published in it
+    assert_eq!(digests(&app), ["condensed 2 max_wait"]);
+    let window = &bodies(&app)[0]["data"]["window"];
+    assert_eq!(window["to"], "2026-03-02T14:00:00.000000Z");
+    assert_exact(&app);
+    deliver_all(&app);
+}
+
+#[tokio::test]
+async fn a_shorter_wait_is_reckoned_from_the_first_event_and_not_from_the_last() {
+    // GIVEN events half an hour apart
+    let mut app = news("max_wait = \"12h\"", "").await;
+    let long = schedule("max_wait = \"12h\"");
+    publish(&app, &long, &orders(1));
+    app.clock.advance(TimeDelta::minutes(30));
+    publish(&app, &long, &orders(1));
+    // WHEN the first is to wait for an hour only
+    resubscribe(&app, "max_wait = \"1h\"", "").await;
+    advance(&mut app, TimeDelta::minutes(29)).await;
+    assert_eq!(digests(&app), ["open 2"]);
+    // THEN both leave an hour after it
+    advance(&mut app, TimeDelta::minutes(1)).await;
+    assert_eq!(digests(&app), ["condensed 2 max_wait"]);
+    deliver_all(&app);
+}

@@ -367,3 +367,48 @@ async fn a_net_effect_digest_tells_nothing_that_its_filter_can_not_be_judged_on(
         json!(0)
     );
 }
+
+#[tokio::test]
+async fn what_digests_are_grouped_by_is_suspended_and_no_event_is_lost() {
+    // GIVEN digests that are grouped by a column
+    let receiver = Receiver::start().await;
+    let metadata = r#"
+        [subscription.by-amount]
+        object_types = ["sales.order"]
+        mode = "batch"
+        schedule = { max_items = 2 }
+        group_by = "row.amount"
+        SINK
+    "#;
+    let mut app = shop(&receiver, metadata).await;
+    assert!(found(&app, "group-by-suspended").await.is_empty());
+    // WHEN the column goes
+    app.sql("alter table orders drop column amount");
+    let warned = warnings(&mut app).await;
+    // THEN all who are asked say so, and of a column that is there nothing is said
+    let parts = [
+        "`by-amount` is suspended on `sales.order`",
+        "no column `amount`",
+        "change `group_by` with PATCH",
+    ];
+    assert_eq!(saying(&warned, &parts), 1, "{warned:?}");
+    let told = found(&app, "group-by-suspended").await;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].severity.as_str(), "warning");
+    assert!(found(&app, "filter-suspended").await.is_empty());
+    // AND what comes meanwhile is told in the group of null
+    app.sql("insert into orders (id) values (1), (2)");
+    app.run_until_idle().await;
+    app.instance.digest.run_once(app.clock.now()).await.unwrap();
+    let told = app.texts(
+        "select concat_ws(' ', body::json->'data'->>'group', body::json->'data'->>'count') \
+         from rowcall.digest_part",
+    );
+    assert_eq!(told, ["2"]);
+    // WHEN it is back
+    app.sql("alter table orders add column amount numeric(10, 2)");
+    let warned = warnings(&mut app).await;
+    // THEN nobody says so any more
+    assert_eq!(saying(&warned, &parts[..1]), 0, "{warned:?}");
+    app.run_until_idle().await;
+}

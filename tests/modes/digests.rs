@@ -1,9 +1,10 @@
 //! Batch subscriptions from the row to the digest's receipt.
 
 use chrono::TimeDelta;
+use rowcall::stage::Stage as _;
 
 use crate::{
-    shop::{body, judgements, shop, states, write},
+    shop::{apply, body, judgements, shop, states, write},
     support::receiver::{Answer, Receiver},
 };
 
@@ -239,4 +240,35 @@ async fn an_event_that_was_held_is_in_its_group_when_it_is_released() {
         told,
         [r#"1 "EU" 1/1 1"#, r#"2 "US" 1/1 2"#, r#"1 "US" 1/1 1"#]
     );
+}
+
+#[tokio::test]
+async fn an_event_that_is_released_beside_an_edit_goes_by_the_schedule_that_holds_then() {
+    // GIVEN a yearly digest, and an event that is held until the evening
+    let receiver = Receiver::start().await;
+    let held = r#"
+        [constraint.evening]
+        applies_to = { object_types = ["sales.order"] }
+        window = { from = "18:00", to = "20:00" }
+        otherwise = "hold"
+        hold_at_most = "72h"
+    "#;
+    let yearly = batch(held).replace("0 12 * * *", "0 0 1 1 *");
+    let mut app = shop(&receiver, &yearly).await;
+    write(&app, "insert into orders (id) values (1)");
+    app.run_until_idle().await;
+    // WHEN it is claimed to be released, and the digest becomes an hourly one before it is
+    app.clock.advance(TimeDelta::hours(9));
+    let now = app.clock.now();
+    app.instance.deliver.run_once(now).await.unwrap();
+    assert_eq!(states(&app), ["sending/0"]);
+    apply(&app, &receiver, &batch(held).replace("0 12", "0 *")).await;
+    app.instance.digest.run_once(now).await.unwrap();
+    app.instance.deliver.run_once(now).await.unwrap();
+    // THEN it waits for an hour and not for a year
+    assert_eq!(states(&app), [""; 0]);
+    let closes = "select close_at::text from rowcall.digest where state = 'open'";
+    assert_eq!(app.texts(closes), ["2026-03-02 19:00:00+00"]);
+    app.advance(TimeDelta::hours(1)).await;
+    assert_eq!(body(&receiver.received()[0])["data"]["count"], 1);
 }

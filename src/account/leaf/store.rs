@@ -7,6 +7,8 @@ use diesel::{
     sql_types::{Bool, Integer},
 };
 
+use crate::db::by_index;
+
 /// How long the count of one leaf may take.
 const COUNT_TIMEOUT: &str = "10min";
 
@@ -29,10 +31,7 @@ pub(super) fn leaf_is_counted(connection: &mut PgConnection, number: i32) -> Que
 ///
 /// Of the snapshot and not of the rows alone: which rows are counted must be known later.
 pub(super) fn leaf_count(connection: &mut PgConnection, number: i32) -> QueryResult<()> {
-    // All of it is read, which no index makes shorter; sessions look for one.
-    connection.batch_execute(&format!(
-        "set local statement_timeout = '{COUNT_TIMEOUT}'; set local enable_seqscan = on"
-    ))?;
+    connection.batch_execute(&format!("set local statement_timeout = '{COUNT_TIMEOUT}'"))?;
     sql_query(format!(
         "insert into rowcall.leaf_count (rotation, snapshot, changes) \
          select $1, now.snapshot, (select count(*) from rowcall.change_{number} as c \
@@ -48,9 +47,7 @@ pub(super) fn leaf_count(connection: &mut PgConnection, number: i32) -> QueryRes
 /// Adds the changes of a leaf, which nobody can write any more, to those that were dropped. In the
 /// transaction that drops it.
 pub(super) fn dropped_add(connection: &mut PgConnection, number: i32) -> QueryResult<()> {
-    // The planner has no statistics of a table that only grows; the index on xid is always right.
-    connection.batch_execute("set local enable_seqscan = off")?;
-    sql_query(format!(
+    let query = format!(
         "with counted as ( \
              delete from rowcall.leaf_count where rotation = $1 returning snapshot, changes), \
          late as ( \
@@ -60,8 +57,11 @@ pub(super) fn dropped_add(connection: &mut PgConnection, number: i32) -> QueryRe
          update rowcall.account as a \
          set changes_dropped = a.changes_dropped + counted.changes + late.changes \
          from counted, late"
-    ))
-    .bind::<Integer, _>(number)
-    .execute(connection)
-    .map(drop)
+    );
+    by_index(connection, |connection| {
+        sql_query(query)
+            .bind::<Integer, _>(number)
+            .execute(connection)
+            .map(drop)
+    })
 }

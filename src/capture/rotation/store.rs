@@ -10,6 +10,8 @@ use diesel::{
     sql_types::{Bool, Integer, Timestamptz},
 };
 
+use crate::db::by_index;
+
 /// The leaf that is written.
 #[derive(Debug, QueryableByName)]
 pub struct Rotation {
@@ -108,7 +110,7 @@ pub fn leaf_has_unread(
         #[diesel(sql_type = Bool)]
         unread: bool,
     }
-    let row: Unread = sql_query(format!(
+    let query = format!(
         "select exists (select from rowcall.change_{number} c, rowcall.source s \
          where s.name = 'default' and c.xid >= pg_catalog.pg_snapshot_xmin(s.snapshot) \
          and c.seq > s.seq_floor \
@@ -116,8 +118,11 @@ pub fn leaf_has_unread(
          or exists (select from rowcall.source_backlog) \
          or exists (select from rowcall.source \
              where name = 'default' and stopped_at is not null) as unread"
-    ))
-    .get_result(connection)?;
+    );
+    // The leaf's lock is held, and readers wait.
+    let row: Unread = by_index(connection, |connection| {
+        sql_query(query).get_result(connection)
+    })?;
     Ok(row.unread)
 }
 

@@ -20,6 +20,9 @@ pub(in crate::digest) fn each_body(
     ids: &[Uuid],
     mut each: impl FnMut(&mut Connection, usize, Option<&str>) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
     let bytes: HashMap<Uuid, usize> = event_bytes(connection, ids)?.into_iter().collect();
     let size = |id: &Uuid| bytes.get(id).copied().unwrap_or(0);
     let mut begin = 0;

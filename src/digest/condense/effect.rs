@@ -86,11 +86,13 @@ pub(super) fn effect(
         }
         Of::Nothing { event_type } => return Some(nothing(event_type, object.count)),
     };
+    // What became of an object whose events are lost is as unknown as after a gap.
+    let is_gap = object.has_gap || first.is_none() || last.is_none();
     let (first, last) = (Data::of(first), Data::of(last));
     let before = first.before.filter(|_| !object.is_first_gap);
     let after = last.after.filter(|_| !object.is_last_gap);
     let op = match (before, after) {
-        _ if object.has_gap => "gap",
+        _ if is_gap => "gap",
         (None, None) => return None,
         // It was there before anything was told of it.
         (None, Some(_)) if first.op.as_deref() == Some("snapshot") => "snapshot",
@@ -107,7 +109,7 @@ pub(super) fn effect(
         after,
         count: object.count,
     };
-    if !object.has_gap && !is_wanted(&fold) {
+    if !is_gap && !is_wanted(&fold) {
         return None;
     }
     let mut out = String::with_capacity(
@@ -116,7 +118,9 @@ pub(super) fn effect(
     let _ = write!(out, r#"{{"object_type":{}"#, quoted(object_type));
     let json = |value: Option<&RawValue>| value.map_or("null", RawValue::get).to_owned();
     // A gap may not know its key; then another event of the object does.
-    let _ = write!(out, r#","key":{}"#, json(last.key.or(first.key)));
+    let told = last.key.or(first.key).map(|key| key.get().to_owned());
+    let told = told.unwrap_or_else(|| quoted(key));
+    let _ = write!(out, r#","key":{told}"#);
     if first_key != key {
         let _ = write!(
             out,

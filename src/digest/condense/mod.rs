@@ -50,8 +50,9 @@ use crate::{
     subscription::model::Ordering,
 };
 
-/// How far the positions of two digests of a subscription are apart: more parts than one has.
-const POSITIONS: i64 = 1_000_000;
+/// How far the positions of two digests of a subscription are apart: more parts than one can have,
+/// whose number is of 32 bits.
+const POSITIONS: i64 = 1 << 32;
 
 /// What became of an attempt to condense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,13 +27,17 @@ pub(super) fn items(
     output: &mut Output<'_>,
 ) -> Result<i64, QueryError> {
     let (mut items, mut told, mut after) = (Items::new(room), 0, None);
+    let mut lost = 0;
     loop {
         let members = member_page(connection, digest, share, after)?;
         let Some(last) = members.last() else { break };
         after = Some((last.position, last.event_id));
         let ids: Vec<Uuid> = members.iter().map(|member| member.event_id).collect();
         each_body(connection, &ids, |connection, _, body| {
-            let Some(body) = body else { return Ok(()) };
+            let Some(body) = body else {
+                lost += 1;
+                return Ok(());
+            };
             told += 1;
             match items.push(body) {
                 Some(full) => output.put(connection, full),
@@ -43,6 +47,10 @@ pub(super) fn items(
     }
     if let Some(rest) = items.take() {
         output.put(connection, rest)?;
+    }
+    if lost > 0 {
+        // Nobody but somebody who writes into our tables removes events.
+        tracing::error!(%digest, lost, "events are gone that a digest should tell of");
     }
     Ok(told)
 }

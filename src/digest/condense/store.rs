@@ -50,21 +50,12 @@ pub(super) fn digest_claim(
         #[diesel(sql_type = SqlUuid)]
         id: Uuid,
     }
-    let claimed: Option<Row> = sql_query(
-        "with candidate as materialized ( \
-             select d.id, d.closed_at, d.number from rowcall.digest d \
-             where d.state = 'closed' and d.id <> all($1) and not exists ( \
-                 select from rowcall.digest p where p.subscription_id = d.subscription_id \
-                     and p.state = 'closed' and p.number < d.number) \
-             order by d.closed_at, d.id limit $2) \
-         select c.id from candidate c \
-         where pg_try_advisory_xact_lock($3, hashtext(c.id::text)) limit 1",
-    )
-    .bind::<Array<SqlUuid>, _>(set_aside)
-    .bind::<BigInt, _>(CANDIDATES_MAX)
-    .bind::<Integer, _>(LOCK_CLASS)
-    .get_result(connection)
-    .optional()?;
+    let claimed: Option<Row> = sql_query(include_str!("claim.sql"))
+        .bind::<Array<SqlUuid>, _>(set_aside)
+        .bind::<BigInt, _>(CANDIDATES_MAX)
+        .bind::<Integer, _>(LOCK_CLASS)
+        .get_result(connection)
+        .optional()?;
     let Some(Row { id }) = claimed else {
         return Ok(None);
     };

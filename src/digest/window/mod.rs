@@ -13,12 +13,12 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use self::store::{
-    digest_close_due, digest_end_orphans, digest_next_at, digest_open_lock, digest_open_others,
-    subscription_without_open,
+    NextRow, digest_close_due, digest_end_orphans, digest_next, digest_open_lock,
+    digest_open_others, subscription_without_open,
 };
 use super::{
     late::windows_begin,
-    schedule::Schedule,
+    schedule::{Close, Schedule},
     store::{Opening, Rescheduled, digest_reschedule, digest_take},
 };
 use crate::{
@@ -41,6 +41,8 @@ pub(super) struct Closed {
     pub(super) count: usize,
     /// When the next is to be closed.
     pub(super) next_at: Option<DateTime<Utc>>,
+    /// Since when one that was closed waits for its parts.
+    pub(super) waits_since: Option<DateTime<Utc>>,
 }
 
 /// Closes what is due. Waits for nobody. Belongs into a transaction of its own.
@@ -48,9 +50,15 @@ pub(super) fn close_due(
     connection: &mut Connection,
     now: DateTime<Utc>,
 ) -> Result<Closed, QueryError> {
+    let count = digest_close_due(connection, CLOSED_MAX, now)?;
+    let NextRow {
+        close_at,
+        closed_at,
+    } = digest_next(connection)?;
     Ok(Closed {
-        count: digest_close_due(connection, CLOSED_MAX, now)?,
-        next_at: digest_next_at(connection)?,
+        count,
+        next_at: close_at,
+        waits_since: closed_at,
     })
 }
 
@@ -98,7 +106,23 @@ pub(super) fn open_empty(
     // Whoever gathers at this moment may have opened one first; then that one is taken, unchanged.
     digest_take(connection, &openings, now)?;
     let new: Vec<Uuid> = openings.iter().map(|opening| opening.id).collect();
-    windows_begin(connection, &new, |id| wanting.get(id).copied(), &ids, now)?;
+    let begun = windows_begin(connection, &new, |id| wanting.get(id).copied(), &ids, now)?;
+    // Whose clock is ahead has closed the one before at a time that is yet to come here, and is not
+    // to close this one too.
+    let early: Vec<Rescheduled> = openings
+        .iter()
+        .filter_map(|opening| {
+            let begun = begun.get(&opening.subscription_id)?.closed_at;
+            let schedule = wanting.get(&opening.subscription_id)?;
+            (begun > now).then(|| Rescheduled {
+                id: opening.id,
+                close: schedule.close(begun, None),
+            })
+        })
+        .collect();
+    if !early.is_empty() {
+        digest_reschedule(connection, &early)?;
+    }
     Ok(openings
         .iter()
         .filter_map(|opening| opening.close)
@@ -164,7 +188,13 @@ pub(super) fn review(
             // schedule says the same again.
             let close = changed
                 .get(&open.subscription_id)?
-                .close(now, open.first_at);
+                .close(now.max(open.opened_at), open.first_at);
+            // By another schedule its time may be over. What was published since is in it, so it
+            // ends now all the same.
+            let close = close.map(|close| Close {
+                at: close.at.max(now),
+                ..close
+            });
             let is_other = close.map(|close| close.at) != open.close_at;
             is_other.then_some(Rescheduled { id: open.id, close })
         })

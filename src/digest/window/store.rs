@@ -66,6 +66,8 @@ pub(super) struct OpenRow {
     pub(super) id: Uuid,
     #[diesel(sql_type = SqlUuid)]
     pub(super) subscription_id: Uuid,
+    #[diesel(sql_type = Timestamptz)]
+    pub(super) opened_at: DateTime<Utc>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
     pub(super) first_at: Option<DateTime<Utc>>,
     #[diesel(sql_type = Nullable<Timestamptz>)]
@@ -78,7 +80,7 @@ pub(super) fn digest_open_lock(
     subscriptions: &[Uuid],
 ) -> QueryResult<Vec<OpenRow>> {
     sql_query(
-        "select id, subscription_id, first_at, close_at from rowcall.digest \
+        "select id, subscription_id, opened_at, first_at, close_at from rowcall.digest \
          where state = 'open' and subscription_id = any($1) \
          order by subscription_id for update skip locked",
     )
@@ -122,17 +124,23 @@ pub(super) fn subscription_without_open(
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
-/// When the next digest is to be closed.
-pub(super) fn digest_next_at(connection: &mut PgConnection) -> QueryResult<Option<DateTime<Utc>>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = Nullable<Timestamptz>)]
-        next: Option<DateTime<Utc>>,
-    }
-    let row: Row = sql_query(
-        "select min(close_at) as next from rowcall.digest \
-         where state = 'open' and close_at is not null",
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub(super) struct NextRow {
+    /// When the next digest is to be closed.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) close_at: Option<DateTime<Utc>>,
+    /// When the digest was closed that waits longest to be condensed.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) closed_at: Option<DateTime<Utc>>,
+}
+
+/// When the next digest is to be closed, and since when one waits to be condensed.
+pub(super) fn digest_next(connection: &mut PgConnection) -> QueryResult<NextRow> {
+    sql_query(
+        "select (select min(close_at) from rowcall.digest \
+             where state = 'open' and close_at is not null) as close_at, \
+             (select min(closed_at) from rowcall.digest where state = 'closed') as closed_at",
     )
-    .get_result(connection)?;
-    Ok(row.next)
+    .get_result(connection)
 }

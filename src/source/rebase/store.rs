@@ -72,7 +72,7 @@ pub(super) fn change_renumber(
     source: &str,
     base: i64,
 ) -> QueryResult<i64> {
-    connection.batch_execute("set local statement_timeout = 0; set local enable_seqscan = on")?;
+    connection.batch_execute("set local statement_timeout = 0")?;
     let count = sql_query(
         "with unread as ( \
              select c.tableoid, c.ctid, row_number() over (order by c.at, c.seq) as place \

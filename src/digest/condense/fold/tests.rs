@@ -357,3 +357,38 @@ fn gaps_and_events_of_no_object_are_told_for_what_they_are() {
         "after": {"id": 7}, "count": 2});
     assert_eq!(text(3, lost, body), expected);
 }
+
+#[test]
+fn an_object_whose_events_are_lost_is_told_as_a_gap() {
+    // GIVEN an object with two events
+    let seen = |id: u128, event_type, object_type, key| Seen {
+        event_id: Uuid::from_u128(id),
+        event_type,
+        object_type,
+        key,
+        previous_key: None,
+    };
+    let mut folding = Folding::default();
+    folding.add(&seen(1, "t.created", Some("t"), Some("7")));
+    folding.add(&seen(2, "t.updated", Some("t"), Some("7")));
+    let (objects, types) = folding.finish();
+    let body = r#"{"data":{"key":{"id":7},"before":{"id":7},"after":{"id":7,"n":1}}}"#;
+    let told = |first, last| {
+        let text = effect(&objects[0], &types, first, last, |_| false).unwrap();
+        let told: Value = serde_json::from_str(&text).unwrap();
+        let parts = ["op", "key", "before", "after", "count"];
+        parts.map(|part| told[part].to_string())
+    };
+    // WHEN the row of one of them is gone, or both THEN nobody is told that nothing happened, or
+    // that it was created or deleted
+    let key = r#"{"id":7}"#;
+    assert_eq!(
+        told(None, Some(body)),
+        [r#""gap""#, key, "null", r#"{"id":7,"n":1}"#, "2"]
+    );
+    assert_eq!(told(Some(body), None), [r#""gap""#, key, key, "null", "2"]);
+    assert_eq!(
+        told(None, None),
+        [r#""gap""#, r#""7""#, "null", "null", "2"]
+    );
+}
