@@ -287,13 +287,14 @@ fn overview_text(source: &Overview) -> String {
         let _ = writeln!(text, "  why:      {reason}");
         let _ = writeln!(text, "  to go on: rowcall source rebase {name}");
     }
-    let more = if source.is_counted_in_part {
-        " or more"
-    } else {
-        ""
-    };
     let _ = writeln!(text, "  position: {}", source.position);
-    let _ = writeln!(text, "  unread:   {}{more} changes", source.changes_unread);
+    let unread = match (source.changes_unread, source.is_counted_in_part) {
+        (Some(1), _) => "1 change".to_owned(),
+        (Some(count), false) => format!("{count} changes"),
+        (Some(count), true) => format!("{count} changes or more"),
+        (None, _) => "counted only in its own database".to_owned(),
+    };
+    let _ = writeln!(text, "  unread:   {unread}");
     if let Some(epoch) = &source.epoch {
         let _ = writeln!(
             text,

@@ -102,7 +102,7 @@ async fn a_sequence_that_is_set_back_is_noticed_and_the_order_kept() {
     assert_eq!(published(&app).len(), 20);
     let source = default_source(&app).await;
     assert_eq!(source.state, State::Stopped);
-    assert_eq!(source.changes_unread, 4);
+    assert_eq!(source.changes_unread, Some(4));
     // WHEN it is rebased
     done(4, 4, &rebased(&app, Unread::Publish).await);
     app.sql("insert into rows values (22, 'a')");
@@ -275,7 +275,7 @@ async fn what_is_skipped_is_told_and_counted() {
         ["gap restored", "gap skipped", "created 11"]
     );
     let source = default_source(&app).await;
-    assert_eq!(source.changes_unread, 0);
+    assert_eq!(source.changes_unread, Some(0));
     assert_eq!(source.gaps[0].reason, "skipped");
     assert_eq!(source.gaps[0].changes, Some(7));
     assert!(source.gaps[0].ended_at.is_some());

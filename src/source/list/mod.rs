@@ -39,8 +39,9 @@ pub struct Overview {
     pub since: Option<DateTime<Utc>>,
     /// The position of the last event.
     pub position: i64,
-    /// Changes that are captured and not published, [`UNREAD_MAX`] at most.
-    pub changes_unread: i64,
+    /// Changes that are captured and not published, [`UNREAD_MAX`] at most. None of another database
+    /// than Rowcall's own: only that one knows.
+    pub changes_unread: Option<i64>,
     /// Whether there may be more of them.
     pub is_counted_in_part: bool,
     /// Which database it was when it was last read; `None` before.
@@ -112,7 +113,10 @@ pub fn overview(connection: &mut Connection) -> Result<Vec<Overview>, SourceErro
             (None, Some(at)) => (State::Detached, Some(at), None),
             (None, None) => (State::Reading, None, None),
         };
-        let counted = changes_unread_bounded(connection, &row.name, UNREAD_MAX)?;
+        let counted = match is_own {
+            true => Some(changes_unread_bounded(connection, &row.name, UNREAD_MAX)?),
+            false => None,
+        };
         let gaps = gap_list(connection, &row.name, GAPS_MAX)?;
         let open = gaps.iter().filter(|gap| gap.ended_at.is_none());
         overviews.push(Overview {
@@ -122,7 +126,7 @@ pub fn overview(connection: &mut Connection) -> Result<Vec<Overview>, SourceErro
             since,
             position: cursor.position,
             changes_unread: counted,
-            is_counted_in_part: counted == UNREAD_MAX,
+            is_counted_in_part: counted == Some(UNREAD_MAX),
             epoch: cursor.epoch().map(|epoch| LastEpoch {
                 system_identifier: epoch.system_identifier,
                 database_oid: epoch.database_oid,
