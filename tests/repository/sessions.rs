@@ -9,8 +9,13 @@ use crate::{support::postgres::TestDatabase, texts};
 
 /// Whether a session may read tables from end to end, and how it plans.
 fn settings(connection: &mut Connection) -> [String; 2] {
-    ["enable_seqscan", "plan_cache_mode"]
-        .map(|name| texts(connection, &format!("select current_setting('{name}') as text"))[0].clone())
+    ["enable_seqscan", "plan_cache_mode"].map(|name| {
+        texts(
+            connection,
+            &format!("select current_setting('{name}') as text"),
+        )[0]
+        .clone()
+    })
 }
 
 #[tokio::test]

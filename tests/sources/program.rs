@@ -63,6 +63,12 @@ async fn a_source_from_the_environment_is_applied_and_served() {
     });
     execute(&there.url, "insert into rows values (1, 'x')");
     receiver.wait_for(1, Duration::from_secs(30)).await;
+    // AND nobody guesses what is unread there
+    let listed = run(command(&["source", "list"]).env("ROWCALL_SOURCE_CRM_URL", &there.url)).stdout;
+    assert!(
+        listed.contains("counted only in its own database"),
+        "{listed}"
+    );
     let (code, log) = tokio::task::block_in_place(|| serving.stop());
     assert_eq!(code, Some(0), "{log}");
     // AND an instance that is not told where it is says so
