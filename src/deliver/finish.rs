@@ -22,7 +22,7 @@ use super::{
 use crate::{
     constraint::store::{NewJudgement, Verdict, judgement_insert},
     db::{Connection, DbError},
-    registry::{registry_raise, registry_share},
+    registry::{registry_lock, registry_share},
     subscription::state::subscription_disable,
 };
 
@@ -57,7 +57,7 @@ pub(super) fn finish(
 ) -> Result<Finished, DbError> {
     if results.iter().any(Done::disables) {
         // The registry's lock comes before those of deliveries, here as in publishing.
-        registry_raise(connection)?;
+        registry_lock(connection)?;
     } else if results.iter().any(Done::is_gathered) {
         // A digest is opened by the schedule that holds now.
         registry_share(connection)?;

@@ -13,13 +13,14 @@ use crate::{
 impl Filters<'_> {
     /// The grouping of a batch subscription that has one. Where it does not fit a type's columns
     /// any more, that is told in the log, and events of that type are in the group of null.
-    pub(super) fn grouping(&self, subscription: &Subscription) -> Option<Grouping> {
+    pub(super) fn grouping(&mut self, subscription: &Subscription) -> Option<Grouping> {
         let (name, spec) = (&subscription.name, &subscription.spec);
         let source = spec.group_by.as_ref()?;
         if spec.mode != Mode::Batch {
             return None;
         }
-        let compiled = self.types_of(spec).into_iter().filter_map(|object_type| {
+        let types = self.types_of(spec);
+        let compiled = types.iter().cloned().filter_map(|object_type| {
             let scope = self.scopes.get(&object_type);
             let scope = scope.ok_or_else(|| table_is_gone(self.catalog, &object_type));
             let compile = |scope| {

@@ -20,7 +20,7 @@ use crate::{
         send::{Done, Tried},
         store::NewAttempt,
     },
-    registry::registry_raise,
+    registry::registry_lock,
     subscription::state::subscription_disable,
 };
 
@@ -34,7 +34,7 @@ pub(super) fn finish(
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
     if results.iter().any(Done::disables) {
-        registry_raise(connection)?;
+        registry_lock(connection)?;
     }
     let marked: Vec<(&Done, &Again)> = results
         .iter()

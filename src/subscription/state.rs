@@ -20,7 +20,7 @@ use crate::verification::{
 use crate::{
     capture::store::doorbell_ring,
     db::{Connection, DbError},
-    registry::registry_raise,
+    registry::registry_raise_for,
 };
 
 /// What became of a change of state.
@@ -60,7 +60,7 @@ pub fn subscription_disable(
     last: Option<Failing>,
     now: DateTime<Utc>,
 ) -> Result<bool, DbError> {
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     let Some(name) = store::subscription_set_disabled(connection, id, reason, now)? else {
         return Ok(false);
     };
@@ -101,7 +101,7 @@ pub fn subscription_resume(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     if verification_ask_again(connection, id, now)? {
         return Ok(Switch::Done);
     }
@@ -122,7 +122,7 @@ fn stop(
     reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     if !store::subscription_set_state(connection, id, state, reason, now)? {
         return Ok(Switch::Absent);
     }

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use super::{Upkeep, UpkeepError};
 use crate::{
     db::Connection,
-    registry::registry_raise,
+    registry::registry_lock,
     subscription::{
         failing::{
             Failing,
@@ -60,7 +60,7 @@ fn disable(
     now: DateTime<Utc>,
 ) -> Result<bool, UpkeepError> {
     // The registry's lock comes before all others.
-    registry_raise(connection)?;
+    registry_lock(connection)?;
     let id = failing.subscription_id;
     if !failing_still(connection, id, failing.since)? {
         return Ok(false);
