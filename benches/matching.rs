@@ -198,7 +198,9 @@ fn subscribe(connection: &mut PgConnection, from: usize, to: usize) {
         .unwrap();
     }
     registry_raise(connection).unwrap();
-    connection.batch_execute("vacuum analyze rowcall.subscription").unwrap();
+    connection
+        .batch_execute("vacuum analyze rowcall.subscription")
+        .unwrap();
 }
 
 fn measure(connection: &mut PgConnection, subscriptions: usize, lasts: Duration) -> Measured {
@@ -281,7 +283,11 @@ fn matching(registry: &Registry, lasts: Duration) -> (f64, f64) {
 
 fn row(number: usize, amount: usize) -> String {
     format!(
-        r#"{{"id":{number},"region":"r{}","amount":{}.{:02},"status":"open","customer_id":{},"quantity":3,"is_paid":false,"note":"as agreed by telephone, to be sent with the next lorry","created_at":"2026-03-02T10:00:00.123456+00:00","updated_at":"2026-03-02T11:00:00.654321+00:00"}}"#,
+        "{{\"id\":{number},\"region\":\"r{}\",\"amount\":{}.{:02},\"status\":\"open\",\
+         \"customer_id\":{},\"quantity\":3,\"is_paid\":false,\
+         \"note\":\"as agreed by telephone, to be sent with the next lorry\",\
+         \"created_at\":\"2026-03-02T10:00:00.123456+00:00\",\
+         \"updated_at\":\"2026-03-02T11:00:00.654321+00:00\"}}",
         number * 17 % REGIONS,
         amount / 100,
         amount % 100,
@@ -294,7 +300,12 @@ fn event(number: usize, ids: &Ids) -> Event {
     let id = ids.next(time);
     let amount = number * 4_909 % (AMOUNT_MAX / 10);
     let body = format!(
-        r#"{{"specversion":"1.0","id":"{id}","source":"/rowcall/default","type":"bench.order.updated","subject":"{number}","time":"2026-02-25T06:13:20.000000Z","datacontenttype":"application/json","partitionkey":"bench.order/{number}","data":{{"object_type":"bench.order","key":{{"id":{number}}},"op":"update","before":{},"after":{},"changed":["amount"],"actor":null,"xid":"4711"}}}}"#,
+        "{{\"specversion\":\"1.0\",\"id\":\"{id}\",\"source\":\"/rowcall/default\",\
+         \"type\":\"bench.order.updated\",\"subject\":\"{number}\",\
+         \"time\":\"2026-02-25T06:13:20.000000Z\",\"datacontenttype\":\"application/json\",\
+         \"partitionkey\":\"bench.order/{number}\",\"data\":{{\"object_type\":\"bench.order\",\
+         \"key\":{{\"id\":{number}}},\"op\":\"update\",\"before\":{},\"after\":{},\
+         \"changed\":[\"amount\"],\"actor\":null,\"xid\":\"4711\"}}}}",
         row(number, amount + 1),
         row(number, amount),
     );
@@ -406,7 +417,14 @@ fn report(measured: &[Measured], evaluations_per_s: f64) {
     println!("matching on one thread; filters of an equality over {REGIONS} regions and a range");
     println!(
         "  {:>13} {:>8} {:>12} {:>9} {:>9} {:>8} {:>10} {:>13}",
-        "subscriptions", "load s", "on processor", "kept MB", "peak MB", "add ms", "events/s", "matches/event"
+        "subscriptions",
+        "load s",
+        "on processor",
+        "kept MB",
+        "peak MB",
+        "add ms",
+        "events/s",
+        "matches/event"
     );
     for one in measured {
         println!(

@@ -89,7 +89,9 @@ impl Looked {
     pub fn seen(&self, facts: &Facts<'_>) -> Seen {
         match Env::new(facts).value_of(&self.node) {
             Ok(Value::Null) => Seen::Nothing,
-            Ok(value) => Plain::of_value(value).map_or(Seen::Unclear, |of| Seen::Value(Literal(of))),
+            Ok(value) => {
+                Plain::of_value(value).map_or(Seen::Unclear, |of| Seen::Value(Literal(of)))
+            }
             Err(_) => Seen::Unclear,
         }
     }

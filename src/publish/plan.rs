@@ -10,9 +10,7 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{
-    audience::retain_entitled, detect::Ids, event::Event, wanted::wanted_by,
-};
+use super::{audience::retain_entitled, detect::Ids, event::Event, wanted::wanted_by};
 use crate::{
     constraint::judge::{Decision, Judged},
     registry::{live::Registry, registered::Registered, roster::Roster},

@@ -26,7 +26,13 @@ pub(super) fn wanted_by(
     match event.only_for {
         None => {
             let meant = registry.index.meant(event.query());
-            judge(event, &meant, registry, |place| !deferred.contains(&place), found);
+            judge(
+                event,
+                &meant,
+                registry,
+                |place| !deferred.contains(&place),
+                found,
+            );
         }
         Some(id) => {
             let alone = registry.alone(id, event.query());

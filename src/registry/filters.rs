@@ -41,7 +41,9 @@ impl Fitting {
     }
 
     pub(super) fn get(&self, object_type: &str) -> Option<&Expression> {
-        let place = self.0.binary_search_by(|(name, _)| (**name).cmp(object_type));
+        let place = self
+            .0
+            .binary_search_by(|(name, _)| (**name).cmp(object_type));
         place.ok().map(|place| &self.0[place].1)
     }
 }

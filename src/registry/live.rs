@@ -228,7 +228,11 @@ impl LiveRegistry {
             }
         }
         let constraints = &ground.constraints;
-        suspended.extend(constraints_suspended(&ground.catalog, &ground.scopes, constraints));
+        suspended.extend(constraints_suspended(
+            &ground.catalog,
+            &ground.scopes,
+            constraints,
+        ));
         report(&suspended, &suspended);
         let names = ground.names(&targets);
         let (subscriptions, by_id) = Roster::new(subscriptions);
@@ -324,5 +328,6 @@ fn is_delayed(registered: &Arc<Registered>) -> bool {
 fn placed<'a>(
     list: impl Iterator<Item = (u32, &'a Arc<Registered>)>,
 ) -> Vec<(u32, &'a Registered)> {
-    list.map(|(place, registered)| (place, &**registered)).collect()
+    list.map(|(place, registered)| (place, &**registered))
+        .collect()
 }

@@ -28,10 +28,7 @@ pub(super) const EDITS_KEPT: i64 = 1_000;
 
 /// As [`registry_raise`], for an edit of this subscription and of nothing else that a registry is
 /// made of: whoever has the revision before needs to read no other.
-pub fn registry_raise_for(
-    connection: &mut PgConnection,
-    subscription: Uuid,
-) -> QueryResult<i64> {
+pub fn registry_raise_for(connection: &mut PgConnection, subscription: Uuid) -> QueryResult<i64> {
     kept(
         "with raised as ( \
              update rowcall.registry set revision = revision + 1 returning revision), \

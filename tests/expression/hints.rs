@@ -16,7 +16,10 @@ fn the_index_gets_the_equalities_that_must_hold() {
     };
     for (source, expected) in [
         ("row.status == 'a\"b'", vec!["row.\"status\" 1"]),
-        ("5 == new.qty && old.urgent", vec!["new.\"qty\" 1", "old.\"urgent\" 1"]),
+        (
+            "5 == new.qty && old.urgent",
+            vec!["new.\"qty\" 1", "old.\"urgent\" 1"],
+        ),
         (
             "row.qty > 3 && (!row.urgent && row.amount == 250)",
             vec!["row.\"urgent\" 1", "row.\"amount\" 1"],
@@ -30,7 +33,10 @@ fn the_index_gets_the_equalities_that_must_hold() {
         ("row.doc.a.b == 'x'", vec!["row.\"doc\"[\"a\"][\"b\"] 1"]),
         ("row.doc['a.b'][0] == 1", vec!["row.\"doc\"[\"a.b\"][0] 1"]),
         ("row.due == timestamp('2026-01-01')", vec!["row.\"due\" 1"]),
-        ("op == 'update' && event.subject == '7'", vec!["op 1", "event.subject 1"]),
+        (
+            "op == 'update' && event.subject == '7'",
+            vec!["op 1", "event.subject 1"],
+        ),
     ] {
         assert_eq!(found(source), expected, "{source}");
     }

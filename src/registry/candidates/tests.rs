@@ -12,17 +12,49 @@ const COLUMNS: &[(&str, &str, &[&str])] = &[
     (
         "region",
         "text",
-        &["null", r#""eu""#, r#""us""#, r#""\u0065u""#, r#""""#, r#""EU""#, r#""a\"b""#, "7"],
+        &[
+            "null",
+            r#""eu""#,
+            r#""us""#,
+            r#""\u0065u""#,
+            r#""""#,
+            r#""EU""#,
+            r#""a\"b""#,
+            "7",
+        ],
     ),
     (
         "amount",
         "numeric",
-        &["null", "1", "1.0", "1.000000000000000000000", "1e0", "100", "1e2", "2.50", "\"NaN\"", "{}"],
+        &[
+            "null",
+            "1",
+            "1.0",
+            "1.000000000000000000000",
+            "1e0",
+            "100",
+            "1e2",
+            "2.50",
+            "\"NaN\"",
+            "{}",
+        ],
     ),
-    ("qty", "integer", &["null", "1", "2", "1.0", "-0", "0", "\"1\"", "[]"]),
+    (
+        "qty",
+        "integer",
+        &["null", "1", "2", "1.0", "-0", "0", "\"1\"", "[]"],
+    ),
     ("is_paid", "boolean", &["null", "true", "false", "0"]),
-    ("code", "character(4)", &["null", r#""ab  ""#, r#""ab""#, r#""abc ""#]),
-    ("rate", "double precision", &["null", "1", "1.0", "2", "-0.0", "0"]),
+    (
+        "code",
+        "character(4)",
+        &["null", r#""ab  ""#, r#""ab""#, r#""abc ""#],
+    ),
+    (
+        "rate",
+        "double precision",
+        &["null", "1", "1.0", "2", "-0.0", "0"],
+    ),
     (
         "doc",
         "jsonb",
@@ -226,7 +258,10 @@ fn only_those_are_looked_at_that_want_the_value() {
     };
     // THEN they are found by the column on which they differ most
     assert_eq!(found(r#"{"region":"r17","qty":9,"amount":9}"#), [17]);
-    assert_eq!(found(r#"{"region":"r1000","qty":1,"amount":9}"#), [0_u32; 0]);
+    assert_eq!(
+        found(r#"{"region":"r1000","qty":1,"amount":9}"#),
+        [0_u32; 0]
+    );
     assert_eq!(found(r#"{"region":null,"qty":1,"amount":9}"#), [0_u32; 0]);
     // AND where it can't be read, all are judged, so that what fails is counted.
     assert_eq!(found(r#"{"qty":1,"amount":9}"#).len(), 1_000);
@@ -241,11 +276,15 @@ fn alternatives_and_lists_are_found_by_each_of_their_values() {
     sources.extend((0..20).map(|n| format!("row.region == 'r{n}'")));
     let index = Candidates::new(candidates(&sources));
     let found = |region: &str| {
-        with_facts(None, Some(&format!(r#"{{"region":"{region}"}}"#)), |facts| {
-            let mut found = Vec::new();
-            index.find(facts, &mut found);
-            found.iter().map(|one| one.place).collect::<Vec<_>>()
-        })
+        with_facts(
+            None,
+            Some(&format!(r#"{{"region":"{region}"}}"#)),
+            |facts| {
+                let mut found = Vec::new();
+                index.find(facts, &mut found);
+                found.iter().map(|one| one.place).collect::<Vec<_>>()
+            },
+        )
     };
     // The second can be true of any region.
     assert_eq!(found("b"), [1, 0]);
@@ -264,7 +303,9 @@ fn equal_filters_stand_side_by_side() {
         let mut found = Vec::new();
         index.find(facts, &mut found);
         assert_eq!(found.len(), 100);
-        let filters = found.iter().map(|one| one.filter.as_ref().unwrap().source());
+        let filters = found
+            .iter()
+            .map(|one| one.filter.as_ref().unwrap().source());
         let mut runs: Vec<&str> = filters.collect();
         runs.dedup();
         assert_eq!(runs.len(), 3);

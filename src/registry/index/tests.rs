@@ -46,9 +46,15 @@ impl Made {
             Some(at) => format!(r#""event_types": ["{}"]"#, TYPES[at]),
             None => r#""object_types": ["sales.*"]"#.to_owned(),
         };
-        let keys = self.key.map(|key| format!(r#", "object_keys": [{{"id": {key}}}]"#));
-        let source = self.region.map(|region| format!("row.region == 'r{region}'"));
-        let filter = source.as_ref().map(|source| format!(r#", "filter": "{source}""#));
+        let keys = self
+            .key
+            .map(|key| format!(r#", "object_keys": [{{"id": {key}}}]"#));
+        let source = self
+            .region
+            .map(|region| format!("row.region == 'r{region}'"));
+        let filter = source
+            .as_ref()
+            .map(|source| format!(r#", "filter": "{source}""#));
         let text = format!(
             r#"{{{named}{}{}, "mode": "synchronous",
                 "sink": {{"kind": "webhook", "url": "http://127.0.0.1/"}}}}"#,
