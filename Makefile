@@ -1,6 +1,6 @@
 # `make` lists what there is. Every target first sees to what it needs (scripts/setup.sh).
 
-.PHONY: help demo test bench bench-capture bench-priority check fmt
+.PHONY: help demo test bench bench-capture bench-matching bench-priority check fmt
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +20,10 @@ bench: ## measure how fast a backlog drains
 bench-capture: ## measure what capture costs the writers
 	@scripts/setup.sh
 	cargo bench --locked --bench capture
+
+bench-matching: ## measure how fast events find their subscriptions
+	@scripts/setup.sh
+	cargo bench --locked --bench matching
 
 bench-priority: ## measure how soon what is fresh is sent beside a backlog
 	@scripts/setup.sh

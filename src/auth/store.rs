@@ -96,9 +96,13 @@ pub fn key_revoke(
     id: &str,
     now: DateTime<Utc>,
 ) -> QueryResult<bool> {
+    // Whether a subscription is the operators' depends on its owner's key, so registries are read
+    // anew.
     let revoked = sql_query(
-        "update rowcall.api_key set revoked_at = greatest($2, created_at) \
-         where id = $1 and revoked_at is null",
+        "with revoked as ( \
+             update rowcall.api_key set revoked_at = greatest($2, created_at) \
+             where id = $1 and revoked_at is null returning id) \
+         update rowcall.registry set revision = revision + 1 where exists (select from revoked)",
     )
     .bind::<Text, _>(id)
     .bind::<Timestamptz, _>(now)

@@ -1,24 +1,11 @@
-//! The simple conditions that must all hold for an expression to be true: what the subscription
-//! index looks for, and where contradictions show.
+//! The simple conditions on columns that must all hold for an expression to be true: where
+//! contradictions show.
 
 use super::{
-    kinds::{Type, Words},
     number::Number,
-    program::{Column, Comparison, Constant, Node, Root, Set},
-    scope::Scope,
+    program::{Column, Comparison, Constant, Node, Set},
     value::Kind,
 };
-
-/// An equality that must hold for an expression to be true.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Equality {
-    /// Which row.
-    pub root: Root,
-    /// The column's name.
-    pub column: String,
-    /// The literal as JSON text, spelled as a row image spells the column's values.
-    pub json: String,
-}
 
 /// A condition on one column.
 #[derive(Clone, Copy, Debug)]
@@ -87,51 +74,6 @@ fn test(node: &Node) -> Option<(&Column, Test<'_>)> {
         },
         _ => return None,
     })
-}
-
-/// An equality for the index: of a type whose values are spelled in one way only. One on text or
-/// numbers is preferred to one on a boolean, which selects little.
-pub(super) fn equality(node: &Node, scope: &Scope) -> Option<Equality> {
-    let mut best: Option<(bool, Equality)> = None;
-    for (column, test) in conjuncts(node) {
-        let Test::Compare(Comparison::Equal, literal) = test else {
-            continue;
-        };
-        let Some(known) = scope.column(&column.name) else {
-            continue;
-        };
-        let Some(json) = spelled(literal, &known.r#type) else {
-            continue;
-        };
-        let is_bool = matches!(literal, Constant::Bool(_));
-        if best
-            .as_ref()
-            .is_none_or(|(was_bool, _)| *was_bool && !is_bool)
-        {
-            let found = Equality {
-                root: column.root,
-                column: column.name.to_string(),
-                json,
-            };
-            best = Some((is_bool, found));
-        }
-    }
-    best.map(|(_, equality)| equality)
-}
-
-/// The literal as `row_to_json` spells it in a column of this type; `None` if there are several
-/// ways, or another than this program knows.
-fn spelled(literal: &Constant, of: &Type) -> Option<String> {
-    match (literal, of) {
-        (Constant::Bool(value), Type::Bool) => Some(value.to_string()),
-        (Constant::Text(text), Type::Text(Words::Any | Words::Uuid)) => {
-            // Postgres and serde escape the same characters in the same way.
-            Some(serde_json::Value::from(text.as_ref()).to_string())
-        }
-        (Constant::Number(number), Type::Int(_)) => number.to_scale(0),
-        (Constant::Number(number), Type::Decimal(Some(scale))) => number.to_scale(*scale),
-        _ => None,
-    }
 }
 
 /// Whether no value of one column can pass all of these tests. Exact for what it finds; what it

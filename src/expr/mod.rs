@@ -26,6 +26,7 @@ mod arithmetic;
 mod check;
 mod conjunct;
 mod cost;
+mod equality;
 mod evaluate;
 mod exact;
 mod facts;
@@ -51,7 +52,7 @@ use std::{fmt, sync::Arc};
 use chrono::DateTime;
 
 pub use self::{
-    conjunct::Equality,
+    equality::{EQUALITY_VALUES_MAX, Equality, Literal, Looked, Seen},
     facts::{EventFacts, Facts, Row, SubscriptionFacts},
     failure::{Failure, Verdict},
     lower::{LOWERED_BYTES_MAX, Lowered, SqlColumn, SqlType, identifier, literal},
@@ -95,12 +96,10 @@ pub struct Expression(Arc<Compiled>);
 struct Compiled {
     source: String,
     root: Node,
-    /// What it looks at, by name, in the order of the text.
-    looked_at: Vec<(String, Node)>,
     uses_now: bool,
+    names_subscription: bool,
     cost: u64,
     constant: Option<bool>,
-    equality: Option<Equality>,
 }
 
 impl Expression {
@@ -114,14 +113,11 @@ impl Expression {
         let parsed = parse::parse(source)?;
         let root = check::check(&parsed.tree, &parsed.places, scope)?;
         let cost = affordable(source, &root)?;
-        let mut looked_at = Vec::new();
-        collect_names(&root, &mut looked_at);
         Ok(Self(Arc::new(Compiled {
             source: source.to_owned(),
             uses_now: root.any(&|node| matches!(node, Node::Fact(Fact::Now))),
+            names_subscription: root.any(&is_of_subscription),
             constant: fold::constant(&root),
-            equality: conjunct::equality(&root, scope),
-            looked_at,
             cost,
             root,
         })))
@@ -150,9 +146,12 @@ impl Expression {
     #[must_use]
     pub fn values(&self, facts: &Facts<'_>) -> Vec<(String, String)> {
         let env = Env::new(facts);
-        let shown = self.0.looked_at.iter().filter_map(|(name, node)| {
+        // Few ask, and of few expressions: it would be a waste to keep them with each.
+        let mut looked_at = Vec::new();
+        collect_names(&self.0.root, &mut looked_at);
+        let shown = looked_at.into_iter().filter_map(|(name, node)| {
             let value = env.value_of(node).ok()?;
-            Some((name.clone(), shortened(value.to_json())))
+            Some((name, shortened(value.to_json())))
         });
         shown.collect()
     }
@@ -177,11 +176,16 @@ impl Expression {
         self.0.constant
     }
 
-    /// An equality that must hold for it to be true, if there is one on a column whose values are
-    /// spelled in one way only.
+    /// Whether it names `subscription`: its verdict on an event differs among subscribers.
     #[must_use]
-    pub fn equality(&self) -> Option<Equality> {
-        self.0.equality.clone()
+    pub fn names_subscription(&self) -> bool {
+        self.0.names_subscription
+    }
+
+    /// Whether it is a clone of `other`: then both say the same of the same facts.
+    #[must_use]
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 
@@ -212,13 +216,21 @@ fn affordable(source: &str, root: &Node) -> Result<u64, Vec<Problem>> {
     Ok(cost)
 }
 
+fn is_of_subscription(node: &Node) -> bool {
+    use Fact::{SubscriptionLabels, SubscriptionMode, SubscriptionName};
+    matches!(
+        node,
+        Node::Fact(SubscriptionName | SubscriptionMode | SubscriptionLabels)
+    )
+}
+
 /// The columns, facts and paths with constant keys below a part, each name once.
-fn collect_names(node: &Node, found: &mut Vec<(String, Node)>) {
+fn collect_names<'n>(node: &'n Node, found: &mut Vec<(String, &'n Node)>) {
     match name_of(node) {
         // A document is shown where it is named as a whole; of a path, only its end.
         Some(name) => {
             if !found.iter().any(|(known, _)| *known == name) {
-                found.push((name, node.clone()));
+                found.push((name, node));
             }
         }
         None => {

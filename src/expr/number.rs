@@ -1,6 +1,12 @@
 //! Exact decimal numbers of bounded size: integers, `numeric`, and the numbers of JSON.
 
-use std::{cmp::Ordering, fmt, str::FromStr, sync::Arc};
+use std::{
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
 
 use bigdecimal::{BigDecimal, num_bigint::BigInt};
 
@@ -204,6 +210,34 @@ impl PartialEq for Number {
 
 impl Eq for Number {}
 
+/// Equal numbers hash alike, however they are spelled: without the zeros at their end.
+impl Hash for Number {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        match self {
+            Self::Small { digits, scale } => shortest(*digits, (*scale).into()).hash(state),
+            Self::Big(big) => {
+                let (digits, scale) = big.normalized().into_bigint_and_scale();
+                match i64::try_from(&digits) {
+                    Ok(digits) => shortest(digits, scale).hash(state),
+                    Err(_) => (digits, scale).hash(state),
+                }
+            }
+            _ => self.rank().hash(state),
+        }
+    }
+}
+
+fn shortest(mut digits: i64, mut scale: i64) -> (i64, i64) {
+    if digits == 0 {
+        return (0, 0);
+    }
+    while digits % 10 == 0 {
+        digits /= 10;
+        scale -= 1;
+    }
+    (digits, scale)
+}
+
 impl PartialOrd for Number {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
@@ -254,6 +288,8 @@ impl fmt::Display for Number {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
     use super::*;
 
     fn number(text: &str) -> Number {
@@ -281,6 +317,27 @@ mod tests {
         for pair in ascending.windows(2) {
             assert!(number(pair[0]) < number(pair[1]), "{pair:?}");
         }
+    }
+
+    #[test]
+    fn equal_numbers_hash_alike() {
+        let hash = |text| BuildHasherDefault::<DefaultHasher>::default().hash_one(number(text));
+        for (one, other) in [
+            ("100", "1e2"),
+            ("1", "1.0000000000000000000000000000"),
+            ("-2.50", "-2.5"),
+            ("0", "-0.000000000000000000000000000"),
+            (
+                "123456789012345678901234567890",
+                "1.2345678901234567890123456789e29",
+            ),
+            ("9223372036854775807", "9223372036854775807.0"),
+            ("NaN", "NaN"),
+        ] {
+            assert_eq!(number(one), number(other));
+            assert_eq!(hash(one), hash(other), "{one}, {other}");
+        }
+        assert_ne!(hash("1"), hash("10"));
     }
 
     #[test]

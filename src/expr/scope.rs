@@ -1,5 +1,7 @@
 //! What an expression may name, and of which type.
 
+use std::sync::Arc;
+
 use super::{kinds::Type, value::Kind};
 
 /// The modes of a subscription, as `subscription.mode` says them.
@@ -8,7 +10,7 @@ pub(super) const MODES: &[&str] = &["synchronous", "synchronous_delayed", "batch
 pub(super) const OPERATIONS: &[&str] = &["create", "update", "delete", "truncate"];
 
 /// What an expression may name, and of which type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     /// `None`: there are no rows.
     pub(super) columns: Option<Vec<Column>>,
@@ -25,7 +27,7 @@ impl Scope {
             let is_in_image = column.hidden != Some(Hidden::Excluded);
             let made = Column {
                 r#type: Type::of_sql(&column.sql_type),
-                name: column.name,
+                name: column.name.into(),
                 hidden: column.hidden,
                 slot,
             };
@@ -61,14 +63,14 @@ impl Scope {
             .iter()
             .flatten()
             .filter(|column| column.hidden.is_none())
-            .map(|column| column.name.as_str())
+            .map(|column| &*column.name)
     }
 
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns
             .iter()
             .flatten()
-            .find(|column| column.name == name)
+            .find(|column| *column.name == *name)
     }
 }
 
@@ -94,9 +96,10 @@ pub enum Hidden {
 }
 
 /// A column as the checker knows it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Column {
-    pub(super) name: String,
+    /// Shared by all expressions that name it.
+    pub(super) name: Arc<str>,
     pub(super) r#type: Type,
     pub(super) hidden: Option<Hidden>,
     /// Where in the image it is expected.

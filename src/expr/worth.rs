@@ -25,9 +25,8 @@ impl Expression {
         Ok(Self(Arc::new(Compiled {
             source: source.to_owned(),
             uses_now: root.any(&|node| matches!(node, Node::Fact(Fact::Now))),
+            names_subscription: root.any(&super::is_of_subscription),
             constant: None,
-            equality: None,
-            looked_at: Vec::new(),
             cost,
             root,
         })))

@@ -59,13 +59,14 @@ pub fn holds(verdict: Verdict, kind: &'static str, name: &str) -> bool {
 /// An event read back from its body.
 #[derive(Debug)]
 pub struct Recalled<'a> {
-    envelope: Envelope<'a>,
+    envelope: Envelope<'a, &'a RawValue>,
     data: Option<RowData<'a>>,
     rows: Rows<'a>,
 }
 
+/// What an event says of itself, and its data, read as `D` in one go.
 #[derive(Debug, Deserialize)]
-struct Envelope<'a> {
+struct Envelope<'a, D> {
     #[serde(borrow)]
     id: Cow<'a, str>,
     #[serde(borrow)]
@@ -75,8 +76,22 @@ struct Envelope<'a> {
     #[serde(borrow)]
     subject: Option<Cow<'a, str>>,
     time: DateTime<Utc>,
-    #[serde(borrow)]
-    data: Option<&'a RawValue>,
+    data: Option<D>,
+}
+
+impl<'a, D> Envelope<'a, D> {
+    /// Apart from its data.
+    fn split<E>(self) -> (Envelope<'a, E>, Option<D>) {
+        let envelope = Envelope {
+            id: self.id,
+            source: self.source,
+            r#type: self.r#type,
+            subject: self.subject,
+            time: self.time,
+            data: None,
+        };
+        (envelope, self.data)
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,9 +101,9 @@ struct RowData<'a> {
     #[serde(borrow)]
     op: Cow<'a, str>,
     #[serde(borrow)]
-    before: Option<&'a RawValue>,
+    before: Option<Image<'a>>,
     #[serde(borrow)]
-    after: Option<&'a RawValue>,
+    after: Option<Image<'a>>,
     #[serde(borrow)]
     actor: Option<Cow<'a, str>>,
 }
@@ -100,14 +115,18 @@ impl<'a> Recalled<'a> {
     ///
     /// If the body is none that Rowcall wrote.
     pub fn parse(body: &'a str, is_of_object: bool) -> Result<Self, serde_json::Error> {
-        let envelope: Envelope<'a> = serde_json::from_str(body)?;
-        let data: Option<RowData<'a>> = match envelope.data {
-            Some(data) if is_of_object => Some(serde_json::from_str(data.get())?),
-            _ => None,
-        };
-        let rows = data.as_ref().map_or_else(Rows::default, |data| {
-            let text = |row: Option<&'a RawValue>| row.map(RawValue::get);
-            Rows::parse(text(data.before), text(data.after))
+        if !is_of_object {
+            return Ok(Self {
+                envelope: serde_json::from_str(body)?,
+                data: None,
+                rows: Rows::default(),
+            });
+        }
+        let envelope: Envelope<'a, RowData<'a>> = serde_json::from_str(body)?;
+        let (envelope, mut data) = envelope.split();
+        let rows = data.as_mut().map_or_else(Rows::default, |data| Rows {
+            before: data.before.take(),
+            after: data.after.take(),
         });
         Ok(Self {
             envelope,

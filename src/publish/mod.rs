@@ -19,6 +19,7 @@ mod locks;
 pub mod plan;
 pub mod store;
 pub mod submitted;
+mod wanted;
 mod work;
 mod written;
 

@@ -5,24 +5,16 @@
 //! it in its lane as one chain, and be handed to this instance's senders without another look at
 //! the database.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{
-    audience::retain_entitled,
-    detect::Ids,
-    event::Event,
-    facts::{Recalled, holds},
-};
+use super::{audience::retain_entitled, detect::Ids, event::Event, wanted::wanted_by};
 use crate::{
     constraint::judge::{Decision, Judged},
-    registry::{index::is_for, live::Registry, registered::Registered},
-    subscription::model::{Condense, Mode, Ordering, State},
+    registry::{live::Registry, registered::Registered, roster::Roster},
+    subscription::model::{Mode, Ordering, State},
 };
 
 /// The order of one object for one subscription: place in the registry, and lane.
@@ -92,20 +84,13 @@ pub fn matched(
     let mut planned = Vec::new();
     let mut found = Vec::new();
     for (place, event) in events.iter().enumerate().skip(first) {
-        match event.only_for {
-            None => {
-                registry.index.find(event.query(), &mut found);
-                found.retain(|place| !deferred.contains(place));
-            }
-            Some(id) => alone(event, id, registry, &mut found),
-        }
+        wanted_by(event, registry, deferred, &mut found);
         retain_entitled(event, registry, &mut found);
-        retain_wanted(event, registry, &mut found);
         if found.is_empty() {
             continue;
         }
         let spec = |place: u32| &registry.subscriptions[place as usize].subscription.spec;
-        found.sort_by_key(|place| spec(*place).mode);
+        found.sort_unstable_by_key(|place| (spec(*place).mode, *place));
         let (lane, lane_previous) = (event.lane(), event.lane_previous());
         for subscription in found.iter().copied() {
             let spec = spec(subscription);
@@ -127,41 +112,6 @@ pub fn matched(
     planned
 }
 
-/// The one subscription that the event is for, if it asks for such events.
-fn alone(event: &Event, id: Uuid, registry: &Registry, found: &mut Vec<u32>) {
-    let asks = |place: &u32| {
-        let registered = &registry.subscriptions[*place as usize];
-        is_for(registered, event.query())
-    };
-    found.clear();
-    found.extend(registry.by_id.get(&id).copied().filter(asks));
-}
-
-/// Keeps those subscriptions whose filter is true of the event. That of a net-effect digest is
-/// judged when its window closes, on what all changes came to.
-fn retain_wanted(event: &Event, registry: &Registry, found: &mut Vec<u32>) {
-    let object_type = event.object_type.as_deref();
-    let filtered = |place: &u32| {
-        let registered = &registry.subscriptions[*place as usize];
-        let spec = &registered.subscription.spec;
-        spec.condense != Some(Condense::NetEffect) && registered.filter(object_type).is_some()
-    };
-    if !found.iter().any(filtered) {
-        return;
-    }
-    let Ok(recalled) = Recalled::parse(&event.body, object_type.is_some()) else {
-        return found.retain(|place| !filtered(place));
-    };
-    let changed = recalled.changed();
-    // As of the change: what is decided of an event does not depend on when it was published.
-    let facts = recalled.facts(&changed, event.captured_at);
-    found.retain(|place| {
-        let registered = &registry.subscriptions[*place as usize];
-        let name = &registered.subscription.name;
-        !filtered(place) || holds(registered.wants(object_type, &facts), "filter", name)
-    });
-}
-
 /// The lanes that the deliveries are in.
 #[must_use]
 pub fn lanes(planned: &[Planned]) -> HashSet<LaneOf> {
@@ -175,7 +125,7 @@ pub fn lanes(planned: &[Planned]) -> HashSet<LaneOf> {
 /// `room` is how many deliveries this instance may take into memory. Returns the number of chains.
 pub fn assign(
     planned: &mut [Planned],
-    subscriptions: &[Arc<Registered>],
+    subscriptions: &Roster,
     busy: HashSet<LaneOf>,
     room: usize,
 ) -> usize {

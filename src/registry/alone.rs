@@ -2,7 +2,7 @@
 
 use super::{
     filters::Filters,
-    live::{Scopes, scopes},
+    ground::{Scopes, scopes},
     registered::Registered,
 };
 use crate::{

@@ -17,15 +17,35 @@ pub(super) struct Filters<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) scopes: &'a BTreeMap<Arc<str>, Scope>,
     compiled: HashMap<(Arc<str>, String), Result<Expression, String>>,
+    /// By event types and object types that subscriptions name.
+    types: HashMap<(Vec<String>, Vec<String>), Arc<[Arc<str>]>>,
 }
 
 /// A subscription's filter on everything that it can be told of.
 #[derive(Debug, Default)]
 pub(super) struct Filtered {
-    /// By object type; the empty name is that of events without one.
-    pub(super) fitting: HashMap<Arc<str>, Expression>,
+    pub(super) fitting: Fitting,
     /// The object types that it does not fit: the subscription is not told of them.
     pub(super) suspended: Vec<Suspended>,
+}
+
+/// A filter on each object type that it fits, in the order of their names; the empty name is that
+/// of events without one.
+#[derive(Debug, Default)]
+pub(super) struct Fitting(Box<[(Arc<str>, Expression)]>);
+
+impl Fitting {
+    pub(super) fn new(mut by_type: Vec<(Arc<str>, Expression)>) -> Self {
+        by_type.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Self(by_type.into())
+    }
+
+    pub(super) fn get(&self, object_type: &str) -> Option<&Expression> {
+        let place = self
+            .0
+            .binary_search_by(|(name, _)| (**name).cmp(object_type));
+        place.ok().map(|place| &self.0[place].1)
+    }
 }
 
 impl<'a> Filters<'a> {
@@ -34,6 +54,7 @@ impl<'a> Filters<'a> {
             catalog,
             scopes,
             compiled: HashMap::new(),
+            types: HashMap::new(),
         }
     }
 
@@ -43,9 +64,10 @@ impl<'a> Filters<'a> {
         let Some(source) = &spec.filter else {
             return filtered;
         };
-        for object_type in self.types_of(spec) {
-            match self.compile(&object_type, source) {
-                Ok(filter) => _ = filtered.fitting.insert(object_type, filter),
+        let mut fitting = Vec::new();
+        for object_type in self.types_of(spec).iter() {
+            match self.compile(object_type, source) {
+                Ok(filter) => fitting.push((Arc::clone(object_type), filter)),
                 Err(reason) => filtered.suspended.push(Suspended {
                     kind: SuspendedKind::Filter,
                     name: name.to_owned(),
@@ -54,16 +76,24 @@ impl<'a> Filters<'a> {
                 }),
             }
         }
+        filtered.fitting = Fitting::new(fitting);
         filtered
     }
 
     /// The object types that a subscription can be told of.
-    pub(super) fn types_of(&self, spec: &SubscriptionSpec) -> Vec<Arc<str>> {
+    pub(super) fn types_of(&mut self, spec: &SubscriptionSpec) -> Arc<[Arc<str>]> {
+        let named = (spec.event_types.clone(), spec.object_types.clone());
+        if let Some(known) = self.types.get(&named) {
+            return Arc::clone(known);
+        }
         let rows = self.catalog.object_types.keys().map(String::as_str);
-        rows.chain([""])
+        let types: Arc<[Arc<str>]> = rows
+            .chain([""])
             .filter(|object_type| self.can_be_told(spec, object_type))
             .map(Arc::from)
-            .collect()
+            .collect();
+        self.types.insert(named, Arc::clone(&types));
+        types
     }
 
     fn can_be_told(&self, spec: &SubscriptionSpec, object_type: &str) -> bool {

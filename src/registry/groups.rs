@@ -24,7 +24,7 @@ pub(super) struct Grouped {
 impl Filters<'_> {
     /// The grouping of a batch subscription that has one, and where it is suspended.
     pub(super) fn grouping(
-        &self,
+        &mut self,
         subscription: &Subscription,
     ) -> Option<(Grouping, Vec<Suspended>)> {
         let (name, spec) = (&subscription.name, &subscription.spec);
@@ -33,13 +33,13 @@ impl Filters<'_> {
     }
 
     /// The `group_by` of the subscription `name`; `None` if it has none that counts.
-    pub(super) fn grouped(&self, name: &str, spec: &SubscriptionSpec) -> Option<Grouped> {
+    pub(super) fn grouped(&mut self, name: &str, spec: &SubscriptionSpec) -> Option<Grouped> {
         let source = spec.group_by.as_ref()?;
         if spec.mode != Mode::Batch {
             return None;
         }
         let mut grouped = Grouped::default();
-        for object_type in self.types_of(spec) {
+        for object_type in self.types_of(spec).iter().cloned() {
             let scope = self.scopes.get(&object_type);
             let scope = scope.ok_or_else(|| table_is_gone(self.catalog, &object_type));
             let compile = |scope| {

@@ -8,37 +8,33 @@ use std::{
 
 use uuid::Uuid;
 
+pub use super::ground::{Scopes, Targets};
 use super::{
     filters::Filters,
-    index::Index,
+    ground::Ground,
+    index::{Candidate, Candidates, Index, Query, is_for},
+    maker::Maker,
     registered::Registered,
-    store::targets_load,
+    roster::{Places, Roster},
+    store::registry_edits,
     suspended::{Suspended, SuspendedKind, constraints_suspended, event_types_suspended},
     target::Target,
-    webhook::webhook,
 };
 use crate::{
-    capture::store::SUBMITTED_TARGET,
-    catalog::{
-        columns::columns_load,
-        model::{Catalog, Constraint, name_matches},
-        shape::shape_stored,
-    },
-    constraint::{compile::Compiled, model::Judge},
     db::{Connection, DbError},
-    digest::schedule::Schedule,
-    expr::{Expression, Scope},
     observe::metrics::SUSPENDED,
-    sink::{EmailSink, Mailer, Sink, WebhookClient},
+    sink::{Mailer, WebhookClient},
     subscription::{
-        model::{Mode, SinkSpec, Subscription},
-        rate::rate_within,
+        model::Mode,
+        sealed::kept_load,
         secret::SecretKey,
-        store::{Loaded, subscription_load},
+        store::{RegistrationList, Wanted, subscription_list},
         verify::ORIGIN_DEFAULT,
     },
 };
 
+/// Subscriptions that are read with one statement.
+const PAGE: i64 = 2_000;
 /// Suspended conditions that are named in the log when the registry is loaded.
 const REPORTED_MAX: usize = 20;
 
@@ -51,17 +47,18 @@ pub struct Registry {
     /// The targets that were known when it was loaded, those of removed object types included.
     targets_known: HashSet<i32>,
     /// Everything that is not deleted.
-    pub subscriptions: Vec<Arc<Registered>>,
+    pub subscriptions: Roster,
     /// Places in `subscriptions`.
-    pub by_id: HashMap<Uuid, u32>,
+    pub by_id: Places,
     /// Which subscriptions an event is for.
     pub index: Index,
-    /// Whether a subscription is synchronous-delayed.
+    /// Whether a subscription is, or lately was, synchronous-delayed.
     pub has_delayed: bool,
     /// The constraints with the versions in which they were last changed.
     pub constraints: BTreeMap<String, i64>,
     /// What is written down and can't be judged now.
     pub suspended: Vec<Suspended>,
+    ground: Arc<Ground>,
 }
 
 impl Registry {
@@ -70,6 +67,61 @@ impl Registry {
     pub fn target(&self, object_type: &str) -> Option<&Arc<Target>> {
         let mut targets = self.targets.values();
         targets.find(|target| *target.name == *object_type)
+    }
+
+    /// After these edits of subscriptions, up to `revision`, of which `new` is suspended.
+    fn with(
+        &self,
+        edits: Vec<(Uuid, Option<Registered>)>,
+        new: Vec<Suspended>,
+        revision: i64,
+    ) -> Self {
+        let places = edits.iter().filter_map(|(id, _)| self.by_id.get(id));
+        let names: HashSet<&str> = places
+            .map(|place| &*self.subscriptions[*place as usize].subscription.name)
+            .collect();
+        let is_same = |one: &&Suspended| {
+            let is_subscriptions =
+                matches!(one.kind, SuspendedKind::Filter | SuspendedKind::GroupBy);
+            !(is_subscriptions && names.contains(one.name.as_str()))
+        };
+        let mut suspended: Vec<_> = self.suspended.iter().filter(is_same).cloned().collect();
+        suspended.extend(new.iter().cloned());
+        report(&suspended, &new);
+        let (mut subscriptions, mut by_id) = self.subscriptions.edited(&self.by_id, edits);
+        let index = if subscriptions.is_worn() {
+            let all = subscriptions.iter().cloned().collect();
+            (subscriptions, by_id) = Roster::new(all);
+            self.index.anew(&placed(subscriptions.placed()))
+        } else {
+            let since = placed(subscriptions.placed_since());
+            self.index.with(subscriptions.edited_places(), &since)
+        };
+        let has_delayed = subscriptions.placed_since().any(|(_, one)| is_delayed(one));
+        Self {
+            revision,
+            targets: self.targets.clone(),
+            targets_known: self.targets_known.clone(),
+            has_delayed: self.has_delayed || has_delayed,
+            constraints: self.constraints.clone(),
+            ground: Arc::clone(&self.ground),
+            subscriptions,
+            by_id,
+            index,
+            suspended,
+        }
+    }
+
+    /// The subscription with this id, if it asks for such events; otherwise nobody.
+    #[must_use]
+    pub fn alone(&self, id: Uuid, query: Query<'_>) -> Candidates {
+        let place = self.by_id.get(&id).copied();
+        let asks = |place: &u32| is_for(&self.subscriptions[*place as usize], query);
+        let candidate = place.filter(asks).map(|place| {
+            let registered = &self.subscriptions[place as usize];
+            Candidate::new(place, registered, query.object_type)
+        });
+        Candidates::new(candidate.into_iter().collect())
     }
 
     /// The id of the subscription at a place of the list.
@@ -83,9 +135,9 @@ impl Registry {
 #[derive(Clone)]
 pub struct LiveRegistry {
     secret_key: Arc<SecretKey>,
-    client: WebhookClient,
-    mailer: Option<Mailer>,
-    origin: Arc<str>,
+    pub(super) client: WebhookClient,
+    pub(super) mailer: Option<Mailer>,
+    pub(super) origin: Arc<str>,
     last: Arc<Mutex<Option<Arc<Registry>>>>,
 }
 
@@ -130,15 +182,25 @@ impl LiveRegistry {
         self.at(connection, revision)
     }
 
-    /// The registry at `revision`, which the caller has just read in the same transaction. Loaded
-    /// again only if that is another than the last one.
+    /// The registry at `revision`, which the caller has just read in the same transaction. If that
+    /// is another than the last one, what was edited since is read; or all of it, if that was more
+    /// than single subscriptions.
     pub fn at(&self, connection: &mut Connection, revision: i64) -> Result<Arc<Registry>, DbError> {
         if let Some(last) = self.last().as_ref()
             && last.revision == revision
         {
             return Ok(Arc::clone(last));
         }
-        let registry = Arc::new(self.load(connection, revision)?);
+        let last = self.last().clone();
+        let edited = match last {
+            Some(last) => self.edited(connection, &last, revision)?,
+            None => None,
+        };
+        let registry = match edited {
+            Some(registry) => registry,
+            None => self.load(connection, revision)?,
+        };
+        let registry = Arc::new(registry);
         *self.last() = Some(Arc::clone(&registry));
         Ok(registry)
     }
@@ -148,236 +210,126 @@ impl LiveRegistry {
     }
 
     fn load(&self, connection: &mut Connection, revision: i64) -> Result<Registry, DbError> {
-        let catalog = Catalog::load(connection)?;
-        let scopes = scopes(connection, &catalog)?;
-        let (targets, targets_known) = targets(connection, &catalog, &scopes)?;
-        let list = subscription_load(connection, &self.secret_key)?;
-        for (name, reason) in &list.unreadable {
-            tracing::error!(
-                subscription = name,
-                reason,
-                "a subscription can't be read; it is sent nothing"
-            );
+        let ground = Ground::load(connection)?;
+        let (targets, targets_known) = ground.targets(connection)?;
+        let mut suspended = event_types_suspended(&ground.catalog, &ground.scopes);
+        let mut maker = self.maker(&ground);
+        let mut subscriptions = Vec::new();
+        let mut kept = kept_load(connection, &self.secret_key, None)?;
+        let mut after = None;
+        loop {
+            // By pages: read and made, the list would be in memory twice.
+            let page = Wanted::Page(after, PAGE);
+            let list = subscription_list(connection, &self.secret_key, page, &mut kept)?;
+            report_unreadable(&list);
+            let made = list.subscriptions.into_iter();
+            subscriptions.extend(made.map(|one| Arc::new(maker.make(one, &mut suspended))));
+            match list.last {
+                Some(last) => after = Some(last),
+                None => break,
+            }
         }
-        let mut suspended = event_types_suspended(&catalog, &scopes);
-        let mut filters = Filters::new(&catalog, &scopes);
-        let constraints = constraints(&catalog, &scopes);
-        let mut subscriptions = Vec::with_capacity(list.subscriptions.len());
-        for loaded in list.subscriptions {
-            let subscription = &loaded.subscription;
-            let filtered = filters.of(&subscription.name, &subscription.spec);
-            suspended.extend(filtered.suspended);
-            let (grouping, ungrouped) = filters.grouping(subscription).unzip();
-            suspended.extend(ungrouped.into_iter().flatten());
-            let mut registered = self.registered(loaded, &catalog, filtered.fitting, &constraints);
-            registered.grouping = grouping;
-            subscriptions.push(Arc::new(registered));
-        }
-        suspended.extend(constraints_suspended(&catalog, &scopes, &constraints));
-        report(&suspended);
-        let by_id = subscriptions
-            .iter()
-            .zip(0..)
-            .map(|(registered, place)| (registered.subscription.id, place))
-            .collect();
-        let mut index = Index::default();
-        for target in targets.values() {
-            index.add_object_type(&target.name, target.event_types(), &subscriptions);
-        }
-        for name in catalog.api_event_types() {
-            index.add_event_type(&name.into(), &subscriptions);
-        }
-        let is_delayed = |registered: &Arc<Registered>| {
-            registered.subscription.spec.mode == Mode::SynchronousDelayed
-        };
+        let constraints = &ground.constraints;
+        suspended.extend(constraints_suspended(
+            &ground.catalog,
+            &ground.scopes,
+            constraints,
+        ));
+        report(&suspended, &suspended);
+        let names = ground.names(&targets);
+        let (subscriptions, by_id) = Roster::new(subscriptions);
+        let has_delayed = subscriptions.iter().any(is_delayed);
+        let index = Index::new(names, &placed(subscriptions.placed()));
         Ok(Registry {
             revision,
-            has_delayed: subscriptions.iter().any(is_delayed),
-            constraints: catalog
-                .constraints
-                .iter()
-                .map(|(name, constraint)| (name.clone(), constraint.version))
-                .collect(),
+            has_delayed,
+            constraints: ground.constraint_versions(),
             targets,
             targets_known,
+            index,
             subscriptions,
             by_id,
-            index,
             suspended,
+            ground: Arc::new(ground),
         })
     }
 
-    fn registered(
+    /// `last` after the edits up to `revision`; `None` if these were not only of subscriptions, or
+    /// tables have other columns than those that conditions were compiled for.
+    fn edited(
         &self,
-        loaded: Loaded,
-        catalog: &Catalog,
-        filters: HashMap<Arc<str>, Expression>,
-        constraints: &[Arc<Compiled>],
-    ) -> Registered {
-        let subscription = &loaded.subscription;
-        let Subscription { id, name, spec, .. } = subscription;
-        let sink = match &spec.sink {
-            SinkSpec::Webhook { .. } => webhook(self.client.clone(), &self.origin, &loaded)
-                .map(|sink| Arc::new(sink) as Arc<dyn Sink>),
-            SinkSpec::Email(email) => match self.mailer.clone() {
-                Some(mailer) => EmailSink::new(mailer, email, *id, name)
-                    .map(|sink| Arc::new(sink) as Arc<dyn Sink>),
-                None => Err("this server sends no mail: set ROWCALL_SMTP_URL".to_owned()),
-            },
+        connection: &mut Connection,
+        last: &Registry,
+        revision: i64,
+    ) -> Result<Option<Registry>, DbError> {
+        let Some(ids) = registry_edits(connection, last.revision, revision)? else {
+            return Ok(None);
         };
-        let labels = &spec.labels;
-        let constraints: Vec<Arc<Compiled>> = constraints
-            .iter()
-            .filter(|constraint| constraint.is_for_subscription(name, labels))
-            .cloned()
+        let ground = &last.ground;
+        if !ground.is_current(connection)? {
+            return Ok(None);
+        }
+        let mut kept = HashMap::new();
+        for id in &ids {
+            kept.extend(kept_load(connection, &self.secret_key, Some(*id))?);
+        }
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let only = Wanted::Only(&ids);
+        let list = subscription_list(connection, &self.secret_key, only, &mut kept)?;
+        report_unreadable(&list);
+        let mut maker = self.maker(ground);
+        let mut suspended = Vec::new();
+        let made = list.subscriptions.into_iter();
+        let mut made: HashMap<Uuid, Registered> = made
+            .map(|one| (one.subscription.id, maker.make(one, &mut suspended)))
             .collect();
-        Registered {
-            digest_constraints: on_digests(subscription, catalog, &constraints),
-            constraints,
-            filters,
-            schedule: schedule(&loaded.subscription),
-            grouping: None,
-            rate: rate_within(spec.rate(), loaded.allowed_per_minute),
-            subscription: loaded.subscription,
-            sink,
+        let edits: Vec<_> = ids.iter().map(|id| (*id, made.remove(id))).collect();
+        Ok(Some(last.with(edits, suspended, revision)))
+    }
+
+    fn maker<'a>(&'a self, ground: &'a Ground) -> Maker<'a> {
+        Maker {
+            live: self,
+            catalog: &ground.catalog,
+            constraints: &ground.constraints,
+            filters: Filters::new(&ground.catalog, &ground.scopes),
         }
     }
 }
 
-/// Every constraint, ready to be judged. Of one that can't be read nothing passes: it may be there
-/// because something must not be told.
-pub(super) fn constraints(catalog: &Catalog, scopes: &Scopes) -> Vec<Arc<Compiled>> {
-    let compile = |(name, constraint): (&String, &Constraint)| {
-        let scopes = scopes.iter().map(|(name, scope)| (&**name, scope));
-        let compiled = Compiled::compile(name, constraint, scopes);
-        Arc::new(compiled.unwrap_or_else(|problems| {
-            let problems: Vec<String> = problems.into_iter().map(|(_, text)| text).collect();
-            Compiled::closed(name, constraint, problems.join("; "))
-        }))
-    };
-    catalog.constraints.iter().map(compile).collect()
+fn report_unreadable(list: &RegistrationList) {
+    for (name, reason) in &list.unreadable {
+        tracing::error!(
+            subscription = name,
+            reason,
+            "a subscription can't be read; it is sent nothing"
+        );
+    }
 }
 
-/// Once for each revision.
-fn report(suspended: &[Suspended]) {
+/// Once for each revision: counts all that is suspended, and tells what of it is `new`.
+fn report(all: &[Suspended], new: &[Suspended]) {
     for kind in SuspendedKind::ALL {
-        let of_kind = suspended.iter().filter(|one| one.kind == kind);
+        let of_kind = all.iter().filter(|one| one.kind == kind);
         metrics::gauge!(SUSPENDED, "kind" => kind.as_str()).set(of_kind.count() as f64);
     }
-    for one in suspended.iter().take(REPORTED_MAX) {
+    for one in new.iter().take(REPORTED_MAX) {
         tracing::warn!(name = one.name, "{one}");
     }
-    if suspended.len() > REPORTED_MAX {
-        let more = suspended.len() - REPORTED_MAX;
+    if new.len() > REPORTED_MAX {
+        let more = new.len() - REPORTED_MAX;
         tracing::warn!(more, "more is suspended; `rowcall doctor` names all of it");
     }
 }
 
-/// A digest is no event, so what looks at events is judged when they are gathered. What only looks
-/// at the clock is judged when the digest is sent, if it is for any event in it.
-fn on_digests(
-    subscription: &Subscription,
-    catalog: &Catalog,
-    constraints: &[Arc<Compiled>],
-) -> Vec<Arc<Compiled>> {
-    if subscription.spec.mode != Mode::Batch {
-        return Vec::new();
-    }
-    let spec = &subscription.spec;
-    let is_named = |patterns: &[String], name: &str| {
-        patterns.iter().any(|pattern| name_matches(pattern, name))
-    };
-    let mut meant: Vec<(Option<&str>, String)> = Vec::new();
-    for object_type in catalog.object_types.keys() {
-        let is_whole = is_named(&spec.object_types, object_type);
-        let event_types = catalog.event_types_of(object_type);
-        meant.extend(
-            event_types
-                .filter(|name| is_whole || is_named(&spec.event_types, name))
-                .map(|name| (Some(object_type.as_str()), name)),
-        );
-    }
-    let of_api = catalog.api_event_types();
-    let of_api = of_api.filter(|name| is_named(&spec.event_types, name));
-    meant.extend(of_api.map(|name| (None, name.to_owned())));
-    constraints
-        .iter()
-        .filter(|constraint| constraint.judge != Judge::AtEvent && !constraint.has_condition())
-        .filter(|constraint| {
-            meant
-                .iter()
-                .any(|(object_type, event_type)| constraint.is_for_event(event_type, *object_type))
-        })
-        .cloned()
+fn is_delayed(registered: &Arc<Registered>) -> bool {
+    registered.subscription.spec.mode == Mode::SynchronousDelayed
+}
+
+/// The list as the index takes it.
+fn placed<'a>(
+    list: impl Iterator<Item = (u32, &'a Arc<Registered>)>,
+) -> Vec<(u32, &'a Registered)> {
+    list.map(|(place, registered)| (place, &**registered))
         .collect()
-}
-
-/// What expressions over each object type may name; the empty name is that of events without one.
-pub type Scopes = BTreeMap<Arc<str>, Scope>;
-
-pub(super) fn scopes(connection: &mut Connection, catalog: &Catalog) -> Result<Scopes, DbError> {
-    let columns = columns_load(connection, catalog)?;
-    let rows = columns
-        .into_iter()
-        .map(|(name, columns)| (name.into(), Scope::rows(columns)));
-    Ok(rows.chain([("".into(), Scope::api_event())]).collect())
-}
-
-/// The schedule of a batch subscription. It was checked when it was registered; one that can't be
-/// used all the same, for instance because its time zone has gone, is replaced.
-fn schedule(subscription: &Subscription) -> Option<Schedule> {
-    if subscription.spec.mode != Mode::Batch {
-        return None;
-    }
-    let given = subscription.spec.schedule.as_ref();
-    let compiled = given.map(Schedule::compile);
-    Some(compiled.and_then(Result::ok).unwrap_or_else(|| {
-        tracing::error!(
-            subscription = subscription.name,
-            "the schedule can't be used; digests are sent hourly until it is given anew"
-        );
-        Schedule::fallback()
-    }))
-}
-
-/// Object types by the numbers that changes carry.
-type Targets = HashMap<i32, Arc<Target>>;
-
-/// The targets of object types that are in the catalogue, and the numbers of all.
-fn targets(
-    connection: &mut Connection,
-    catalog: &Catalog,
-    scopes: &Scopes,
-) -> Result<(Targets, HashSet<i32>), DbError> {
-    let mut targets = HashMap::new();
-    // What the API accepted has no target of its own.
-    let mut known = HashSet::from([SUBMITTED_TARGET]);
-    for found in targets_load(connection)? {
-        known.insert(found.id);
-        let name = found.object_type.as_str();
-        // Changes that were captured before their object type was taken out yield no events.
-        let Some(object_type) = catalog.object_types.get(name) else {
-            continue;
-        };
-        // Of a table that is gone there may be changes still: they are published, though nothing
-        // can be said of its columns any more.
-        let scope = scopes.get(name);
-        let partitioned_by = if object_type.source.is_default() {
-            found.partitioned_by
-        } else {
-            let mut tables = shape_stored(connection, &object_type.source)?;
-            let shape = tables.remove(&object_type.table);
-            shape.map(|shape| shape.partitioned_by).unwrap_or_default()
-        };
-        let target = Target::new(
-            &found.source,
-            name,
-            object_type,
-            catalog,
-            scope,
-            partitioned_by,
-        );
-        targets.insert(found.id, Arc::new(target));
-    }
-    Ok((targets, known))
 }

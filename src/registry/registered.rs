@@ -1,7 +1,8 @@
 //! A subscription made ready for use: its sink, and its filter for every object type.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use super::filters::Fitting;
 use crate::{
     constraint::{compile::Compiled, model::Judge, rate::Rate},
     digest::{grouping::Grouping, schedule::Schedule},
@@ -26,9 +27,8 @@ pub struct Registered {
     pub(super) constraints: Vec<Arc<Compiled>>,
     /// Of these, those that its digests are judged by when they are sent.
     pub(super) digest_constraints: Vec<Arc<Compiled>>,
-    /// Its filter, compiled for each object type whose columns it fits; the empty name is that of
-    /// events without an object type.
-    pub(super) filters: HashMap<Arc<str>, Expression>,
+    /// Its filter, compiled for each object type whose columns it fits.
+    pub(super) filters: Fitting,
 }
 
 impl std::fmt::Debug for Registered {

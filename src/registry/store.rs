@@ -1,10 +1,13 @@
 //! SQL of the registry's single row.
 
+use std::collections::BTreeSet;
+
 use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     result::Error as QueryError,
-    sql_types::{Array, BigInt, Integer, Text},
+    sql_types::{Array, BigInt, Integer, Text, Uuid as SqlUuid},
 };
+use uuid::Uuid;
 
 use crate::{
     db::{DbError, kept},
@@ -17,6 +20,56 @@ pub fn registry_raise(connection: &mut PgConnection) -> QueryResult<i64> {
     kept("update rowcall.registry set revision = revision + 1 returning revision")
         .get_result(connection)
         .map(|row: Revision| row.revision)
+}
+
+/// Edits of single subscriptions that are remembered. Who has not looked for longer than that reads
+/// the whole list.
+pub(super) const EDITS_KEPT: i64 = 1_000;
+
+/// As [`registry_raise`], for an edit of this subscription and of nothing else that a registry is
+/// made of: whoever has the revision before needs to read no other.
+pub fn registry_raise_for(connection: &mut PgConnection, subscription: Uuid) -> QueryResult<i64> {
+    kept(
+        "with raised as ( \
+             update rowcall.registry set revision = revision + 1 returning revision), \
+         forgotten as ( \
+             delete from rowcall.registry_edit as e using raised as r \
+             where e.revision <= r.revision - $2) \
+         insert into rowcall.registry_edit (revision, subscription_id) \
+         select revision, $1 from raised returning revision",
+    )
+    .bind::<SqlUuid, _>(subscription)
+    .bind::<BigInt, _>(EDITS_KEPT)
+    .get_result(connection)
+    .map(|row: Revision| row.revision)
+}
+
+/// The subscriptions that were edited after the revision `from` and up to `upto`; `None` if
+/// something else was edited, too, or it was too long ago.
+pub(super) fn registry_edits(
+    connection: &mut PgConnection,
+    from: i64,
+    upto: i64,
+) -> QueryResult<Option<BTreeSet<Uuid>>> {
+    #[derive(QueryableByName)]
+    struct Edit {
+        #[diesel(sql_type = SqlUuid)]
+        subscription_id: Uuid,
+    }
+    if !(1..=EDITS_KEPT).contains(&upto.saturating_sub(from)) {
+        return Ok(None);
+    }
+    let edits: Vec<Edit> = kept(
+        "select subscription_id from rowcall.registry_edit \
+         where revision > $1 and revision <= $2",
+    )
+    .bind::<BigInt, _>(from)
+    .bind::<BigInt, _>(upto)
+    .load(connection)?;
+    // Each revision that nothing is known of was raised by something else.
+    let is_all = i64::try_from(edits.len()) == Ok(upto - from);
+    let ids = edits.into_iter().map(|edit| edit.subscription_id);
+    Ok(is_all.then(|| ids.collect()))
 }
 
 /// Takes the lock without raising the revision, for an edit that first looks whether it has to be.
@@ -120,6 +173,7 @@ struct TargetRow {
 }
 
 /// A number that changes carry.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct TargetName {
     /// The number.
     pub(super) id: i32,

@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     filters::Filters,
-    live::{Scopes, scopes},
+    ground::{Scopes, scopes},
 };
 use crate::{
     catalog::model::{Catalog, EventType, GAP_EVENT_TYPE},
@@ -227,7 +227,7 @@ impl Judgeable {
     /// The constraints that are suspended somewhere, by name.
     #[must_use]
     pub fn constraints(&self) -> Vec<Suspended> {
-        let compiled = super::live::constraints(&self.catalog, &self.scopes);
+        let compiled = super::ground::constraints(&self.catalog, &self.scopes);
         constraints_suspended(&self.catalog, &self.scopes, &compiled)
     }
 

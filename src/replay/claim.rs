@@ -113,7 +113,7 @@ pub(super) fn claim(
     let mut due_at = due_again(&after, lease_until, now);
     if let Some(bucket) = &mut allowance {
         claim.chains.iter().for_each(|_| bucket.spend());
-        bucket_save(connection, &[(replay.subscription_id, bucket.full_at())])?;
+        bucket_save(connection, &[(replay.subscription_id, bucket.stored())])?;
         // What is left finds no token before.
         due_at = due_at.max(bucket.wait().unwrap_or(due_at));
     }

@@ -42,7 +42,8 @@ const LOOKUPS_KEPT_MAX: u64 = 4_096;
 /// Must be used in the tokio runtime in which it first sent something.
 #[derive(Clone)]
 pub struct WebhookClient {
-    http: Client<Connector, Full<Bytes>>,
+    /// Shared: each of many subscriptions has a clone, and this is some hundred bytes.
+    http: Arc<Client<Connector, Full<Bytes>>>,
     guard: Arc<AddressGuard>,
     trusts_nobody: bool,
 }
@@ -122,7 +123,7 @@ impl WebhookClient {
             .retry_canceled_requests(true)
             .build(Connector::new(dialer, tls(roots)?));
         Ok(Self {
-            http,
+            http: Arc::new(http),
             guard,
             trusts_nobody,
         })

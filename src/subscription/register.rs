@@ -32,7 +32,7 @@ use crate::{
     config::secret_from_environment,
     db::{Connection, DbError, QueryError},
     deliver::lane::block::unblock_all,
-    registry::registry_raise,
+    registry::registry_raise_for,
     sink::{Scheme, Signer},
     start::begin::{start_begin, start_judge},
     verification::change::verification_follow,
@@ -151,12 +151,12 @@ pub fn register(
     // Before the lock: publishing need not wait for up to a hundred small queries.
     let key_texts = object_key_texts(connection, catalog, &spec)?;
 
-    registry_raise(connection)?;
+    let id = id_at(now);
+    registry_raise_for(connection, id)?;
     let problems = start_judge(connection, catalog, &spec, now)?;
     if !problems.is_empty() {
         return Err(RegisterError::Problems(problems));
     }
-    let id = id_at(now);
     let sealed = secret.as_ref().map(|secret| key.seal(id, secret));
     let sealed = sealed.transpose()?;
     let row = store::NewSubscription {
@@ -244,7 +244,7 @@ pub fn replace(
     };
     let key_texts = object_key_texts(connection, catalog, &spec)?;
 
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     let change = store::SubscriptionChange {
         mode: spec.mode.as_str(),
         definition: &serde_json::to_string(&spec)?,
@@ -294,7 +294,7 @@ pub fn remove(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Removal, RegisterError> {
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     let is_removed = store::subscription_delete(connection, id, now)?;
     failing_take(connection, id)?;
     Ok(if is_removed {

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     db::Connection,
-    registry::registry_raise,
+    registry::registry_raise_for,
     sink::{Scheme, Signer},
 };
 
@@ -64,7 +64,7 @@ pub fn secret_rotate(
         let text = format!("the old secret can be kept for {most} at most");
         return Err(problem("/overlap", text));
     }
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     let row = signing_get(connection, id)?.ok_or(RegisterError::Absent(id))?;
     let spec: SubscriptionSpec = serde_json::from_str(&row.definition)?;
     let scheme = rotatable(&spec.sink)?;

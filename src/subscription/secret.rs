@@ -21,7 +21,11 @@ pub struct SecretKey {
     former: Vec<OneKey>,
 }
 
-struct OneKey(SecretBox<[u8; 32]>);
+struct OneKey {
+    key: SecretBox<[u8; 32]>,
+    /// Worked out once: with each secret that is opened it is compared.
+    id: String,
+}
 
 /// What a ciphertext is kept for. It is bound to it: one that is moved to another place opens
 /// nothing.
@@ -137,13 +141,13 @@ impl SecretKey {
     /// Names the present key without telling it: the first 16 hex digits of its salted SHA-256.
     #[must_use]
     pub fn id(&self) -> String {
-        self.present.id()
+        self.present.id.clone()
     }
 
     /// The names of all keys, the present one's first.
     #[must_use]
     pub fn ids(&self) -> Vec<String> {
-        self.all().map(OneKey::id).collect()
+        self.all().map(|key| key.id.clone()).collect()
     }
 
     /// Encrypts a signing secret for `subscription` with the present key: nonce, then ciphertext
@@ -187,7 +191,7 @@ impl SecretKey {
         sealed: &[u8],
     ) -> Result<SecretString, SecretError> {
         let wrong = || SecretError::WrongKey(subscription);
-        let is_meant = |key: &&OneKey| key_id.is_none_or(|id| key.id() == id);
+        let is_meant = |key: &&OneKey| key_id.is_none_or(|id| key.id == id);
         let mut keys = self.all().filter(is_meant).peekable();
         if let (Some(key_id), None) = (key_id, keys.peek()) {
             return Err(SecretError::MissingKey {
@@ -232,22 +236,19 @@ impl OneKey {
             };
             *byte = (high * 16 + low) as u8;
         }
-        Ok(Self(SecretBox::new(Box::new(key))))
-    }
-
-    fn id(&self) -> String {
         let digest = Sha256::new()
             .chain_update(b"rowcall secret key id")
-            .chain_update(self.0.expose_secret())
+            .chain_update(key)
             .finalize();
-        digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let id = digest[..8].iter().map(|byte| format!("{byte:02x}"));
+        Ok(Self {
+            id: id.collect(),
+            key: SecretBox::new(Box::new(key)),
+        })
     }
 
     fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(&Key::from(*self.0.expose_secret()))
+        XChaCha20Poly1305::new(&Key::from(*self.key.expose_secret()))
     }
 }
 

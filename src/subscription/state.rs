@@ -20,7 +20,7 @@ use crate::verification::{
 use crate::{
     capture::store::doorbell_ring,
     db::{Connection, DbError},
-    registry::{registry_lock, registry_raise},
+    registry::{registry_lock, registry_raise_for},
 };
 
 /// What became of a change of state.
@@ -65,7 +65,7 @@ pub fn subscription_disable(
         return Ok(false);
     };
     // Not before: who wants no more says so many times, and each time all would be loaded anew.
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     store::delivery_park(connection, id)?;
     // If it is resumed one day, it has as long again.
     let mut failing = failing_take(connection, id)?;
@@ -103,7 +103,7 @@ pub fn subscription_resume(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     if verification_ask_again(connection, id, now)? {
         return Ok(Switch::Done);
     }
@@ -124,7 +124,7 @@ fn stop(
     reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Switch, DbError> {
-    registry_raise(connection)?;
+    registry_raise_for(connection, id)?;
     if !store::subscription_set_state(connection, id, state, reason, now)? {
         return Ok(Switch::Absent);
     }

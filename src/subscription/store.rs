@@ -1,5 +1,7 @@
 //! SQL of the registration list.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
@@ -255,6 +257,8 @@ pub struct RegistrationList {
     pub subscriptions: Vec<Loaded>,
     /// Name and reason of those that this program can't read; they match nothing.
     pub unreadable: Vec<(String, String)>,
+    /// The last id of all these, readable or not; `None`: there are none.
+    pub last: Option<Uuid>,
 }
 
 #[derive(QueryableByName)]
@@ -281,26 +285,59 @@ struct LoadedRow {
     allowed_per_minute: Option<i64>,
 }
 
+/// Which subscriptions are read; of all these only what is not deleted.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// Each.
+    All,
+    /// So many at most, from the first id behind this one on.
+    Page(Option<Uuid>, i64),
+    /// These.
+    Only(&'a [Uuid]),
+}
+
 /// Reads all subscriptions that are not deleted. One that can't be read, or whose secret can't,
 /// fails alone.
 pub fn subscription_load(
     connection: &mut PgConnection,
     key: &SecretKey,
 ) -> QueryResult<RegistrationList> {
+    let mut kept = kept_load(connection, key, None)?;
+    subscription_list(connection, key, Wanted::All, &mut kept)
+}
+
+/// Reads some; `kept` is what [`kept_load`] gave of them, and is taken from there.
+pub fn subscription_list(
+    connection: &mut PgConnection,
+    key: &SecretKey,
+    wanted: Wanted<'_>,
+    kept: &mut HashMap<Uuid, Kept>,
+) -> QueryResult<RegistrationList> {
+    let (after, limit, only) = match wanted {
+        Wanted::All => (None, None, None),
+        Wanted::Page(after, limit) => (after, Some(limit), None),
+        Wanted::Only(ids) => (None, None, Some(ids)),
+    };
     let rows: Vec<LoadedRow> = sql_query(
         "select s.id, s.name, s.state, s.definition::text as definition, s.object_key_texts, \
              s.secret, s.secret_key_id, s.owner, s.owner is null or s.owner = $1 or exists ( \
                  select from rowcall.api_key k where k.id = s.owner and k.role = $2 \
-                     and k.revoked_at is null) as is_operators, \
+                      and k.revoked_at is null) as is_operators, \
              v.rate_per_minute as allowed_per_minute \
          from rowcall.subscription s left join rowcall.verification v on v.subscription_id = s.id \
-         where s.state <> 'deleted' order by s.id",
+         where s.state <> 'deleted' and ($3 is null or s.id > $3) \
+              and ($4 is null or s.id = any ($4)) order by s.id limit $5",
     )
     .bind::<Text, _>(BOOTSTRAP)
     .bind::<Text, _>(Role::Admin.as_str())
+    .bind::<Nullable<SqlUuid>, _>(after)
+    .bind::<Nullable<Array<SqlUuid>>, _>(only)
+    .bind::<Nullable<BigInt>, _>(limit)
     .load(connection)?;
-    let mut kept = kept_load(connection, key, None)?;
-    let mut list = RegistrationList::default();
+    let mut list = RegistrationList {
+        last: rows.last().map(|row| row.id),
+        ..RegistrationList::default()
+    };
     for row in rows {
         let name = row.name.clone();
         let kept = kept.remove(&row.id).unwrap_or_default();

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     db::{Connection, DbError},
-    registry::registry_raise,
+    registry::registry_raise_for,
     sink::Consent,
     subscription::{
         model::SinkSpec,
@@ -102,8 +102,8 @@ pub fn verification_answer(
     consent: &Consent,
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
-    registry_raise(connection)?;
     let id = asked.subscription_id;
+    registry_raise_for(connection, id)?;
     match consent {
         Consent::Granted { rate_per_minute } => {
             let rate = rate_per_minute.map(|rate| rate.get().into());

@@ -7,6 +7,7 @@ mod barrier;
 mod breaker;
 mod delayed;
 mod disabling;
+mod edits;
 mod eligible;
 mod flow;
 mod gaps;

@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use rowcall::config::Limits;
 
 use crate::{
-    harness::{advance, news, news_id, orders, parts, publish, resubscribe_to, schedule},
+    harness::{advance, news_id, orders, parts, publish, resubscribe_to, schedule},
     support::{
         app::{Options, TestApp},
         receiver::Receiver,

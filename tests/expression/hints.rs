@@ -1,44 +1,46 @@
-//! What an expression tells of itself: the index's equality, whether it is constant, what it saw.
+//! What an expression tells of itself: equalities for the index, whether it is constant, what it
+//! saw.
 
-use rowcall::expr::{Root, Row};
+use rowcall::expr::{EQUALITY_VALUES_MAX, Row, Seen};
 
 use crate::{ROW, compiled, facts};
 
 #[test]
-fn the_index_gets_an_equality_that_must_hold() {
-    let equality = |source: &str| {
-        let equality = compiled(source).equality()?;
-        Some((equality.root, equality.column, equality.json))
+fn the_index_gets_the_equalities_that_must_hold() {
+    let found = |source: &str| -> Vec<String> {
+        let equalities = compiled(source).equalities().into_iter();
+        let found = equalities.map(|equality| (equality.looked, equality.values.len()));
+        found
+            .map(|(looked, values)| format!("{looked:?} {values}"))
+            .collect()
     };
-    let found = |root, column: &str, json: &str| Some((root, column.to_owned(), json.to_owned()));
-    assert_eq!(
-        equality("row.status == 'a\"b'"),
-        found(Root::Row, "status", r#""a\"b""#)
-    );
-    assert_eq!(
-        equality("row.status == 'a\\u0001\\tü/'"),
-        found(Root::Row, "status", r#""a\u0001\tü/""#)
-    );
-    assert_eq!(
-        equality("5 == new.qty && old.urgent"),
-        found(Root::New, "qty", "5")
-    );
-    assert_eq!(equality("row.qty == 5.0"), found(Root::Row, "qty", "5"));
-    assert_eq!(
-        equality("row.amount == 250"),
-        found(Root::Row, "amount", "250.00")
-    );
-    assert_eq!(
-        equality(
-            "row.qty > 3 && (row.urgent && row.uid == '0190A1B2-0000-7000-8000-00000000ABCD')"
+    for (source, expected) in [
+        ("row.status == 'a\"b'", vec!["row.\"status\" 1"]),
+        (
+            "5 == new.qty && old.urgent",
+            vec!["new.\"qty\" 1", "old.\"urgent\" 1"],
         ),
-        found(Root::Row, "uid", "\"0190a1b2-0000-7000-8000-00000000abcd\"")
-    );
-    assert_eq!(
-        equality("row.urgent && row.qty > 1"),
-        found(Root::Row, "urgent", "true")
-    );
-    assert_eq!(equality("!old.urgent"), found(Root::Old, "urgent", "false"));
+        (
+            "row.qty > 3 && (!row.urgent && row.amount == 250)",
+            vec!["row.\"urgent\" 1", "row.\"amount\" 1"],
+        ),
+        ("row.status in ['a', 'b', 'a']", vec!["row.\"status\" 2"]),
+        ("row.qty in [1, 2, 1.0]", vec!["row.\"qty\" 2"]),
+        (
+            "row.qty == 1 && row.status == 'a' || row.status in ['b', 'a'] && row.urgent",
+            vec!["row.\"status\" 2"],
+        ),
+        ("row.doc.a.b == 'x'", vec!["row.\"doc\"[\"a\"][\"b\"] 1"]),
+        ("row.doc['a.b'][0] == 1", vec!["row.\"doc\"[\"a.b\"][0] 1"]),
+        ("row.due == timestamp('2026-01-01')", vec!["row.\"due\" 1"]),
+        (
+            "op == 'update' && event.subject == '7'",
+            vec!["op 1", "event.subject 1"],
+        ),
+    ] {
+        assert_eq!(found(source), expected, "{source}");
+    }
+    let many: Vec<String> = (0..=EQUALITY_VALUES_MAX).map(|n| n.to_string()).collect();
     for none in [
         "row.qty > 5",
         "row.status == 'a' || row.qty == 5",
@@ -46,45 +48,55 @@ fn the_index_gets_an_equality_that_must_hold() {
         "row.status != 'a'",
         "row.status == row.note",
         "row.paid == null",
-        // Spelled in more than one way, or in a way that is not known.
-        "row.weight == 5",
-        "row.rate == 5",
-        "row.code == 'ab'",
-        "row.kind == 'retail'",
-        "row.due == timestamp('2026-01-01')",
-        "row.doc.a == 'x'",
         "row.tags == ['a']",
+        "(row.urgent ? row.status : row.note) == 'a'",
+        // It may be the same as a number of another kind.
+        "row.rate == 5",
+        // It differs among those who are told.
+        "subscription.name == 'a'",
+        "subscription.labels.desk == 'a'",
+        &format!("row.qty in [{}]", many.join(", ")),
     ] {
-        assert_eq!(equality(none), None, "{none}");
+        assert_eq!(found(none), Vec::<String>::new(), "{none}");
     }
 }
 
-/// An equality is right if rows on which the expression holds spell the column like that.
+/// Equalities are right if what is seen of rows on which the expression holds is among them.
 #[test]
-fn the_equality_is_how_the_image_spells_it() {
+fn what_is_seen_of_a_row_is_what_the_equality_means() {
     let row = Row::parse(ROW).unwrap();
+    let before = Row::parse(r#"{"status":null,"qty":"seven"}"#).unwrap();
+    let facts = facts(Some(&before), Some(&row));
+    let seen = |source: &str| {
+        let equality = compiled(source).equalities().remove(0);
+        (equality.looked.seen(&facts), equality.values)
+    };
     for source in [
         "row.status == 'open'",
         "row.note == 'a \"b\" ü'",
         "row.amount == 250",
-        "row.qty == 7",
-        "row.small == -3",
-        "row.id == 42",
+        "row.qty in [6, 7]",
+        "row.weight == 12.345",
+        "row.code == 'ab '",
+        "row.kind == 'retail'",
         "row.urgent",
-        "row.uid == '0190a1b2-0000-7000-8000-00000000abcd'",
+        "row.uid == '0190A1B2-0000-7000-8000-00000000ABCD'",
+        "row.doc.total == 12.5",
+        "row.doc.customer.vip == true",
+        "row.ships_at == timestamp('2026-02-01T09:00:00+01:00')",
+        "row.wait == duration('26h')",
     ] {
-        let expression = compiled(source);
-        assert!(
-            expression.evaluate(&facts(None, Some(&row))).is_true(),
-            "{source}"
-        );
-        let equality = expression.equality().unwrap();
-        assert_eq!(
-            row.get(&equality.column).unwrap().get(),
-            equality.json,
-            "{source}"
-        );
+        assert!(compiled(source).evaluate(&facts).is_true(), "{source}");
+        let (Seen::Value(value), values) = seen(source) else {
+            panic!("nothing is seen of {source}");
+        };
+        assert!(values.contains(&value), "{source}");
     }
+    assert_eq!(seen("old.status == 'open'").0, Seen::Nothing);
+    assert_eq!(seen("row.doc.customer.email == 'x'").0, Seen::Nothing);
+    assert_eq!(seen("old.qty == 7").0, Seen::Unclear);
+    assert_eq!(seen("old.note == 'gone'").0, Seen::Unclear);
+    assert_eq!(seen("row.doc.lines == 7").0, Seen::Unclear);
 }
 
 #[test]

@@ -160,6 +160,10 @@ fn everything_else_is_in_a_possible_state_too() {
             "insert into rowcall.registry default values",
         ),
         (
+            "an edit before the first revision",
+            "insert into rowcall.registry_edit values (0, gen_random_uuid())",
+        ),
+        (
             "a key before the present one of an object without a key",
             "insert into rowcall.event (id, source, position, type, previous_key, \"time\", published_at, \
                  change_seq, xid, body) \

@@ -214,7 +214,7 @@ mod tests {
         ] {
             let mut spent = bucket(rate, at_us(0), at_us(0));
             taken(&mut spent, 100);
-            let mut later = bucket(rate, spent.full_at(), at_us(after_us));
+            let mut later = bucket(rate, spent.stored().full_at, at_us(after_us));
             let tokens = later.tokens(100);
             assert_eq!(later.tokens(0), 0);
             assert_eq!(tokens, taken(&mut later, 100) as i64, "{rate} {after_us}");

@@ -159,7 +159,7 @@ pub(super) fn review(
         is_complete: true,
     };
     let mut changed: HashMap<Uuid, &Schedule> = HashMap::new();
-    for registered in &registry.subscriptions {
+    for registered in registry.subscriptions.iter() {
         let id = registered.subscription.id;
         let spec = registered.subscription.spec.schedule.as_ref();
         if let (Some(schedule), Some(spec)) = (&registered.schedule, spec) {

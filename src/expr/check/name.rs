@@ -215,7 +215,7 @@ impl Checker<'_> {
         let (kind, is_array) = column.kind();
         let node = Node::Column(Column {
             root,
-            name: name.into(),
+            name: std::sync::Arc::clone(&column.name),
             slot: column.slot,
             kind,
             is_array,

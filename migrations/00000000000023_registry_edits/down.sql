@@ -1,0 +1,1 @@
+drop table rowcall.registry_edit;

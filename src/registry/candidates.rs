@@ -1,0 +1,146 @@
+//! The subscriptions that are told of the same events, found by what their filters say of these.
+//!
+//! A filter that can only be true if a column (a path into JSON, a fact of the event) has one of
+//! some values is kept under these values, and looked at when an event has one of them. Of several
+//! such equalities the filter is kept under that on which the filters differ most. The others are
+//! tried one by one. What is found is judged: an index only leaves out what can't be true. What is
+//! left out is not judged, so a null that `in` would fail on is not counted as a failure.
+
+use std::collections::{HashMap, HashSet};
+
+use super::registered::Registered;
+use crate::{
+    expr::{Equality, Expression, Facts, Literal, Looked, Seen},
+    subscription::model::Condense,
+};
+
+/// So few filters are judged sooner than they are looked up.
+const TRIED_MAX: usize = 8;
+
+/// A subscription that may be told of an event.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Its place in the registry's list.
+    pub place: u32,
+    /// What must be true of the event.
+    pub filter: Option<Expression>,
+}
+
+/// Subscriptions with their filters on the events of one object type.
+#[derive(Debug, Default)]
+pub struct Candidates {
+    /// Looked at for each event.
+    tried: Box<[Candidate]>,
+    looked_up: Box<[LookedUp]>,
+}
+
+#[derive(Debug)]
+struct LookedUp {
+    looked: Looked,
+    by_value: HashMap<Literal, Box<[Candidate]>>,
+}
+
+impl Candidate {
+    /// A subscription with its filter on events of an object type. That of a net-effect digest is
+    /// judged when its window closes, on what all changes came to.
+    pub(super) fn new(place: u32, registered: &Registered, object_type: Option<&str>) -> Self {
+        let is_later = registered.subscription.spec.condense == Some(Condense::NetEffect);
+        let filter = registered.filter(object_type).filter(|_| !is_later);
+        Self {
+            place,
+            filter: filter.cloned(),
+        }
+    }
+}
+
+impl Candidates {
+    pub(super) fn new(list: Vec<Candidate>) -> Self {
+        if list.len() <= TRIED_MAX {
+            return Self {
+                tried: ready(list),
+                looked_up: Box::default(),
+            };
+        }
+        let equalities: Vec<Vec<Equality>> = list
+            .iter()
+            .map(|candidate| candidate.filter.as_ref())
+            .map(|filter| filter.map(Expression::equalities).unwrap_or_default())
+            .collect();
+        let mut differing: HashMap<&Looked, HashSet<&Literal>> = HashMap::new();
+        for Equality { looked, values } in equalities.iter().flatten() {
+            differing.entry(looked).or_default().extend(values);
+        }
+        let differing: HashMap<Looked, usize> = differing
+            .into_iter()
+            .map(|(looked, values)| (looked.clone(), values.len()))
+            .collect();
+        let mut tried = Vec::new();
+        let mut looked_up: HashMap<Looked, HashMap<Literal, Vec<Candidate>>> = HashMap::new();
+        for (candidate, equalities) in list.into_iter().zip(equalities) {
+            let best = equalities
+                .into_iter()
+                .max_by_key(|equality| differing.get(&equality.looked));
+            let Some(Equality { looked, values }) = best else {
+                tried.push(candidate);
+                continue;
+            };
+            let by_value = looked_up.entry(looked).or_default();
+            for value in values {
+                by_value.entry(value).or_default().push(candidate.clone());
+            }
+        }
+        let made = |(looked, by_value): (_, HashMap<_, _>)| LookedUp {
+            looked,
+            by_value: by_value
+                .into_iter()
+                .map(|(value, list)| (value, ready(list)))
+                .collect(),
+        };
+        Self {
+            tried: ready(tried),
+            looked_up: looked_up.into_iter().map(made).collect(),
+        }
+    }
+
+    /// Whether one of them has a filter.
+    pub(super) fn has_filter(&self) -> bool {
+        let has = |candidate: &Candidate| candidate.filter.is_some();
+        !self.looked_up.is_empty() || self.tried.iter().any(has)
+    }
+
+    /// Those whose filter may be true, and those without one.
+    pub(super) fn find<'a>(&'a self, facts: &Facts<'_>, found: &mut Vec<&'a Candidate>) {
+        found.extend(&self.tried);
+        for LookedUp { looked, by_value } in &self.looked_up {
+            match looked.seen(facts) {
+                Seen::Nothing => {}
+                Seen::Value(value) => found.extend(by_value.get(&value).into_iter().flatten()),
+                // One of several values would be found under each.
+                Seen::Unclear => {
+                    let first = found.len();
+                    found.extend(by_value.values().flatten());
+                    found[first..].sort_unstable_by_key(|candidate| candidate.place);
+                    found.dedup_by_key(|candidate| candidate.place);
+                }
+            }
+        }
+    }
+
+    /// Those without a filter.
+    pub(super) fn unfiltered<'a>(&'a self, found: &mut Vec<&'a Candidate>) {
+        let is_without = |candidate: &&Candidate| candidate.filter.is_none();
+        found.extend(self.tried.iter().filter(is_without));
+    }
+}
+
+/// With equal filters side by side, so that one that is shared is judged once.
+fn ready(mut list: Vec<Candidate>) -> Box<[Candidate]> {
+    fn source(candidate: &Candidate) -> Option<&str> {
+        candidate.filter.as_ref().map(Expression::source)
+    }
+    list.sort_by(|one, other| source(one).cmp(&source(other)));
+    list.into()
+}
+
+#[cfg(test)]
+mod tests;
