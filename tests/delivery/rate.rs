@@ -25,7 +25,9 @@ async fn no_second_sees_more_requests_than_the_rate() {
     app.sql("insert into orders select g from generate_series(1, 30) g");
     app.run_until_idle().await;
     // WHEN time goes by
-    let mut counts = vec![receiver.received().len()];
+    // Before, there was nothing: what goes at once counts, too.
+    let mut counts = vec![0; 20];
+    counts.push(receiver.received().len());
     while counts.last() != Some(&30) {
         app.advance(STEP).await;
         counts.push(receiver.received().len());
@@ -35,7 +37,7 @@ async fn no_second_sees_more_requests_than_the_rate() {
     for second in counts.windows(20) {
         assert!(second[19] - second[0] <= 11, "{counts:?}");
     }
-    assert!(counts.len() <= 80, "{counts:?}");
+    assert!(counts.len() <= 100, "{counts:?}");
 }
 
 #[tokio::test]

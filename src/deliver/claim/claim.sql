@@ -1,10 +1,10 @@
 -- Claims the heads of lanes that are due: the synchronous ones first, then the delayed ones, then digests, each oldest
 -- first, but up to $6 of the synchronous ones are those that came due last, so that what is new does not wait behind
--- all that waits already; of these, what was written no longer ago than $5 is ahead is fresh. The synchronous ones leave
--- $7 places to each of the others, or one backlog would keep all delayed ones and all digests waiting. Skips what another
--- instance is claiming. What is due to a subscription that is not active comes back unclaimed. A delayed one whose
--- event has synchronous ones that could start and were not tried is looked at
--- again at $5, if nobody releases it before.
+-- all that waits already; of these, what was written no longer ago than $5 is ahead is fresh. The synchronous ones
+-- leave $7 places to each of the others, or one backlog would keep all delayed ones and all digests waiting. Skips what
+-- another instance is claiming. What is due to a subscription that is not active comes back unclaimed. A delayed one
+-- whose event has synchronous ones that could start and were not tried is looked at again at $5, if nobody releases it
+-- before.
 with newest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at

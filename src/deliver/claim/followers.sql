@@ -42,7 +42,8 @@ locked as (
 follower as (
     select free.id
     from (
-        select run.id, bool_and(locked.id is not null) over (partition by run.place order by run.position) as is_unbroken
+        select run.id,
+            bool_and(locked.id is not null) over (partition by run.place order by run.position) as is_unbroken
         from run left join locked on locked.id = run.id
         where run.is_unbroken
     ) as free
