@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{http::ask, process::Usage, site::Site};
 
+/// Every role, as in production.
+pub(crate) const ROLES: &str = "api,publish,deliver";
 /// The program; `cargo bench` builds it optimised.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_rowcall");
 /// The log line with the address of the API.
@@ -31,6 +33,7 @@ pub(crate) struct Instance {
     log: PathBuf,
     /// The API's.
     pub(crate) address: String,
+    started: Instant,
     /// From its start until /readyz said so.
     pub(crate) ready_after: Duration,
 }
@@ -38,6 +41,13 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts one, and waits until it is ready.
     pub(crate) fn start(site: &Site, roles: &str) -> Self {
+        let mut instance = Self::spawn(site, roles);
+        instance.wait_until_ready();
+        instance
+    }
+
+    /// Starts one.
+    pub(crate) fn spawn(site: &Site, roles: &str) -> Self {
         let log = site.log();
         let started = Instant::now();
         let child = Command::new(PROGRAM)
@@ -50,23 +60,27 @@ impl Instance {
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap();
-        let mut instance = Self {
+        Self {
             child,
             log,
             address: String::new(),
+            started,
             ready_after: Duration::ZERO,
-        };
-        while !instance.is_ready() {
-            let has_ended = instance.child.try_wait().unwrap().is_some();
+        }
+    }
+
+    /// Waits until it is ready; panics, with the end of its log, if it never is.
+    pub(crate) fn wait_until_ready(&mut self) {
+        while !self.is_ready() {
+            let has_ended = self.child.try_wait().unwrap().is_some();
             assert!(
-                !has_ended && started.elapsed() < START_LIMIT,
+                !has_ended && self.started.elapsed() < START_LIMIT,
                 "rowcall serve did not get ready:\n{}",
-                instance.log_end()
+                self.log_end()
             );
             std::thread::sleep(LOOK_INTERVAL);
         }
-        instance.ready_after = started.elapsed();
-        instance
+        self.ready_after = self.started.elapsed();
     }
 
     fn is_ready(&mut self) -> bool {

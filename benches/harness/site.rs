@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::{
     bed::{execute, number},
-    instance::Instance,
+    instance::{Instance, ROLES},
 };
 
 /// The bootstrap key of each site.
@@ -77,7 +77,7 @@ impl Site {
 
     /// Starts an instance with all roles, and waits until it is ready.
     pub(crate) fn serve(&self) -> Instance {
-        Instance::start(self, "api,publish,deliver")
+        Instance::start(self, ROLES)
     }
 
     /// Lets Rowcall set up its schema and the triggers, and ends it again.

@@ -8,7 +8,7 @@ use crate::{Run, inbox::Received, process::Usage};
 
 /// Rows whose changes become events of about 450 bytes, and of 4 KB.
 const SMALL: usize = 0;
-const LARGE: usize = 1_750;
+const LARGE: usize = 1_800;
 
 /// Measures small events to each number of receivers, and large ones to one.
 pub(crate) fn measure(run: &mut Run<'_>) {

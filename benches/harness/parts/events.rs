@@ -38,7 +38,7 @@ fn measure_one(run: &mut Run<'_>, clients: usize, at_once: usize) {
          sink = {{ kind = \"webhook\", url = \"{}\" }}\n",
         run.bed.inbox.url(0)
     );
-    let site = run.bed.site("", &metadata);
+    let site = run.bed.site("select", &metadata);
     let instance = site.serve();
     let requests = run.settings.events.div_ceil(at_once);
     let started_us = Clock::System.now().timestamp_micros();

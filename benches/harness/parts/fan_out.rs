@@ -13,7 +13,11 @@ const TOGETHER: usize = 50;
 /// Measures single changes, and many at once.
 pub(crate) fn measure(run: &mut Run<'_>) {
     let subscriptions = run.settings.subscriptions;
-    let together = if run.settings.is_smoke { 2 } else { TOGETHER };
+    let (alone, together) = if run.settings.is_smoke {
+        (1, 2)
+    } else {
+        (ALONE, TOGETHER)
+    };
     let site = run.bed.site(TABLE, &synchronous(run.bed, subscriptions));
     let instance = site.serve();
     let change = |first: usize, count: usize| {
@@ -32,13 +36,13 @@ pub(crate) fn measure(run: &mut Run<'_>) {
     // Receivers that have not answered yet are trusted with less.
     change(0, 1);
     let (mut firsts, mut lasts) = (Vec::new(), Vec::new());
-    for id in 1..=ALONE {
+    for id in 1..=alone {
         let (committed_us, received) = change(id, 1);
         let (first_us, last_us) = received.span_us();
         firsts.push((first_us - committed_us) as f64 / 1e3);
         lasts.push((last_us - committed_us) as f64 / 1e3);
     }
-    let (committed_us, received) = change(ALONE + 1, together);
+    let (committed_us, received) = change(alone + 1, together);
     let usage = instance.stop();
     let (first, last) = (median(&firsts), median(&lasts));
     let name = format!("one change, {subscriptions} subscriptions");

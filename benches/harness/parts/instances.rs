@@ -1,7 +1,11 @@
 //! The same drain by one instance and by several.
 
 use super::{drain, synchronous};
-use crate::{Run, instance::Instance, process::Usage};
+use crate::{
+    Run,
+    instance::{Instance, ROLES},
+    process::Usage,
+};
 
 /// So many receivers give each instance enough that it may send at the same time.
 const RECEIVERS: usize = 10;
@@ -21,11 +25,13 @@ fn measure_one(run: &mut Run<'_>, count: usize) {
     site.prepare();
     site.execute(drain::CHANGE);
     let started_us = rowcall::clock::Clock::System.now().timestamp_micros();
-    let mut instances: Vec<Instance> = (0..count).map(|_| site.serve()).collect();
+    // All at the same time, so that none has what there is to do to itself.
+    let spawned = (0..count).map(|_| Instance::spawn(&site, ROLES));
+    let mut instances: Vec<Instance> = spawned.collect();
+    instances.iter_mut().for_each(Instance::wait_until_ready);
     let log = || instances[0].log_end();
     let received = run.bed.inbox.wait_for(rows * RECEIVERS, log);
     site.wait_for_settled();
-    // All at once, or the others would take over what there is to do.
     let mut whole = Usage::default();
     for usage in instances.drain(..).map(Instance::stop) {
         whole.memory_peak_mb = whole.memory_peak_mb.max(usage.memory_peak_mb);
