@@ -167,6 +167,10 @@ impl Section {
                 continue;
             };
             let ratio = median(&this.rounds) / median(&that.rounds);
+            // Of nothing there are no multiples.
+            if !ratio.is_finite() {
+                continue;
+            }
             told += &format!("  {}: {}", this.name, shown(ratio));
             ratios.insert(this.name.clone(), json!(ratio));
         }
