@@ -8,7 +8,7 @@ use diesel::{
 };
 use rowcall::private_postgres::{Cluster, ClusterOptions};
 
-use crate::{inbox::Inbox, site::Site};
+use crate::{inbox::Inbox, process::family_cpu_seconds, site::Site};
 
 /// The library of the server that counts statements.
 const STATEMENTS: &str = "pg_stat_statements";
@@ -51,6 +51,11 @@ impl Bed {
     pub(crate) fn site(&self, tables: &str, metadata: &str) -> Site {
         self.inbox.clear();
         Site::make(&self.cluster, tables, metadata)
+    }
+
+    /// The processor time that Postgres has used so far, in all its processes.
+    pub(crate) fn postgres_cpu_seconds(&self) -> f64 {
+        family_cpu_seconds(self.cluster.server_pid().unwrap())
     }
 
     /// The machine and the server, for the report.

@@ -46,6 +46,8 @@ pub(crate) struct Run<'a> {
     pub(crate) bed: &'a Bed,
     pub(crate) settings: &'a Settings,
     pub(crate) report: &'a mut Report,
+    /// From 1.
+    pub(crate) round: usize,
 }
 
 /// One thing that is measured.
@@ -146,6 +148,7 @@ fn main() -> ExitCode {
                 bed: &bed,
                 settings: &settings,
                 report: &mut report,
+                round,
             });
         }
     }

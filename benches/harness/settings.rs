@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) warm_seconds: u32,
     /// `ROWCALL_BENCH_RATES`: commits a second.
     pub(crate) rates: Vec<u32>,
+    /// `ROWCALL_BENCH_PEER_RATES`: the same, where Rowcall is compared with others.
+    pub(crate) peer_rates: Vec<u32>,
     /// `ROWCALL_BENCH_WRITERS`: connections that commit.
     pub(crate) writers: usize,
     /// `ROWCALL_BENCH_DELIVERIES`: that a drain makes.
@@ -56,6 +58,7 @@ impl Settings {
             seconds: sizes.one("SECONDS", 10, 1),
             warm_seconds: sizes.one("WARM_SECONDS", 2, 1),
             rates: sizes.many("RATES", "200,1000,3000", "50"),
+            peer_rates: sizes.many("PEER_RATES", "200,1000", "50"),
             writers: sizes.one("WRITERS", 16, 4),
             deliveries: sizes.one("DELIVERIES", 100_000, 400),
             receivers: sizes.many("RECEIVERS", "1,10,100", "2"),

@@ -16,7 +16,7 @@ use crate::{
     Run,
     figures::percentiles,
     inbox::Received,
-    parts::drain,
+    parts::drain::{self, Drain},
     schedule::{Schedule, TABLE},
     site::Site,
 };
@@ -27,11 +27,14 @@ const NOTE_BYTES: usize = 250;
 /// Measures everyone's drain and latency.
 pub(crate) fn measure(run: &mut Run<'_>) {
     peer::check_installed();
-    for peer in Peer::ALL {
+    // Who goes first has the machine as the last round left it, so they take turns.
+    let mut peers = Peer::ALL;
+    peers.rotate_left((run.round - 1) % Peer::ALL.len());
+    for peer in peers {
         drain(run, peer);
     }
-    for rate in run.settings.rates.clone() {
-        for peer in Peer::ALL {
+    for rate in run.settings.peer_rates.clone() {
+        for peer in peers {
             latency(run, peer, rate);
         }
     }
@@ -43,21 +46,20 @@ fn drain(run: &mut Run<'_>, peer: Peer) {
         .bed
         .site(&drain::table(rows, NOTE_BYTES), &peer.metadata(run.bed));
     peer.prepare(&site, run.bed);
-    let mut now_us = rowcall::clock::Clock::System.now().timestamp_micros();
-    let running = if peer.keeps_changes() {
+    let (begun, running) = if peer.keeps_changes() {
         site.execute(drain::CHANGE);
-        now_us = rowcall::clock::Clock::System.now().timestamp_micros();
-        Running::start(peer, &site, run.bed)
+        let begun = Drain::begin(run.bed);
+        (begun, Running::start(peer, &site, run.bed))
     } else {
         let running = Running::start(peer, &site, run.bed);
         site.execute(drain::CHANGE);
-        running
+        (Drain::begin(run.bed), running)
     };
     let received = run.bed.inbox.wait_for(rows, || running.log_end());
     let usage = running.stop();
     let name = |peer: Peer| format!("drain, {}", peer.name());
-    run.report
-        .add(&name(peer), &drain::figures(&received, now_us, usage));
+    let figures = begun.figures(run.bed, &received, usage);
+    run.report.add(&name(peer), &figures);
     if peer != Peer::Rowcall {
         run.report.compare(&name(Peer::Rowcall), &name(peer));
     }

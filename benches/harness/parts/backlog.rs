@@ -1,7 +1,10 @@
 //! Stored changes are published by an instance that does not deliver; then what is pending is
 //! delivered. Both should take their time and memory whatever their number.
 
-use super::{drain, synchronous};
+use super::{
+    drain::{self, Drain},
+    synchronous,
+};
 use crate::{Run, instance::Instance, site::Site};
 
 /// Measures each size.
@@ -30,16 +33,14 @@ fn measure_one(run: &mut Run<'_>, backlog: usize) {
             ("peak MB", usage.memory_peak_mb),
         ],
     );
-    let started_us = rowcall::clock::Clock::System.now().timestamp_micros();
+    let begun = Drain::begin(run.bed);
     let delivering = site.serve();
     let log = || delivering.log_end();
     let received = run.bed.inbox.wait_for(backlog, log);
     site.wait_for_settled();
     let usage = delivering.stop();
-    run.report.add(
-        &name("pending deliveries"),
-        &drain::figures(&received, started_us, usage),
-    );
+    let figures = begun.figures(run.bed, &received, usage);
+    run.report.add(&name("pending deliveries"), &figures);
 }
 
 /// Events carry the time at which the run began that published them; so from the first run to the

@@ -1,6 +1,9 @@
 //! The same drain by one instance and by several.
 
-use super::{drain, synchronous};
+use super::{
+    drain::{self, Drain},
+    synchronous,
+};
 use crate::{
     Run,
     instance::{Instance, ROLES},
@@ -24,7 +27,7 @@ fn measure_one(run: &mut Run<'_>, count: usize) {
         .site(&drain::table(rows, 0), &synchronous(run.bed, RECEIVERS));
     site.prepare();
     site.execute(drain::CHANGE);
-    let started_us = rowcall::clock::Clock::System.now().timestamp_micros();
+    let begun = Drain::begin(run.bed);
     // All at the same time, so that none has what there is to do to itself.
     let spawned = (0..count).map(|_| Instance::spawn(&site, ROLES));
     let mut instances: Vec<Instance> = spawned.collect();
@@ -37,6 +40,6 @@ fn measure_one(run: &mut Run<'_>, count: usize) {
         whole.memory_peak_mb = whole.memory_peak_mb.max(usage.memory_peak_mb);
         whole.cpu_seconds += usage.cpu_seconds;
     }
-    let figures = drain::figures(&received, started_us, whole);
+    let figures = begun.figures(run.bed, &received, whole);
     run.report.add(&format!("instances: {count}"), &figures);
 }
