@@ -54,12 +54,12 @@ pub(crate) fn measure(run: &mut Run<'_>) {
     let mut figures = vec![
         ("CPU %", cpu_seconds / seconds * 100.0),
         ("memory MB", after.0.memory_mb),
-        ("transactions /s", (after.1.1 - before.1.1) as f64 / seconds),
+        ("transactions per s", (after.1.1 - before.1.1) as f64 / seconds),
         ("NOTIFYs", notified as f64),
         ("NOTIFYs unread", unread as f64),
     ];
     if bed.counts_statements {
-        figures.push(("queries /s", (after.1.0 - before.1.0) as f64 / seconds));
+        figures.push(("queries per s", (after.1.0 - before.1.0) as f64 / seconds));
     }
     run.report.add("idle", &figures);
     // What was written meanwhile is delivered first.
