@@ -7,9 +7,10 @@ use diesel::{Connection as _, PgConnection};
 use super::synchronous;
 use crate::{
     Run,
-    bed::{Bed, execute, number},
+    bed::{Bed, execute},
     figures::median,
-    instance::PROGRAM,
+    instance::{Instance, PROGRAM},
+    process::Usage,
     schedule::TABLE,
     site::Site,
 };
@@ -40,11 +41,15 @@ pub(crate) fn measure(run: &mut Run<'_>) {
     std::thread::sleep(settle);
     let mut listener = listen(&site);
     let seconds = f64::from(run.settings.idle_seconds);
-    let before = (instance.usage(), statements(&bed, &site));
+    let before = Reading::take(&bed, &site, &instance);
     std::thread::sleep(Duration::from_secs_f64(seconds));
-    let after = (instance.usage(), statements(&bed, &site));
-    let cpu_seconds = after.0.cpu_seconds - before.0.cpu_seconds;
-    let notified = notifications(&mut listener);
+    let after = Reading::take(&bed, &site, &instance);
+    let per_second = |of: fn(&Reading) -> f64| (of(&after) - of(&before)) / seconds;
+    let idle = notifications(&mut listener);
+    // That the listener hears anything at all: this wakes the reader.
+    site.execute("insert into public.captured (id) values (-1)");
+    bed.inbox.wait_for(2, || instance.log_end());
+    let waking = notifications(&mut listener);
     instance.stop();
     for id in 1..=UNREAD {
         site.execute(&format!("insert into public.captured (id) values ({id})"));
@@ -52,19 +57,20 @@ pub(crate) fn measure(run: &mut Run<'_>) {
     let unread = notifications(&mut listener);
     drop(listener);
     let mut figures = vec![
-        ("CPU %", cpu_seconds / seconds * 100.0),
-        ("memory MB", after.0.memory_mb),
-        ("transactions per s", (after.1.1 - before.1.1) as f64 / seconds),
-        ("NOTIFYs", notified as f64),
+        ("CPU %", per_second(|one| one.usage.cpu_seconds) * 100.0),
+        ("memory MB", after.usage.memory_mb),
+        ("transactions per s", per_second(|one| one.transactions)),
+        ("NOTIFYs idle", idle as f64),
+        ("NOTIFYs waking", waking as f64),
         ("NOTIFYs unread", unread as f64),
     ];
     if bed.counts_statements {
-        figures.push(("queries per s", (after.1.0 - before.1.0) as f64 / seconds));
+        figures.push(("queries per s", per_second(|one| one.statements)));
     }
     run.report.add("idle", &figures);
     // What was written meanwhile is delivered first.
     let again = site.serve();
-    bed.inbox.wait_for(1 + UNREAD, || again.log_end());
+    bed.inbox.wait_for(2 + UNREAD, || again.log_end());
     again.stop();
     let starts: Vec<f64> = (0..starts)
         .map(|_| {
@@ -98,24 +104,35 @@ fn notifications(listener: &mut PgConnection) -> usize {
     listener.notifications_iter().map(Result::unwrap).count()
 }
 
-/// Statements and transactions of this database so far, the question itself left out as far as
-/// the server can tell.
-fn statements(bed: &Bed, site: &Site) -> (i64, i64) {
-    let mut connection = site.connection();
-    let calls = if bed.counts_statements {
-        number(
-            &mut connection,
-            "select coalesce(sum(s.calls), 0)::bigint as value from pg_stat_statements s, pg_database d \
-             where d.oid = s.dbid and d.datname = current_database() \
-                 and s.query not like '%pg_stat_%'",
-        )
-    } else {
-        0
-    };
-    let transactions = number(
-        &mut connection,
-        "select xact_commit + xact_rollback as value from pg_stat_database \
-         where datname = current_database()",
-    );
-    (calls, transactions)
+/// What was used until a moment.
+struct Reading {
+    usage: Usage,
+    /// Of this database, without those that read this.
+    statements: f64,
+    /// Of this database.
+    transactions: f64,
+}
+
+impl Reading {
+    fn take(bed: &Bed, site: &Site, instance: &Instance) -> Self {
+        let statements = if bed.counts_statements {
+            site.number(
+                "select coalesce(sum(s.calls), 0)::bigint as value \
+                 from pg_stat_statements s, pg_database d \
+                 where d.oid = s.dbid and d.datname = current_database() \
+                     and s.query not like '%pg_stat_%'",
+            )
+        } else {
+            0
+        };
+        let transactions = site.number(
+            "select xact_commit + xact_rollback as value from pg_stat_database \
+             where datname = current_database()",
+        );
+        Self {
+            usage: instance.usage(),
+            statements: statements as f64,
+            transactions: transactions as f64,
+        }
+    }
 }
