@@ -1,6 +1,6 @@
 # `make` lists what there is. Every target first sees to what it needs (scripts/setup.sh).
 
-.PHONY: help demo test bench bench-capture bench-matching bench-priority check fmt
+.PHONY: help demo test bench bench-peers bench-capture bench-matching bench-priority check fmt
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -13,9 +13,16 @@ test: ## run all tests
 	@scripts/setup.sh test
 	cargo test --locked
 
-bench: ## measure how fast a backlog drains
+bench: ## measure Rowcall end to end: latency, drains, memory, and more
 	@scripts/setup.sh
-	cargo bench --locked --bench pipeline
+	cargo bench --locked --bench harness
+
+bench-peers: ## the same work by Rowcall, by NOTIFY and by graphile-worker, as ratios
+	@scripts/setup.sh peers
+	mkdir -p target/bench/peers
+	cp benches/peers/*.json benches/peers/*.mjs target/bench/peers
+	npm ci --prefix target/bench/peers --no-audit --no-fund
+	ROWCALL_BENCH_ONLY=peers cargo bench --locked --bench harness
 
 bench-capture: ## measure what capture costs the writers
 	@scripts/setup.sh

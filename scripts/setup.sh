@@ -2,7 +2,7 @@
 # Makes sure that what the build and the demo need is there: says nothing when it is, installs it on
 # Debian and Ubuntu when it may, and otherwise prints the one line to run.
 #
-# Usage: scripts/setup.sh [test]        `test` also checks for what only the tests need
+# Usage: scripts/setup.sh [test|peers]  also checks for what only the tests, or bench-peers, need
 set -euo pipefail
 
 # As MAJOR_MIN in src/private_postgres/binaries.rs.
@@ -61,6 +61,10 @@ missing_packages() {
         # The receivers of docs/receivers are run.
         command -v node >/dev/null || echo nodejs
         command -v php >/dev/null || echo php-cli
+    fi
+    if [ "$purpose" = peers ]; then
+        command -v node >/dev/null || echo nodejs
+        command -v npm >/dev/null || echo npm
     fi
 }
 
