@@ -7,10 +7,7 @@
 //! sides are the values of the evaluator itself, equal exactly where its `==` says so: numbers by
 //! value, whatever their spelling; text by code points, without the padding of `char(n)`.
 
-use std::{
-    fmt,
-    hash::{Hash, Hasher},
-};
+use std::{collections::HashSet, fmt};
 
 use super::{
     Expression,
@@ -34,8 +31,7 @@ pub struct Equality {
 }
 
 /// A part of an expression that has one value in an event, whoever is told of it: a column, a path
-/// into JSON, or a fact such as `op`. Equal to the same part of other expressions over the same
-/// scope.
+/// into JSON, or a fact such as `op`.
 #[derive(Clone)]
 pub struct Looked {
     node: Node,
@@ -84,6 +80,12 @@ impl Looked {
         })
     }
 
+    /// The same for the same part of every expression over the same scope, and for no other part.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+
     /// Its value in an event.
     #[must_use]
     pub fn seen(&self, facts: &Facts<'_>) -> Seen {
@@ -94,20 +96,6 @@ impl Looked {
             }
             Err(_) => Seen::Unclear,
         }
-    }
-}
-
-impl PartialEq for Looked {
-    fn eq(&self, other: &Self) -> bool {
-        self.identity == other.identity
-    }
-}
-
-impl Eq for Looked {}
-
-impl Hash for Looked {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.identity.hash(state);
     }
 }
 
@@ -147,15 +135,12 @@ fn equalities(node: &Node) -> Vec<Equality> {
     match node {
         Node::And(parts) => parts.iter().flat_map(equalities).collect(),
         Node::Or(parts) => in_every(parts),
-        Node::Compare(Comparison::Equal, sides) => {
-            let (looked, constant) = match sides.as_ref() {
-                [Node::Constant(constant), other] | [other, Node::Constant(constant)] => {
-                    (other, constant)
-                }
-                _ => return Vec::new(),
-            };
-            equality(looked, [Plain::of_constant(constant)])
-        }
+        Node::Compare(Comparison::Equal, sides) => match sides.as_ref() {
+            [Node::Constant(constant), looked] | [looked, Node::Constant(constant)] => {
+                equality(looked, [Plain::of_constant(constant)])
+            }
+            _ => Vec::new(),
+        },
         Node::InSet(item, set) => match set.as_ref() {
             Set::Texts(texts) => equality(
                 item,
@@ -178,7 +163,10 @@ fn in_every(parts: &[Node]) -> Vec<Equality> {
     let first = parts.next().unwrap_or_default();
     parts.fold(first, |known, part| {
         let both = known.into_iter().filter_map(|mut equality| {
-            let other = part.iter().find(|other| other.looked == equality.looked)?;
+            let other = part.iter().find(|other| {
+                let (one, other) = (&equality.looked, &other.looked);
+                one.identity == other.identity
+            })?;
             equality.values.extend(other.values.iter().cloned());
             Some(single(equality))
         });
@@ -195,7 +183,7 @@ fn equality(node: &Node, values: impl IntoIterator<Item = Option<Plain>>) -> Vec
 
 /// The same with each value once.
 fn single(mut equality: Equality) -> Equality {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     equality.values.retain(|value| seen.insert(value.clone()));
     equality
 }

@@ -40,6 +40,8 @@ struct LookedUp {
     by_value: HashMap<Literal, Box<[Candidate]>>,
 }
 
+type ByValue = HashMap<Literal, Vec<Candidate>>;
+
 impl Candidate {
     /// A subscription with its filter on events of an object type. That of a net-effect digest is
     /// judged when its window closes, on what all changes came to.
@@ -66,30 +68,35 @@ impl Candidates {
             .map(|candidate| candidate.filter.as_ref())
             .map(|filter| filter.map(Expression::equalities).unwrap_or_default())
             .collect();
-        let mut differing: HashMap<&Looked, HashSet<&Literal>> = HashMap::new();
+        let mut differing: HashMap<&str, HashSet<&Literal>> = HashMap::new();
         for Equality { looked, values } in equalities.iter().flatten() {
-            differing.entry(looked).or_default().extend(values);
+            differing
+                .entry(looked.identity())
+                .or_default()
+                .extend(values);
         }
-        let differing: HashMap<Looked, usize> = differing
+        let differing: HashMap<String, usize> = differing
             .into_iter()
-            .map(|(looked, values)| (looked.clone(), values.len()))
+            .map(|(identity, values)| (identity.to_owned(), values.len()))
             .collect();
         let mut tried = Vec::new();
-        let mut looked_up: HashMap<Looked, HashMap<Literal, Vec<Candidate>>> = HashMap::new();
+        let mut looked_up: HashMap<String, (Looked, ByValue)> = HashMap::new();
         for (candidate, equalities) in list.into_iter().zip(equalities) {
             let best = equalities
                 .into_iter()
-                .max_by_key(|equality| differing.get(&equality.looked));
+                .max_by_key(|equality| differing.get(equality.looked.identity()));
             let Some(Equality { looked, values }) = best else {
                 tried.push(candidate);
                 continue;
             };
-            let by_value = looked_up.entry(looked).or_default();
+            let (_, by_value) = looked_up
+                .entry(looked.identity().to_owned())
+                .or_insert_with(|| (looked, ByValue::new()));
             for value in values {
                 by_value.entry(value).or_default().push(candidate.clone());
             }
         }
-        let made = |(looked, by_value): (_, HashMap<_, _>)| LookedUp {
+        let made = |(looked, by_value): (_, ByValue)| LookedUp {
             looked,
             by_value: by_value
                 .into_iter()
@@ -98,7 +105,7 @@ impl Candidates {
         };
         Self {
             tried: ready(tried),
-            looked_up: looked_up.into_iter().map(made).collect(),
+            looked_up: looked_up.into_values().map(made).collect(),
         }
     }
 

@@ -18,8 +18,11 @@ pub(super) struct Filters<'a> {
     pub(super) scopes: &'a BTreeMap<Arc<str>, Scope>,
     compiled: HashMap<(Arc<str>, String), Result<Expression, String>>,
     /// By event types and object types that subscriptions name.
-    types: HashMap<(Vec<String>, Vec<String>), Arc<[Arc<str>]>>,
+    types: HashMap<Named, Arc<[Arc<str>]>>,
 }
+
+/// Event types and object types, or patterns of them.
+type Named = (Vec<String>, Vec<String>);
 
 /// A subscription's filter on everything that it can be told of.
 #[derive(Debug, Default)]

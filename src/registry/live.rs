@@ -73,7 +73,7 @@ impl Registry {
     fn with(
         &self,
         edits: Vec<(Uuid, Option<Registered>)>,
-        new: Vec<Suspended>,
+        new: &[Suspended],
         revision: i64,
     ) -> Self {
         let places = edits.iter().filter_map(|(id, _)| self.by_id.get(id));
@@ -87,7 +87,7 @@ impl Registry {
         };
         let mut suspended: Vec<_> = self.suspended.iter().filter(is_same).cloned().collect();
         suspended.extend(new.iter().cloned());
-        report(&suspended, &new);
+        report(&suspended, new);
         let (mut subscriptions, mut by_id) = self.subscriptions.edited(&self.by_id, edits);
         let index = if subscriptions.is_worn() {
             let all = subscriptions.iter().cloned().collect();
@@ -284,7 +284,7 @@ impl LiveRegistry {
             .map(|one| (one.subscription.id, maker.make(one, &mut suspended)))
             .collect();
         let edits: Vec<_> = ids.iter().map(|id| (*id, made.remove(id))).collect();
-        Ok(Some(last.with(edits, suspended, revision)))
+        Ok(Some(last.with(edits, &suspended, revision)))
     }
 
     fn maker<'a>(&'a self, ground: &'a Ground) -> Maker<'a> {
