@@ -25,10 +25,10 @@ use crate::{
     observe::metrics::SUSPENDED,
     sink::{Mailer, WebhookClient},
     subscription::{
+        list::{RegistrationList, Wanted, store::subscription_list},
         model::Mode,
         sealed::kept_load,
         secret::SecretKey,
-        store::{RegistrationList, Wanted, subscription_list},
         verify::ORIGIN_DEFAULT,
     },
 };

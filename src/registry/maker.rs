@@ -12,9 +12,9 @@ use crate::{
     digest::schedule::Schedule,
     sink::{EmailSink, Sink},
     subscription::{
+        list::Loaded,
         model::{Mode, SinkSpec, Subscription},
         rate::rate_within,
-        store::Loaded,
     },
 };
 

@@ -17,7 +17,7 @@ use crate::{
     constraint::compile::Compiled,
     db::{Connection, DbError},
     expr::{Expression, Problem, Scope},
-    subscription::{model::SubscriptionSpec, store::subscription_specs},
+    subscription::{list::store::subscription_specs, model::SubscriptionSpec},
 };
 
 /// Whose condition it is.

@@ -2,7 +2,7 @@
 
 use crate::{
     sink::{WebhookClient, WebhookSink},
-    subscription::{credential::headers_of, model::SinkSpec, store::Loaded},
+    subscription::{credential::headers_of, list::Loaded, model::SinkSpec},
 };
 
 /// The sink, or why nothing can be sent, in words for the owner. `origin` names this system to

@@ -93,6 +93,23 @@ async fn events_are_filtered_and_paged_oldest_first() {
 }
 
 #[tokio::test]
+async fn an_event_that_is_dated_ahead_of_its_publishing_is_found_by_its_date() {
+    let api = Api::start();
+    publish(&api);
+    // GIVEN one that was published at eight, as its id says, and is dated three days ahead
+    execute(
+        &api.database.url,
+        &format!(
+            "update rowcall.event set published_at = '2026-01-31T08:00:00Z', \
+                 \"time\" = '2026-02-03T08:00:00Z' where id = '{}'",
+            IDS[0]
+        ),
+    );
+    let answer = api.get("/v1/events?from=2026-02-03T00:00:00Z").await;
+    assert_eq!(ids(&answer.json), IDS[..1]);
+}
+
+#[tokio::test]
 async fn bodies_are_answered_byte_for_byte() {
     let api = Api::start();
     publish(&api);

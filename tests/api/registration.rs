@@ -5,8 +5,8 @@ use rowcall::{
     catalog::model::Catalog,
     registry::registry_share,
     subscription::{
+        list::store::subscription_load,
         register::{Origin, RegisterError, Registration, register},
-        store::subscription_load,
     },
 };
 use serde_json::{Value, json};

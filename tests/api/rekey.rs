@@ -5,10 +5,10 @@ use rowcall::{
     observe::readiness::Readiness,
     registry::secret_key_check,
     subscription::{
+        list::store::subscription_load,
         rekey::{Rekeyed, keys_used, missing_keys_tell, rekey_batch},
         sealed::store::{ciphertext_list, ciphertext_replace},
         secret::{Purpose, SecretKey},
-        store::subscription_load,
     },
 };
 use serde_json::json;

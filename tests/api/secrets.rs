@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rowcall::subscription::store::subscription_load;
+use rowcall::subscription::list::store::subscription_load;
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
 

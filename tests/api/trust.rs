@@ -6,9 +6,9 @@ use rowcall::{
     auth::Role,
     subscription::{
         credential::headers_of,
+        list::{Loaded, store::subscription_load},
         rekey::keys_used,
         sealed::store::secret_forget,
-        store::{Loaded, subscription_load},
         verify::Verify,
     },
     verification::store::verification_list,

@@ -3,7 +3,7 @@
 use diesel::{QueryableByName, RunQueryDsl as _, sql_query, sql_types::Text};
 use rowcall::{
     catalog::apply::Outcome,
-    subscription::{secret::SecretKey, store::subscription_load},
+    subscription::{list::store::subscription_load, secret::SecretKey},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 

@@ -43,14 +43,18 @@ pub(super) fn event_list(
     after: Option<Uuid>,
     rows_max: i64,
 ) -> QueryResult<Vec<EventRow>> {
-    // Ids are UUIDv7 of the publishing, which follows the event's time: so the index on ids finds
-    // where to begin.
+    // Ids are UUIDv7 of the publishing, which follows the event's time, unless its publisher said
+    // otherwise: so the index on ids finds where to begin, and that of those dated ahead.
     let floor = filter.from.map(|from| id_before(from - CLOCKS_DIFFER_MAX));
     // A plan that serves any combination of filters could use no index.
     connection.batch_execute("set local plan_cache_mode = force_custom_plan")?;
     sql_query(
         "select e.id, e.body from rowcall.event e \
-         where ($1 is null or e.id > $1) and ($2 is null or e.id >= $2) \
+         where ($1 is null or e.id > $1) \
+             and ($2 is null or e.id >= least($2, ( \
+                 select a.id from rowcall.event a \
+                 where a.\"time\" - a.published_at > interval '1 hour' and a.\"time\" >= $6 \
+                 order by a.id limit 1))) \
              and ($3 is null or e.type = $3) and ($4 is null or e.object_type = $4) \
              and ($5 is null or left(e.object_key, 100) = left($5, 100) and e.object_key = $5) \
              and ($6 is null or e.\"time\" >= $6) and ($7 is null or e.\"time\" < $7) \

@@ -39,8 +39,8 @@ pub struct Overview {
     pub since: Option<DateTime<Utc>>,
     /// The position of the last event.
     pub position: i64,
-    /// Changes that are captured and not published, [`UNREAD_MAX`] at most. None of another database
-    /// than Rowcall's own: only that one knows.
+    /// Changes that are captured and not published, [`UNREAD_MAX`] at most. `None` of another
+    /// database than Rowcall's own: only that one knows.
     pub changes_unread: Option<i64>,
     /// Whether there may be more of them.
     pub is_counted_in_part: bool,
