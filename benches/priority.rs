@@ -43,7 +43,7 @@ use tokio::{
 use uuid::Uuid;
 
 const DATABASE: &str = "bench";
-/// What one claim takes in the second part.
+/// How many places one claim has in the second part.
 const PLACES: usize = 1_000;
 
 /// What the receiver in this process saw.
@@ -273,7 +273,8 @@ fn claim_ms(connection: &mut PgConnection) -> f64 {
             let found = connection
                 .transaction(|c| delivery_claim(c, Uuid::new_v4(), PLACES, now, now, now))
                 .unwrap();
-            assert_eq!(found.claimed.len(), PLACES);
+            // An eighth of the places is left to delayed deliveries and digests.
+            assert!(found.claimed.len() >= PLACES * 7 / 8);
             begun.elapsed()
         })
         .collect();
