@@ -95,8 +95,8 @@ pub(super) fn finish(
     }
     let settled = lanes(&results, |done| done.is_settled());
     let returned = lanes(&results, |done| done.waits_for_its_lane());
-    lane_head_lock(connection, &settled)?;
-    let lanes = [settled, returned].concat();
+    let waiting = lane_head_lock(connection, &settled)?;
+    let lanes = [waiting, returned].concat();
     let released = lane_release(connection, &lanes, now, barrier_ends)?
         + barrier_release(connection, &awaited(&results), now, barrier_ends)?;
     // The locks of digests come last, here as in publishing.

@@ -37,8 +37,8 @@ pub fn lease_rescue(
     }
     let rescued: Vec<Row> = kept(
         "with expired as ( \
-             select id from rowcall.delivery where state = 'sending' and lease_until <= $1 \
-             order by id limit $2 for no key update skip locked) \
+             select id from rowcall.delivery where lease_until <= $1 \
+             order by lease_until limit $2 for no key update skip locked) \
          update rowcall.delivery d set state = 'pending', lease_holder = null, lease_until = null, \
              lost_leases = d.lost_leases + 1, due_at = case when d.lane is null then $1 end \
          from expired where d.id = expired.id \
@@ -244,14 +244,18 @@ pub fn event_members(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<
     Ok(rows.into_iter().map(member).collect())
 }
 
-/// Removes deliveries whose leases [`lease_held`] has locked: their events are in digests now.
+/// Removes deliveries whose leases [`lease_held`] has locked, and their attempts: their events are
+/// in digests now.
 pub fn delivery_remove(connection: &mut PgConnection, ids: &[Uuid]) -> Result<usize> {
     if ids.is_empty() {
         return Ok(0);
     }
-    kept("delete from rowcall.delivery where id = any($1)")
-        .bind::<Array<SqlUuid>, _>(ids)
-        .execute(connection)
+    kept(
+        "with attempts as (delete from rowcall.attempt where delivery_id = any($1)) \
+         delete from rowcall.delivery where id = any($1)",
+    )
+    .bind::<Array<SqlUuid>, _>(ids)
+    .execute(connection)
 }
 
 /// When the next delivery is due or the next lease ends.
@@ -263,13 +267,10 @@ pub fn delivery_next_at(connection: &mut PgConnection) -> Result<Option<DateTime
     }
     let row: Row = kept(
         "select least( \
-             (select min(due_at) from rowcall.delivery where urgency = 0 \
-                 and state in ('pending', 'held') and due_at < 'infinity'), \
-             (select min(due_at) from rowcall.delivery where urgency = 1 \
-                 and state in ('pending', 'held') and due_at < 'infinity'), \
-             (select min(due_at) from rowcall.delivery where urgency = 2 \
-                 and state in ('pending', 'held') and due_at < 'infinity'), \
-             (select min(lease_until) from rowcall.delivery where state = 'sending')) as next",
+             (select min(due_at) from rowcall.delivery where urgency = 0 and due_at < 'infinity'), \
+             (select min(due_at) from rowcall.delivery where urgency = 1 and due_at < 'infinity'), \
+             (select min(due_at) from rowcall.delivery where urgency = 2 and due_at < 'infinity'), \
+             (select min(lease_until) from rowcall.delivery where lease_until is not null)) as next",
     )
     .get_result(connection)?;
     Ok(row.next)

@@ -210,29 +210,25 @@ pub fn lane_busy(
     struct Row {
         #[diesel(sql_type = Integer)]
         place: i32,
+        #[diesel(sql_type = Bool)]
+        is_locked: bool,
     }
     let mut open: Vec<(Uuid, i64)> = lanes.iter().copied().collect();
     let mut busy = HashSet::new();
     while !open.is_empty() {
         let (ids, numbers): (Vec<Uuid>, Vec<i64>) = open.iter().copied().unzip();
-        let locked: Vec<Row> = kept(include_str!("lane_lock.sql"))
+        let found: Vec<Row> = kept(include_str!("lane_lock.sql"))
             .bind::<Array<SqlUuid>, _>(&ids)
             .bind::<Array<BigInt>, _>(&numbers)
             .load(connection)?;
-        let locked: HashSet<usize> = locked.iter().map(|row| row.place as usize - 1).collect();
         // A lane whose last delivery was settled while we waited for its lock may hold others:
-        // looked at once more. It is free only if a later look finds nothing.
-        let unsettled: Vec<Row> = kept(include_str!("lane_unsettled.sql"))
-            .bind::<Array<SqlUuid>, _>(&ids)
-            .bind::<Array<BigInt>, _>(&numbers)
-            .load(connection)?;
-        busy.extend(locked.iter().map(|place| open[*place]));
-        open = unsettled
-            .iter()
-            .map(|row| row.place as usize - 1)
-            .filter(|place| !locked.contains(place))
-            .map(|place| open[place])
-            .collect();
+        // looked at once more. It is free only if a later look finds nothing. Nothing is added to a
+        // lane that was found free: only one transaction at a time publishes what is in it.
+        let (locked, settled): (Vec<Row>, Vec<Row>) =
+            found.into_iter().partition(|row| row.is_locked);
+        let lane = |row: Row| open[row.place as usize - 1];
+        busy.extend(locked.into_iter().map(lane));
+        open = settled.into_iter().map(lane).collect();
     }
     Ok(busy)
 }

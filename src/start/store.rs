@@ -75,7 +75,7 @@ pub(super) fn start_next(
          where t.state = 'running' and s.state = 'active' and t.subscription_id <> all($1) \
              and (select count(*) from (select from rowcall.delivery d \
                  where d.subscription_id = t.subscription_id \
-                     and d.state in ('pending', 'held', 'sending') limit $2) as u) < $2 \
+                     and d.settled_at is null limit $2) as u) < $2 \
          order by t.turn, t.subscription_id limit 1",
     )
     .bind::<Array<SqlUuid>, _>(resting)

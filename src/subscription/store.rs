@@ -156,7 +156,8 @@ pub(crate) fn delivery_park(connection: &mut PgConnection, subscription: Uuid) -
     sql_query(
         "update rowcall.delivery set due_at = 'infinity' where id in ( \
              select id from rowcall.delivery where subscription_id = $1 \
-                 and state in ('pending', 'held') and due_at < 'infinity' for update skip locked)",
+                 and settled_at is null and lease_until is null and due_at < 'infinity' \
+             for update skip locked)",
     )
     .bind::<SqlUuid, _>(subscription)
     .execute(connection)
@@ -172,7 +173,7 @@ pub(super) fn delivery_unpark(
     sql_query(
         "with parked as ( \
              select id from rowcall.delivery where subscription_id = $1 \
-                 and state in ('pending', 'held') and due_at = 'infinity' \
+                 and settled_at is null and lease_until is null and due_at = 'infinity' \
              order by id for no key update) \
          update rowcall.delivery d set due_at = $2 from parked where d.id = parked.id",
     )

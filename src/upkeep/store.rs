@@ -46,10 +46,10 @@ pub(super) fn delivery_cancel_deleted(
         "with owed as ( \
              select d.id from rowcall.subscription s \
              cross join lateral (select w.id from rowcall.delivery w \
-                 where w.subscription_id = s.id and w.state in ('pending', 'held') limit $2) as d \
+                 where w.subscription_id = s.id and w.settled_at is null and w.lease_until is null limit $2) as d \
              where s.state = 'deleted' limit $2), \
          locked as (select d.id from rowcall.delivery d join owed on owed.id = d.id \
-             where d.state in ('pending', 'held') order by d.id for update of d skip locked) \
+             where d.settled_at is null and d.lease_until is null order by d.id for update of d skip locked) \
          update rowcall.delivery d set state = 'cancelled', due_at = null, \
              settled_at = greatest($1, d.created_at) \
          from locked where d.id = locked.id",

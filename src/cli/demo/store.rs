@@ -56,7 +56,7 @@ pub(super) fn work_left(connection: &mut PgConnection) -> Result<WorkLeft, Error
         "with own as (select id from rowcall.subscription where origin = 'folder') \
          select $1 as changes, \
              (select count(*) from rowcall.delivery \
-              where state in ('pending', 'held', 'sending') \
+              where settled_at is null \
                   and subscription_id in (select id from own)) as deliveries, \
              (select count(*) from rowcall.digest \
               where state in ('open', 'closed') and events > 0 \

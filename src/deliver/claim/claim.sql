@@ -9,7 +9,7 @@ with newest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
-    where d.urgency = 0 and d.state in ('pending', 'held') and d.due_at <= $1
+    where d.urgency = 0 and d.due_at <= $1
     order by d.due_at desc
     limit $6
     for no key update skip locked
@@ -18,7 +18,7 @@ oldest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
-    where d.urgency = 0 and d.state in ('pending', 'held') and d.due_at <= $1
+    where d.urgency = 0 and d.due_at <= $1
     order by d.due_at
     limit $2 - 2 * $7
     for no key update skip locked
@@ -34,7 +34,7 @@ delayed as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
-    where d.urgency = 1 and d.state in ('pending', 'held') and d.due_at <= $1
+    where d.urgency = 1 and d.due_at <= $1
     order by d.due_at
     limit $2 - $7 - (select count(*) from immediate)
     for no key update skip locked
@@ -43,7 +43,7 @@ digest as (
     select d.id, d.subscription_id, d.event_id, d.digest_id, d.part, d.urgency, d.lane, d.lane_previous, d.position,
         d.sequence, d.attempts, d.hold_until, d.is_unjudged, d.is_rate_spent, d.due_at, d.created_at
     from rowcall.delivery as d
-    where d.urgency = 2 and d.state in ('pending', 'held') and d.due_at <= $1
+    where d.urgency = 2 and d.due_at <= $1
     order by d.due_at
     limit $2 - (select count(*) from immediate) - (select count(*) from delayed)
     for no key update skip locked

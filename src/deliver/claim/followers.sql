@@ -8,7 +8,7 @@ with head as (
     select h.lane, h.subscription_id, h.position, h.place,
         (select min(d.position) from rowcall.delivery as d
          where d.subscription_id = h.subscription_id and d.lane_previous = h.lane
-            and d.lane_previous is not null and d.state in ('pending', 'held', 'sending')) as barrier
+            and d.lane_previous is not null and d.settled_at is null) as barrier
     from unnest($4::bigint[], $5::uuid[], $6::bigint[]) with ordinality
         as h (lane, subscription_id, position, place)
 ),
@@ -18,7 +18,7 @@ run as (
     from head
     cross join lateral (
         select d.id, d.position,
-            d.state in ('pending', 'held') and d.lane_previous is null
+            d.settled_at is null and d.lease_until is null and d.lane_previous is null
                 and (head.barrier is null or d.position < head.barrier)
                 and (d.urgency <> 1 or not exists (
                     select from rowcall.untried as u
@@ -26,7 +26,7 @@ run as (
                         and (u.starts_at <= $8 or d.created_at > $8 - ($9 - $8)))) as is_free
         from rowcall.delivery as d
         where d.subscription_id = head.subscription_id and d.lane = head.lane
-            and d.state in ('pending', 'held', 'sending') and d.position > head.position
+            and d.settled_at is null and d.position > head.position
         order by d.position
         limit $3
     ) as f
@@ -35,7 +35,7 @@ locked as (
     select d.id from rowcall.delivery as d
     where d.id in (
             select run.id from run where run.is_unbroken order by run.place, run.position limit $7)
-        and d.state in ('pending', 'held')
+        and d.settled_at is null and d.lease_until is null
     order by d.id
     for no key update skip locked
 ),

@@ -322,7 +322,7 @@ pub fn delivery_set_aside(connection: &mut PgConnection, ids: &[Uuid]) -> QueryR
         "with inactive as ( \
              select d.id from rowcall.delivery d \
              join rowcall.subscription s on s.id = d.subscription_id and s.state <> 'active' \
-             where d.id = any($1) and d.state in ('pending', 'held') and d.due_at is not null \
+             where d.id = any($1) and d.due_at is not null \
              order by d.id for no key update of d) \
          update rowcall.delivery d set due_at = 'infinity' from inactive where d.id = inactive.id",
     )

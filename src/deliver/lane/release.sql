@@ -12,12 +12,15 @@ head as (
     cross join lateral (
         (select d.id from rowcall.delivery as d
          where d.subscription_id = lane.subscription_id and d.lane = lane.number
-            and (d.state in ('pending', 'held', 'sending') or d.blocks)
+            and (d.settled_at is null or d.blocks)
          order by d.position limit 1)
         union all
         (select d.id from rowcall.delivery as d
-         where d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
-            and d.lane_previous is not null and (d.state in ('pending', 'held', 'sending') or d.blocks)
+         where (select exists (
+                select from rowcall.delivery as any_other
+                where any_other.lane_previous is not null and (any_other.settled_at is null or any_other.blocks)))
+            and d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
+            and d.lane_previous is not null and (d.settled_at is null or d.blocks)
          order by d.position limit 1)
     ) as first
 )
@@ -27,22 +30,22 @@ set due_at = case when d.urgency = 1 and d.attempts = 0 and exists (
         where u.event_id = d.event_id
             and (u.starts_at <= $3 or d.created_at > $3 - ($4 - $3))) then $4 else $3 end
 from head
-where d.id = head.id and d.state in ('pending', 'held') and d.due_at is null
+where d.id = head.id and d.settled_at is null and d.lease_until is null and d.due_at is null
     and not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane = d.lane
-            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position)
+            and (e.settled_at is null or e.blocks) and e.position < d.position)
     and not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane_previous = d.lane
             and e.lane_previous is not null
-            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position)
+            and (e.settled_at is null or e.blocks) and e.position < d.position)
     and (d.lane_previous is null or not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane = d.lane_previous
-            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position))
+            and (e.settled_at is null or e.blocks) and e.position < d.position))
     and (d.lane_previous is null or not exists (
         select from rowcall.delivery as e
         where e.subscription_id = d.subscription_id and e.lane_previous = d.lane_previous
             and e.lane_previous is not null
-            and (e.state in ('pending', 'held', 'sending') or e.blocks) and e.position < d.position))
+            and (e.settled_at is null or e.blocks) and e.position < d.position))

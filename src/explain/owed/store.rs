@@ -140,7 +140,7 @@ pub(in crate::explain) fn delivery_ahead(
         "select id, event_id, digest_id, state, attempts, nullif(due_at, 'infinity') as due_at \
          from rowcall.delivery \
          where subscription_id = $1 and (lane = any($2) or lane_previous = any($2)) \
-             and (state in ('pending', 'held', 'sending') or blocks) and position < $3 \
+             and (settled_at is null or blocks) and position < $3 \
          order by position limit 1",
     )
     .bind::<SqlUuid, _>(delivery.subscription_id)

@@ -4,7 +4,7 @@ with beyond as (
     from rowcall.subscription as s
     cross join lateral (
         select d.id from rowcall.delivery as d
-        where d.subscription_id = s.id and d.state in ('pending', 'held') and d.created_at < $1
+        where d.subscription_id = s.id and d.settled_at is null and d.lease_until is null and d.created_at < $1
         order by d.created_at, d.id
         limit $2
     ) as w
@@ -15,6 +15,6 @@ select d.id, d.subscription_id, d.lane, d.lane_previous,
     case when d.urgency = 0 and d.attempts = 0 then d.event_id end as awaited
 from rowcall.delivery as d
 join beyond on beyond.id = d.id
-where d.state in ('pending', 'held')
+where d.settled_at is null and d.lease_until is null
 order by d.id
 for update of d skip locked

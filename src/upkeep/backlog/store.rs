@@ -73,7 +73,7 @@ pub(super) fn delivery_cancel(
     let cancelled = kept(
         "update rowcall.delivery set state = 'cancelled', cancelled_by = $2, due_at = null, \
              settled_at = greatest($3, created_at) \
-         where id = any($1) and state in ('pending', 'held')",
+         where id = any($1) and settled_at is null and lease_until is null",
     )
     .bind::<Array<SqlUuid>, _>(ids)
     .bind::<Text, _>(why)
