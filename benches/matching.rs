@@ -14,6 +14,13 @@
 )]
 #![expect(clippy::print_stdout, reason = "the report")]
 
+#[path = "ground/cluster.rs"]
+mod cluster;
+#[path = "ground/repository.rs"]
+mod repository;
+#[path = "ground/size.rs"]
+mod size;
+
 use std::{
     collections::{BTreeMap, HashSet},
     hint::black_box,
@@ -29,13 +36,10 @@ use diesel::{
     sql_types::{Array, Binary, Text, Timestamptz, Uuid as SqlUuid},
 };
 use rowcall::{
-    capture::install::reconcile,
-    catalog::{apply::apply, examine::Order, load::Folder, model::Catalog},
+    catalog::model::Catalog,
     clock::Clock,
-    config::Limits,
-    db::{Connection, Database, migrate},
     expr::{EventFacts, Expression, Facts, Row, Scope, ScopeColumn},
-    private_postgres::{Cluster, ClusterOptions},
+    private_postgres::Cluster,
     publish::{detect::Ids, event::Event, plan::matched},
     registry::{
         live::{LiveRegistry, Registry},
@@ -45,13 +49,17 @@ use rowcall::{
     subscription::{
         model::SubscriptionSpec,
         register::{Origin, Registration, register},
-        secret::SecretKey,
     },
 };
 use secrecy::SecretString;
 use uuid::Uuid;
 
-const DATABASE: &str = "bench";
+use self::{
+    cluster::durable,
+    repository::{apply_metadata, execute, key, make},
+    size::size,
+};
+
 const REGIONS: usize = 1_000;
 /// Ranges begin below this, in hundredths; an event's amount is below a tenth of it.
 const AMOUNT_MAX: usize = 100_000;
@@ -90,10 +98,7 @@ fn main() {
     let most = size("ROWCALL_BENCH_SUBSCRIPTIONS", 100_000);
     let lasts = Duration::from_secs(size("ROWCALL_BENCH_SECONDS", 3) as u64);
     let evaluations = evaluations_per_s(lasts);
-    let mut options = ClusterOptions::temporary();
-    // As in production: a commit is durable.
-    options.durable = true;
-    let cluster = Cluster::start(options.with_setting("shared_buffers", "256MB")).unwrap();
+    let cluster = Cluster::start(durable("256MB")).unwrap();
     let url = prepare(&cluster);
     let mut connection = PgConnection::establish(&url).unwrap();
     let mut measured = Vec::new();
@@ -107,44 +112,19 @@ fn main() {
     report(&measured, evaluations);
 }
 
-fn size(variable: &str, default: usize) -> usize {
-    let set = std::env::var_os(variable);
-    let set = set.and_then(|text| text.to_str()?.parse().ok());
-    set.unwrap_or(default)
-}
-
 fn prepare(cluster: &Cluster) -> String {
-    PgConnection::establish(&cluster.url("postgres"))
-        .unwrap()
-        .batch_execute(&format!("create database {DATABASE}"))
-        .unwrap();
-    let url = cluster.url(DATABASE);
-    migrate(&url).unwrap();
     let columns = COLUMNS.map(|(name, sql_type)| format!("{name} {sql_type}"));
-    PgConnection::establish(&url)
-        .unwrap()
-        .batch_execute(&format!(
-            "create table public.orders ({}, primary key (id))",
-            columns.join(", ")
-        ))
-        .unwrap();
+    let table = format!(
+        "create table public.orders ({}, primary key (id))",
+        columns.join(", ")
+    );
+    let url = make(cluster);
+    execute(&url, &table);
     let toml = "[namespace.bench]\n[object_type.\"bench.order\"]\ntable = \"public.orders\"\n\
                 key = [\"id\"]\n";
-    let folder = Folder::of_text("bench.toml", toml);
-    let order = Order::new(folder, AddressGuard::default(), Some(Arc::new(key())));
-    let value_bytes_max = Limits::default().value_bytes_max;
-    let install = move |connection: &mut Connection, catalog: &_, now| {
-        reconcile(connection, catalog, value_bytes_max, now)
-    };
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let database = Database::new(&url, 1);
-    let applied = apply(&database, Arc::new(order), Clock::System.now(), install);
-    runtime.block_on(applied).unwrap();
+    runtime.block_on(apply_metadata(&url, toml));
     url
-}
-
-fn key() -> SecretKey {
-    SecretKey::parse(&"5a".repeat(32)).unwrap()
 }
 
 /// The subscription of this number: its range is its own.

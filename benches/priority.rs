@@ -10,6 +10,13 @@
 )]
 #![expect(clippy::print_stdout, reason = "the report")]
 
+#[path = "ground/cluster.rs"]
+mod cluster;
+#[path = "ground/repository.rs"]
+mod repository;
+#[path = "ground/size.rs"]
+mod size;
+
 use std::{
     sync::{
         Arc,
@@ -25,15 +32,10 @@ use diesel::{
 };
 use rowcall::{
     app::{Instance, Role, Settings},
-    capture::install::reconcile,
-    catalog::{apply::apply, examine::Order, load::Folder},
     clock::Clock,
     config::{Limits, Sources},
-    db::{Connection, Database, migrate},
     deliver::claim::store::delivery_claim,
-    private_postgres::{Cluster, ClusterOptions},
-    sink::AddressGuard,
-    subscription::secret::SecretKey,
+    private_postgres::Cluster,
 };
 use secrecy::SecretString;
 use tokio::{
@@ -42,7 +44,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-const DATABASE: &str = "bench";
+use self::{
+    cluster::durable,
+    repository::{apply_metadata, execute, key, make},
+    size::size,
+};
+
 /// How many places one claim has in the second part.
 const PLACES: usize = 1_000;
 
@@ -59,11 +66,12 @@ fn main() {
     let backlog = size("ROWCALL_BENCH_BACKLOG", 20_000);
     let blocked = size("ROWCALL_BENCH_BLOCKED", 20_000);
     let rounds = size("ROWCALL_BENCH_ROUNDS", 100);
-    let mut options = ClusterOptions::temporary();
-    // As in production: a commit is durable.
-    options.durable = true;
-    let cluster = Cluster::start(options.with_setting("shared_buffers", "512MB")).unwrap();
-    let url = prepare(&cluster);
+    let cluster = Cluster::start(durable("512MB")).unwrap();
+    let url = make(&cluster);
+    execute(
+        &url,
+        "create table public.captured (id integer primary key)",
+    );
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -72,47 +80,13 @@ fn main() {
     report_claims(&url, blocked);
 }
 
-fn size(variable: &str, default: usize) -> usize {
-    let set = std::env::var_os(variable);
-    let set = set.and_then(|text| text.to_str()?.parse().ok());
-    set.unwrap_or(default)
-}
-
-fn prepare(cluster: &Cluster) -> String {
-    PgConnection::establish(&cluster.url("postgres"))
-        .unwrap()
-        .batch_execute(&format!("create database {DATABASE}"))
-        .unwrap();
-    let url = cluster.url(DATABASE);
-    migrate(&url).unwrap();
-    PgConnection::establish(&url)
-        .unwrap()
-        .batch_execute("create table public.captured (id integer primary key)")
-        .unwrap();
-    url
-}
-
-async fn apply_metadata(url: &str, receiver: &str) {
-    let toml = format!(
+/// What is captured, and the one who is told of it.
+fn metadata(receiver: &str) -> String {
+    format!(
         "[namespace.bench]\n[object_type.\"bench.row\"]\ntable = \"public.captured\"\n\
          key = [\"id\"]\n[subscription.mirror]\nobject_types = [\"bench.row\"]\n\
          mode = \"synchronous\"\nsink = {{ kind = \"webhook\", url = \"{receiver}\" }}"
-    );
-    let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
-    let folder = Folder::of_text("bench.toml", &toml);
-    let order = Order::new(folder, guard, Some(Arc::new(key())));
-    let value_bytes_max = Limits::default().value_bytes_max;
-    let install = move |connection: &mut Connection, catalog: &_, now| {
-        reconcile(connection, catalog, value_bytes_max, now)
-    };
-    let database = Database::new(url, 1);
-    apply(&database, Arc::new(order), Clock::System.now(), install)
-        .await
-        .unwrap();
-}
-
-fn key() -> SecretKey {
-    SecretKey::parse(&"5a".repeat(32)).unwrap()
+    )
 }
 
 async fn receive(State(seen): State<Arc<Seen>>, body: Bytes) {
@@ -131,7 +105,7 @@ async fn report_latency(url: &str, backlog: usize, rounds: usize) {
         .route("/", post(receive))
         .with_state(Arc::clone(&seen));
     tokio::spawn(async move { axum::serve(listener, router).await });
-    apply_metadata(url, &format!("http://{address}/")).await;
+    apply_metadata(url, &metadata(&format!("http://{address}/"))).await;
     let settings = Settings {
         database_url: SecretString::from(url.to_owned()),
         secret_key: key(),

@@ -46,7 +46,7 @@
 //! rows of other databases, and [`source`] what operators do to what is captured; [`account`] tells
 //! what became of every change, [`explain`] what of one event for one subscription, and [`doctor`]
 //! where changes may not be captured. Around them: [`api`] and [`auth`], [`observe`], [`config`],
-//! [`db`], [`clock`].
+//! [`db`], [`clock`], [`id`].
 
 // Apart from each other, or rustfmt would sort them.
 
@@ -102,6 +102,7 @@ pub mod config;
 pub mod db;
 
 pub mod clock;
+pub mod id;
 
 pub mod cli;
 

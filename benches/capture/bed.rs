@@ -1,24 +1,20 @@
 //! The cluster, the tables, and pgbench.
 
-use std::{io::Write as _, process::Command, sync::Arc, time::Instant};
+use std::{io::Write as _, process::Command, time::Instant};
 
 use diesel::{
     Connection as _, PgConnection, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
     sql_types::{BigInt, Text},
 };
-use rowcall::{
-    capture::install::reconcile,
-    catalog::{apply::apply, examine::Order, load::Folder},
-    clock::Clock,
-    config::Limits,
-    db::{Connection, Database, migrate},
-    private_postgres::{Cluster, ClusterOptions},
-    sink::AddressGuard,
-    subscription::secret::SecretKey,
+use rowcall::private_postgres::Cluster;
+
+use crate::{
+    cluster::durable,
+    machine::machine,
+    repository::{DATABASE, apply_metadata, execute, make},
 };
 
-pub(crate) const DATABASE: &str = "bench";
 /// Rows of each table.
 pub(crate) const ROWS: u32 = 100_000;
 
@@ -88,21 +84,9 @@ pub(crate) struct Run {
 
 impl Bed {
     pub(crate) fn make() -> Self {
-        let mut options = ClusterOptions::temporary();
-        // As in production: a commit is durable.
-        options.durable = true;
-        let cluster = Cluster::start(
-            options
-                .with_setting("shared_buffers", "512MB")
-                .with_setting("max_wal_size", "4GB"),
-        )
-        .unwrap();
-        let url = cluster.url(DATABASE);
-        PgConnection::establish(&cluster.url("postgres"))
-            .unwrap()
-            .batch_execute(&format!("create database {DATABASE}"))
-            .unwrap();
-        migrate(&url).unwrap();
+        let options = durable("512MB").with_setting("max_wal_size", "4GB");
+        let cluster = Cluster::start(options).unwrap();
+        let url = make(&cluster);
         let bed = Self { cluster, url };
         bed.fill();
         bed.apply("http://127.0.0.1:9/");
@@ -149,18 +133,8 @@ impl Bed {
              [subscription.receiver]\nobject_types = [\"bench.row\"]\nmode = \"synchronous\"\n\
              sink = {{ kind = \"webhook\", url = \"{receiver}\" }}"
         );
-        let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
-        let folder = Folder::of_text("bench.toml", &toml);
-        let order = Arc::new(Order::new(folder, guard, Some(Arc::new(key()))));
-        let value_bytes_max = Limits::default().value_bytes_max;
-        let install = move |connection: &mut Connection, catalog: &_, now| {
-            reconcile(connection, catalog, value_bytes_max, now)
-        };
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        let database = Database::new(&self.url, 1);
-        runtime
-            .block_on(apply(&database, order, Clock::System.now(), install))
-            .unwrap();
+        runtime.block_on(apply_metadata(&self.url, &toml));
     }
 
     pub(crate) fn connect(&self) -> PgConnection {
@@ -168,9 +142,7 @@ impl Bed {
     }
 
     pub(crate) fn execute(&self, sql: &str) {
-        self.connect()
-            .batch_execute(sql)
-            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        execute(&self.url, sql);
     }
 
     /// The one number that a query named `value` answers.
@@ -267,14 +239,7 @@ impl Bed {
 
     /// The machine and the server, for the report.
     pub(crate) fn machine(&self) -> String {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = model
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"))
-            .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
-        let version = self.setting("server_version");
-        format!("{cores} cores ({model}), PostgreSQL {version}")
+        machine(&mut self.connect())
     }
 }
 
@@ -300,8 +265,4 @@ fn latencies(directory: &std::path::Path) -> Vec<f64> {
     }
     all.sort_by(f64::total_cmp);
     all
-}
-
-pub(crate) fn key() -> SecretKey {
-    SecretKey::parse(&"5a".repeat(32)).unwrap()
 }

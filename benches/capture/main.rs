@@ -17,7 +17,13 @@
 )]
 
 mod bed;
+#[path = "../ground/cluster.rs"]
+mod cluster;
+#[path = "../ground/machine.rs"]
+mod machine;
 mod report;
+#[path = "../ground/repository.rs"]
+mod repository;
 mod serving;
 mod writers;
 

@@ -26,8 +26,9 @@ use tokio::{net::TcpListener, runtime::Runtime, sync::watch, task::JoinHandle};
 
 use crate::{
     Settings,
-    bed::{Bed, Table, key},
+    bed::{Bed, Table},
     report::{Report, median, quantile},
+    repository::key,
 };
 
 /// Commits a second of the paced run.

@@ -8,7 +8,9 @@ use diesel::{
 };
 use rowcall::private_postgres::{Cluster, ClusterOptions};
 
-use crate::{inbox::Inbox, process::family_cpu_seconds, site::Site};
+use crate::{
+    cluster::durable, inbox::Inbox, machine::machine, process::family_cpu_seconds, site::Site,
+};
 
 /// The library of the server that counts statements.
 const STATEMENTS: &str = "pg_stat_statements";
@@ -60,28 +62,12 @@ impl Bed {
 
     /// The machine and the server, for the report.
     pub(crate) fn machine(&self) -> String {
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let model = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let model = model
-            .lines()
-            .find_map(|line| line.strip_prefix("model name"))
-            .map_or("unknown", |rest| rest.trim_start_matches([' ', '\t', ':']));
-        let mut connection = PgConnection::establish(&self.cluster.url("postgres")).unwrap();
-        let version = text(
-            &mut connection,
-            "select current_setting('server_version') as value",
-        );
-        format!("{cores} cores ({model}), PostgreSQL {version}")
+        machine(&mut PgConnection::establish(&self.cluster.url("postgres")).unwrap())
     }
 }
 
 fn options() -> ClusterOptions {
-    let mut options = ClusterOptions::temporary();
-    // As in production: a commit is durable.
-    options.durable = true;
-    options
-        .with_setting("shared_buffers", "512MB")
-        .with_setting("max_wal_size", "4GB")
+    durable("512MB").with_setting("max_wal_size", "4GB")
 }
 
 /// Runs statements.
@@ -100,11 +86,6 @@ pub(crate) fn number(connection: &mut PgConnection, query: &str) -> i64 {
     }
     let row: Row = sql_query(query).get_result(connection).unwrap();
     row.value
-}
-
-/// The one text that a query answers, named `value`.
-pub(crate) fn text(connection: &mut PgConnection, query: &str) -> String {
-    texts(connection, query).pop().unwrap_or_default()
 }
 
 /// The texts that a query answers, named `value`.

@@ -22,10 +22,14 @@
 )]
 
 mod bed;
+#[path = "../ground/cluster.rs"]
+mod cluster;
 mod figures;
 mod http;
 mod inbox;
 mod instance;
+#[path = "../ground/machine.rs"]
+mod machine;
 mod parts;
 #[path = "../peers/mod.rs"]
 mod peers;

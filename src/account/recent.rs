@@ -18,10 +18,11 @@ use crate::{
     stage::chain,
 };
 
-/// The name of the warning in /readyz,
+/// The name of the warning in /readyz that it does not add up.
 const WARNING: &str = "account";
-/// and of the one that nobody knows. It takes no other's place: what was missing is missing still.
-const WARNING_FAILED: &str = "account ~";
+/// That of the warning that it could not be drawn up, which does not take the other's place: what
+/// was missing is missing still.
+const WARNING_FAILED: &str = "account not drawn up";
 
 /// How long upkeep waits for it.
 const LOOK_MAX: Duration = Duration::from_secs(2);

@@ -30,7 +30,10 @@ use super::{
 };
 pub use schemas::SubmittedTypes;
 
-use crate::{auth::Action, deliver::attempt::store::Whose, upkeep::backlog::cancelled_because};
+use crate::{
+    auth::Action, deliver::attempt::store::Whose, publish::floor::floor,
+    upkeep::backlog::cancelled_because,
+};
 
 const PARAMETERS: [&str; 7] = [
     "type",
@@ -69,7 +72,12 @@ pub(super) async fn list(
     let rows = state
         .database
         .transaction(move |connection| {
-            let rows = store::event_list(connection, &filter, page.after, page.rows_max())?;
+            let floor = filter
+                .from
+                .map(|from| floor(connection, from))
+                .transpose()?;
+            let (after, rows_max) = (page.after, page.rows_max());
+            let rows = store::event_list(connection, &filter, floor, after, rows_max)?;
             Ok::<_, Problem>(rows)
         })
         .await?;

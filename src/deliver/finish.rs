@@ -45,18 +45,14 @@ pub(super) fn finish(
     now: DateTime<Utc>,
 ) -> Result<Finished, DbError> {
     // The registry's lock comes before those of deliveries, here as in publishing.
-    let is_gathered = results.iter().any(Done::is_gathered);
-    let revision = if results.iter().any(Done::disables) {
-        Some(registry_lock(connection)?)
-    } else if is_gathered {
-        Some(registry_share(connection)?)
+    if results.iter().any(Done::disables) {
+        registry_lock(connection)?;
+    }
+    let present = if results.iter().any(Done::is_gathered) {
+        let revision = registry_share(connection)?;
+        Some(registry.at(connection, revision)?)
     } else {
         None
-    };
-    // A digest is opened by the schedule that holds now: nobody would look at it again.
-    let present = match revision.filter(|_| is_gathered) {
-        Some(revision) => Some(registry.at(connection, revision)?),
-        None => None,
     };
     let leases: Vec<(Uuid, Uuid)> = results.iter().map(Done::lease).collect();
     let held: HashSet<(Uuid, Uuid)> = lease_held(connection, &leases)?.into_iter().collect();
@@ -100,7 +96,9 @@ pub(super) fn finish(
     let released = lane_release(connection, &lanes, now, barrier_ends)?
         + barrier_release(connection, &awaited(&results), now, barrier_ends)?;
     // The locks of digests come last, here as in publishing.
-    gather(connection, present.as_deref(), &results, now)?;
+    if let Some(present) = present {
+        gather(connection, &present, &results, now)?;
+    }
     let due_at = || finished.iter().filter_map(|finish| finish.due_at);
     Ok(Finished {
         due: released + due_at().filter(|due| *due <= now).count(),

@@ -27,10 +27,11 @@ pub(super) fn gathered(results: &[&Done]) -> Vec<Uuid> {
 }
 
 /// Moves events into the digests of their subscriptions, as those are in the registry that is
-/// `present`. One that is full by it is found by the digest stage at its next look.
+/// `present`: a digest is opened by the schedule that holds now, since nobody would look at it
+/// again. One that is full by it is found by the digest stage at its next look.
 pub(super) fn gather(
     connection: &mut Connection,
-    present: Option<&Registry>,
+    present: &Registry,
     results: &[&Done],
     now: DateTime<Utc>,
 ) -> Result<(), DbError> {
@@ -46,10 +47,8 @@ pub(super) fn gather(
             let id = registered.subscription.id;
             let events = wanted.entry(id).or_insert_with(|| {
                 // Of a subscription that is no batch any more the digest leaves at the next look.
-                let is = present.and_then(|present| {
-                    let place = present.by_id.get(&id)?;
-                    Some(&present.subscriptions[*place as usize])
-                });
+                let place = present.by_id.get(&id);
+                let is = place.map(|place| &present.subscriptions[*place as usize]);
                 let schedule = is.and_then(|is| is.schedule.as_ref()).unwrap_or(was);
                 let grouping = is.unwrap_or(registered).grouping.as_ref();
                 (schedule, grouping, HashSet::new())

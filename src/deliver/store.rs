@@ -152,7 +152,7 @@ pub fn delivery_finish(
     .execute(connection)
 }
 
-/// The bodies of parts of digests.
+/// The bodies of parts of digests, however large.
 pub fn part_bodies(
     connection: &mut PgConnection,
     parts: &[(Uuid, i32)],
@@ -182,7 +182,7 @@ pub fn part_bodies(
     Ok(rows.into_iter().map(row).collect())
 }
 
-/// What is stored of an event, to send it.
+/// What is stored of an event, with its whole body.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct EventBody {
     /// The event.
@@ -199,7 +199,7 @@ pub struct EventBody {
     pub object_type: Option<String>,
 }
 
-/// The bodies of events.
+/// The bodies of events, however large: whoever asks has bounded what `ids` come to.
 pub fn event_bodies(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<EventBody>> {
     kept("select id, body, type as event_type, object_type from rowcall.event where id = any($1)")
         .bind::<Array<SqlUuid>, _>(ids)

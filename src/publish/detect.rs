@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use uuid::{ContextV7, Timestamp, Uuid};
+use uuid::{ContextV7, Uuid};
 
 use super::{
     event::{Event, Numbering, event_source},
@@ -18,6 +18,7 @@ use crate::{
     catalog::model::{DEFAULT_SOURCE, Operation, Verb},
     config::PublicUrl,
     expr::{EventFacts, Facts},
+    id::id_in,
     registry::target::Target,
 };
 
@@ -34,12 +35,7 @@ impl Ids {
     /// The next id at `now`.
     #[must_use]
     pub fn next(&self, now: DateTime<Utc>) -> Uuid {
-        let seconds = u64::try_from(now.timestamp()).unwrap_or(0);
-        Uuid::new_v7(Timestamp::from_unix(
-            &self.0,
-            seconds,
-            now.timestamp_subsec_nanos(),
-        ))
+        id_in(&self.0, now)
     }
 }
 

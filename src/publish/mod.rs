@@ -4,7 +4,8 @@
 //! Players: [`detect`] makes events of changes, [`event`] is what goes on the wire, [`plan`]
 //! decides who is owed what and how each delivery is born, `written` makes rows and chains of that,
 //! [`store`] writes them; `work` is the transaction in which they do. [`courtesy`] makes way for
-//! the writers. [`submitted`] is what the API accepted instead of a change.
+//! the writers. [`submitted`] is what the API accepted instead of a change. [`floor`] is for
+//! whoever looks for the events of a time.
 //!
 //! Guaranteed: each change is published exactly once, because cursor, events and deliveries commit
 //! together and the cursor is moved by compare-and-swap. Nothing is sent before that commit.
@@ -14,6 +15,7 @@ pub mod courtesy;
 pub mod detect;
 pub mod event;
 pub mod facts;
+pub mod floor;
 pub mod judge;
 mod locks;
 pub mod plan;

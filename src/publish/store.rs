@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use diesel::{
-    PgConnection, QueryableByName, RunQueryDsl,
+    OptionalExtension as _, PgConnection, QueryableByName, RunQueryDsl, sql_query,
     sql_types::{
         Array, BigInt, Bool, Integer, Nullable, SmallInt, Text, Timestamptz, Uuid as SqlUuid,
     },
@@ -68,6 +68,26 @@ fn event_insert_some(
     .bind::<Array<Text>, _>(column(events, |event| &*event.body))
     .execute(connection)
     .map(|_| ())
+}
+
+/// The first event whose time is from `from` on, and well behind its publishing.
+pub(super) fn event_ahead_first(
+    connection: &mut PgConnection,
+    from: DateTime<Utc>,
+) -> Result<Option<Uuid>, diesel::result::Error> {
+    #[derive(QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = SqlUuid)]
+        id: Uuid,
+    }
+    let row: Option<Row> = sql_query(
+        "select id from rowcall.event \
+         where \"time\" - published_at > interval '1 hour' and \"time\" >= $1 order by id limit 1",
+    )
+    .bind::<Timestamptz, _>(from)
+    .get_result(connection)
+    .optional()?;
+    Ok(row.map(|row| row.id))
 }
 
 /// A delivery as it is written.

@@ -132,7 +132,7 @@ fn allowance(
         return Ok(None);
     };
     let locked = bucket_lock(connection, &[registered.subscription.id], now)?;
-    let bucket = |(_, full_at)| Bucket::new(rate, full_at, now);
+    let bucket = |(_, stored)| Bucket::new(rate, stored, now);
     Ok(locked.into_iter().next().map(bucket))
 }
 

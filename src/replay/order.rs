@@ -2,23 +2,21 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
 use super::{
     item::store::{NewItem, item_insert},
-    store::{NewReplay, event_ahead_first, replay_insert},
+    store::{NewReplay, replay_insert},
 };
 use crate::{
     constraint::rate::Rate,
     db::{Connection, QueryError},
+    id::{id_at, id_first_at},
+    publish::floor::floor,
 };
 
 /// Replays that may be under way at once.
 pub const RUNNING_MAX: i64 = 100;
-
-/// How much later than its publishing an event's time may be, by clocks that differ. What is later
-/// than that is in the index `event_ahead`.
-const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// Which deliveries of a subscription are meant. What is left out narrows nothing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -72,20 +70,6 @@ impl Which {
             Self::Delivered => &["delivered"],
             Self::Any => &["dead", "delivered"],
         }
-    }
-}
-
-impl Selection {
-    /// Where the search begins: ids are UUIDv7 of the publishing, which follows the event's time,
-    /// unless its publisher said otherwise.
-    fn floor(&self, connection: &mut Connection) -> Result<Uuid, QueryError> {
-        let Some(from) = self.from else {
-            return Ok(Uuid::nil());
-        };
-        let floor = id_before(from - CLOCKS_DIFFER_MAX);
-        // A delivery's id is of the same moment as its event's, or of a later one.
-        let ahead = event_ahead_first(connection, from)?.map(id_of_its_moment);
-        Ok(ahead.map_or(floor, |ahead| ahead.min(floor)))
     }
 }
 
@@ -163,6 +147,10 @@ pub fn place(
     let selection = serde_json::to_string(&order.selection)
         .map_err(|error| QueryError::SerializationError(error.into()))?;
     let single = order.selection.delivery;
+    let looked_at = match order.selection.from {
+        Some(from) => floor(connection, from)?,
+        None => Uuid::nil(),
+    };
     let new = NewReplay {
         id,
         subscription_id: order.subscription_id,
@@ -175,9 +163,9 @@ pub fn place(
         } else {
             "searching"
         },
-        looked_at: order.selection.floor(connection)?,
+        looked_at,
         // What is published from now on is not meant.
-        looked_upto: id_before(now + TimeDelta::milliseconds(1)),
+        looked_upto: id_first_at(now + TimeDelta::milliseconds(1)),
         found: i64::from(single.is_some()),
     };
     replay_insert(connection, &new, now)?;
@@ -191,39 +179,9 @@ pub fn place(
     Ok(id)
 }
 
-/// A UUIDv7 of the clock that tests can move.
-pub(super) fn id_at(now: DateTime<Utc>) -> Uuid {
-    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(
-        NoContext,
-        seconds,
-        now.timestamp_subsec_nanos(),
-    ))
-}
-
-/// The smallest UUIDv7 of the moment that another is of.
-fn id_of_its_moment(id: Uuid) -> Uuid {
-    let (millis, _) = id.as_u64_pair();
-    uuid::Builder::from_unix_timestamp_millis(millis >> 16, &[0; 10]).into_uuid()
-}
-
-/// The smallest UUIDv7 of a time.
-fn id_before(time: DateTime<Utc>) -> Uuid {
-    let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
-    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_moment_of_an_id_is_in_it() {
-        let time = DateTime::from_timestamp_millis(1_767_225_600_123).unwrap();
-        assert_eq!(id_of_its_moment(id_at(time)), id_before(time));
-        assert!(id_before(time) <= id_at(time));
-        assert!(id_at(time) < id_before(time + TimeDelta::milliseconds(1)));
-    }
 
     #[test]
     fn a_pace_is_what_lies_between_two_sends() {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use self::store::{MatchRow, SearchRow, delivery_look, delivery_matching, replay_search_next};
 use super::{
     item::store::{NewItem, item_delete, item_insert},
-    order::{Selection, id_at},
+    order::Selection,
     store::{replay_advance, replay_end},
 };
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     db::{Connection, DbError},
     deliver::store::{EventBody, event_bodies},
     expr::{Expression, Scope},
+    id::id_at,
     publish::facts::{Recalled, holds},
     registry::{live::LiveRegistry, registered::Registered, registry_revision},
 };

@@ -51,21 +51,6 @@ pub(super) fn replay_insert(
     .map(drop)
 }
 
-/// The first event whose time is from `from` on, and well behind its publishing.
-pub(super) fn event_ahead_first(
-    connection: &mut PgConnection,
-    from: DateTime<Utc>,
-) -> QueryResult<Option<Uuid>> {
-    let row: Option<IdRow> = sql_query(
-        "select id from rowcall.event \
-         where \"time\" - published_at > interval '1 hour' and \"time\" >= $1 order by id limit 1",
-    )
-    .bind::<Timestamptz, _>(from)
-    .get_result(connection)
-    .optional()?;
-    Ok(row.map(|row| row.id))
-}
-
 /// How many replays are under way.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::{
     rows::{
@@ -22,6 +22,7 @@ use crate::{
     catalog::model::Verb,
     config::PublicUrl,
     db::{Connection, QueryError},
+    id::id_first_at,
     publish::{
         detect::{Ids, unreadable},
         event::{Event, Numbering, lane},
@@ -111,15 +112,12 @@ impl Chunk {
             .filter_map(|row| row.key.as_deref())
             .collect();
         // Ids begin with the time; who published may have another clock than who registered.
-        let millis = (self.begun_at - CLOCKS_APART_MAX).timestamp_millis();
-        let first =
-            Builder::from_unix_timestamp_millis(u64::try_from(millis).unwrap_or(0), &[0; 10]);
         let mut known: HashSet<String> = object_told(
             connection,
             self.advance.subscription_id,
             &self.target.name,
             &keys,
-            first.into_uuid(),
+            id_first_at(self.begun_at - CLOCKS_APART_MAX),
         )?
         .into_iter()
         .collect();

@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::store::{Advance, PastRow, TurnRow, event_bodies, event_past};
+use super::store::{Advance, PastRow, TurnRow, event_past};
 use crate::{
     db::{Connection, QueryError},
+    deliver::store::event_bodies,
     publish::event::Event,
     registry::{
         index::{Query, is_for},
@@ -76,7 +77,8 @@ pub(super) fn recall(
     } else {
         event_bodies(connection, &ids)?
     };
-    let mut bodies: HashMap<_, _> = bodies.into_iter().collect();
+    let bodies = bodies.into_iter().map(|event| (event.id, event.body));
+    let mut bodies: HashMap<_, _> = bodies.collect();
     let subscription_id = turn.subscription_id;
     let event = |row: PastRow| {
         let body = bodies.remove(&row.id)?;

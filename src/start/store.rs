@@ -320,21 +320,3 @@ pub(super) fn event_past(
     .bind::<BigInt, _>(registered_at)
     .load(connection)
 }
-
-/// The bodies of events.
-pub(super) fn event_bodies(
-    connection: &mut PgConnection,
-    ids: &[Uuid],
-) -> QueryResult<Vec<(Uuid, String)>> {
-    #[derive(QueryableByName)]
-    struct Row {
-        #[diesel(sql_type = SqlUuid)]
-        id: Uuid,
-        #[diesel(sql_type = Text)]
-        body: String,
-    }
-    let rows: Vec<Row> = kept("select id, body from rowcall.event where id = any($1)")
-        .bind::<Array<SqlUuid>, _>(ids)
-        .load(connection)?;
-    Ok(rows.into_iter().map(|row| (row.id, row.body)).collect())
-}

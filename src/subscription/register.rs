@@ -10,7 +10,7 @@
 use chrono::{DateTime, SubsecRound as _, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
 pub use super::check::{SpecProblem, check, pointer_part};
 use super::{
@@ -32,6 +32,7 @@ use crate::{
     config::secret_from_environment,
     db::{Connection, DbError, QueryError},
     deliver::lane::block::unblock_all,
+    id::id_at,
     registry::registry_raise_for,
     sink::{Scheme, Signer},
     start::begin::{start_begin, start_judge},
@@ -379,14 +380,4 @@ fn secret_problem(error: &str) -> RegisterError {
 
 fn problem(pointer: &str, message: impl Into<String>) -> RegisterError {
     RegisterError::Problems(vec![SpecProblem::new(pointer, message)])
-}
-
-/// A UUIDv7 of the clock that tests can move.
-fn id_at(now: DateTime<Utc>) -> Uuid {
-    let seconds = u64::try_from(now.timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(
-        NoContext,
-        seconds,
-        now.timestamp_subsec_nanos(),
-    ))
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A shop of which everything is delivered: orders 1 and 3 of the EU, 2 of the US.
-async fn delivered(receiver: &Receiver) -> TestApp {
+pub(crate) async fn delivered(receiver: &Receiver) -> TestApp {
     let mut app = shop(receiver, Options::default()).await;
     app.sql(
         "insert into orders (id, amount, region) values (1, 1, 'EU'), (2, 1, 'US'), (3, 1, 'EU')",
@@ -33,12 +33,12 @@ fn id(app: &TestApp, query: &str) -> Uuid {
     app.texts(query)[0].parse().unwrap()
 }
 
-fn event(app: &TestApp, key: i32) -> Uuid {
+pub(crate) fn event(app: &TestApp, key: i32) -> Uuid {
     let query = format!("select id from rowcall.event where object_key = '{key}'");
     id(app, &query)
 }
 
-fn subscription(app: &TestApp, name: &str) -> Uuid {
+pub(crate) fn subscription(app: &TestApp, name: &str) -> Uuid {
     let query = format!("select id from rowcall.subscription where name = '{name}'");
     id(app, &query)
 }
@@ -183,6 +183,50 @@ async fn changes_that_are_gone_or_not_told_are_named() {
     assert_eq!(kinds(&untold), [Kind::ChangeUntold]);
     assert_eq!(untold.suspects[0].change, Some(1000));
     app.sql("delete from rowcall.change where seq = 1000");
+}
+
+#[tokio::test]
+async fn beside_an_untold_change_none_is_named_that_need_not_be_told() {
+    // GIVEN changes that were told, those of an object type that was removed, and an update that
+    // the cursor has not passed
+    let receiver = Receiver::start().await;
+    let mut app = delivered(&receiver).await;
+    app.sql("update orders set amount = amount + 1 where id = 1");
+    app.run_until_idle().await;
+    app.sql("update orders set amount = amount + 1 where id = 2");
+    app.sql(
+        "insert into rowcall.capture_target (object_type, relation, table_name, installed_at, \
+             removed_at) \
+         values ('sales.gone', 'orders'::regclass, 'public.orders', now(), now()); \
+         insert into rowcall.source_target (source, object_type) values ('erp', 'sales.copied')",
+    );
+    let removed = "(select id from rowcall.capture_target where removed_at is not null)";
+    let copied = "(select id from rowcall.source_target)";
+    // WHEN the cursor has passed more than was told
+    for (seq, target, op, like) in [
+        (1000, "target", "u", 4),
+        // What came through the API has no object type.
+        (1001, "0", "e", 4),
+        (1002, copied, "u", 4),
+        // This may be a half of a row's move between partitions.
+        (1003, "target", "d", 4),
+        (1004, removed, "u", 4),
+        // As far as a rebase came, all was read, whatever the transaction.
+        (0, "target", "u", 5),
+    ] {
+        app.sql(&format!(
+            "insert into rowcall.change select {seq}, xid, rotation, {target}, relation, '{op}', \
+                 before, after, at, role from rowcall.change where seq = {like}"
+        ));
+    }
+    // THEN what should have been told is named, the newest first, and nothing else
+    let untold = report(&app);
+    assert_eq!((untold.changes.missing(), untold.changes.unread), (6, 1));
+    let named = untold.suspects.iter().map(|suspect| suspect.change);
+    assert_eq!(named.collect::<Vec<_>>(), [1002, 1001, 1000, 0].map(Some));
+    assert_eq!(kinds(&untold), [Kind::ChangeUntold; 4]);
+    app.sql("delete from rowcall.change where seq not between 1 and 999; delete from rowcall.source_target");
+    app.run_until_idle().await;
 }
 
 fn event_of(app: &TestApp, change: i64) -> Uuid {

@@ -7,6 +7,7 @@ mod alarm;
 mod asked;
 mod leaves;
 mod losses;
+mod meant;
 mod outcomes;
 mod shop;
 #[path = "../support/mod.rs"]

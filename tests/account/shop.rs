@@ -62,12 +62,17 @@ const METADATA: &str = r#"
 /// An instance with the shop, all of whose subscriptions are told to `receiver`.
 pub(crate) async fn shop(receiver: &Receiver, options: Options) -> TestApp {
     let app = TestApp::start_with(ORDERS, options).await;
+    app.apply(&metadata(receiver, "")).await;
+    app
+}
+
+/// The shop's metadata and `more` of it, in which `SINK` stands for the sink.
+pub(crate) fn metadata(receiver: &Receiver, more: &str) -> String {
     let sink = format!(
         "sink = {{ kind = \"webhook\", url = \"{}\", secret = {{ env = \"SIGNING_SECRET\" }} }}",
         receiver.url()
     );
-    app.apply(&METADATA.replace("SINK", &sink)).await;
-    app
+    format!("{METADATA}{more}").replace("SINK", &sink)
 }
 
 /// The account as it is.

@@ -192,6 +192,31 @@ async fn a_few_failures_disable_nothing_however_far_apart_they_are() {
 }
 
 #[tokio::test]
+async fn time_in_which_nothing_is_tried_counts_only_when_the_next_attempt_fails_too() {
+    // GIVEN a subscription whose attempts all failed within hours, often enough
+    let receiver = Receiver::start().await;
+    receiver.answer_with(|_| Answer::Status(500));
+    let retry = r#"retry = { schedule = ["0s"], disable_after = "1day" }"#;
+    let mut app = mirrored_to(&receiver, retry).await;
+    app.sql("insert into orders values (1)");
+    changes(&mut app, 5).await;
+    app.sql(
+        "update orders set revision = revision + 1; insert into orders values (2), (3), (4), (5)",
+    );
+    app.run_until_idle().await;
+    assert_eq!(attempts(&app).len(), 11);
+    // WHEN there is nothing to send for days THEN nobody knows of it that it fails still
+    app.advance(TimeDelta::days(5)).await;
+    upkeep(&mut app).await;
+    assert_eq!(state(&app, "mirror").await["state"], "active");
+    // WHEN one more fails THEN it has for days
+    app.sql("update orders set revision = revision + 1 where id = 1");
+    app.run_until_idle().await;
+    upkeep(&mut app).await;
+    assert_eq!(state(&app, "mirror").await["state"], "disabled");
+}
+
+#[tokio::test]
 async fn what_an_operator_must_mend_disables_nobody() {
     // GIVEN an instance that may not reach the receiver's address any more
     let receiver = Receiver::start().await;

@@ -239,7 +239,8 @@ fn a_claim_waits_for_nobody() {
 
 #[test]
 fn who_stops_and_resumes_locks_in_the_order_of_ids() {
-    // GIVEN three deliveries, of which the one with the lowest id was written last, and is locked
+    // GIVEN three deliveries, of which the one with the lowest id was written last, and is the last
+    // in every other index, and is locked
     type Act = fn(&mut diesel::PgConnection);
     let set_aside: Act = |connection| {
         let ids = [3, 2, 1].map(Uuid::from_u128);
@@ -260,15 +261,17 @@ fn who_stops_and_resumes_locks_in_the_order_of_ids() {
         }
         repository.execute(&format!(
             "update rowcall.subscription set state = 'paused'; \
-             update rowcall.delivery set due_at = {due_at}"
+             update rowcall.delivery set due_at = {due_at}, lane = 100 - position, \
+                 sequence = 100 - position, created_at = created_at - position * interval '1 hour'; \
+             update rowcall.delivery set position = 100 - position"
         ));
         let mut other = repository.begin();
-        assert_eq!(other.lock(&[1], "for no key update"), [1], "{what}");
+        assert_eq!(other.lock(&[99], "for no key update"), [99], "{what}");
         // WHEN they are changed meanwhile THEN that waits and has locked none of the others
         let waiting = repository.waiting(repository.begin(), act);
         assert_eq!(
-            other.lock(&[2, 3], "for no key update skip locked"),
-            [2, 3],
+            other.lock(&[98, 97], "for no key update skip locked"),
+            [98, 97],
             "{what}"
         );
         other.commit();

@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// Drops or empties the oldest leaf that retention has passed, as
-/// [`rotation`](crate::capture::rotation) does,
-/// and counts it: in one run the count, in the next the drop. Tells how much was done: 0 or 1.
+/// [`rotation`](crate::capture::rotation) does, and counts it: in one run the count, in the next
+/// the drop. Tells how much was done: 0 or 1.
 ///
 /// # Errors
 ///

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use diesel::{
     OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
     connection::SimpleConnection as _,
@@ -10,9 +10,6 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
-
-/// How much later than its publishing an event's time may be, by clocks that differ.
-const CLOCKS_DIFFER_MAX: TimeDelta = TimeDelta::hours(1);
 
 /// Which events are asked for; `None`: any.
 #[derive(Debug)]
@@ -36,25 +33,20 @@ pub(super) struct EventRow {
     pub(super) body: String,
 }
 
-/// Events by id, behind `after`. Belongs into a transaction.
+/// Events by id, behind `after`; none that is meant is before `floor`. Belongs into a transaction.
 pub(super) fn event_list(
     connection: &mut PgConnection,
     filter: &EventFilter,
+    floor: Option<Uuid>,
     after: Option<Uuid>,
     rows_max: i64,
 ) -> QueryResult<Vec<EventRow>> {
-    // Ids are UUIDv7 of the publishing, which follows the event's time, unless its publisher said
-    // otherwise: so the index on ids finds where to begin, and that of those dated ahead.
-    let floor = filter.from.map(|from| id_before(from - CLOCKS_DIFFER_MAX));
     // A plan that serves any combination of filters could use no index.
     connection.batch_execute("set local plan_cache_mode = force_custom_plan")?;
     sql_query(
         "select e.id, e.body from rowcall.event e \
          where ($1 is null or e.id > $1) \
-             and ($2 is null or e.id >= least($2, ( \
-                 select a.id from rowcall.event a \
-                 where a.\"time\" - a.published_at > interval '1 hour' and a.\"time\" >= $6 \
-                 order by a.id limit 1))) \
+             and ($2 is null or e.id >= $2) \
              and ($3 is null or e.type = $3) and ($4 is null or e.object_type = $4) \
              and ($5 is null or left(e.object_key, 100) = left($5, 100) and e.object_key = $5) \
              and ($6 is null or e.\"time\" >= $6) and ($7 is null or e.\"time\" < $7) \
@@ -78,12 +70,6 @@ pub(super) fn event_list(
     .bind::<Nullable<Text>, _>(&filter.owner)
     .bind::<BigInt, _>(rows_max)
     .load(connection)
-}
-
-/// The smallest UUIDv7 of a time.
-fn id_before(time: DateTime<Utc>) -> Uuid {
-    let millis = u64::try_from(time.timestamp_millis()).unwrap_or_default();
-    uuid::Builder::from_unix_timestamp_millis(millis, &[0; 10]).into_uuid()
 }
 
 /// One event; only if it is owed to a subscription of `owner`, if one is given.

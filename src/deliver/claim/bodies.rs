@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     judge::Body,
-    store::{ClaimedRow, event_bodies_upto, part_bodies_upto},
+    store::{ClaimedRow, event_bodies_within, part_bodies_within},
 };
 use crate::{
     catalog::model::DIGEST_EVENT_TYPE,
@@ -64,7 +64,7 @@ pub(super) fn bodies(
     let bytes_max = i64::try_from(places.saturating_mul(PLACE_BYTES)).unwrap_or(i64::MAX);
     let places = |owed: Owed, text: &str| places_of(text, sharing.get(&owed).copied().unwrap_or(1));
     let mut bodies = Bodies::default();
-    for event in event_bodies_upto(connection, &events, bytes_max)? {
+    for event in event_bodies_within(connection, &events, bytes_max)? {
         let owed = Owed::Event(event.id);
         let body = event.body.map(|text| Body {
             places: places(owed, &text),
@@ -74,7 +74,7 @@ pub(super) fn bodies(
         });
         bodies.add(owed, body);
     }
-    for part in part_bodies_upto(connection, &parts, bytes_max)? {
+    for part in part_bodies_within(connection, &parts, bytes_max)? {
         let (digest, number) = (part.digest, part.part);
         let owed = Owed::Part {
             digest,

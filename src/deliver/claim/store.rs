@@ -182,9 +182,9 @@ fn claim_followers(
         .load(connection)
 }
 
-/// What is stored of an event, to send it.
+/// What is stored of an event, with its body as far as that is within what was asked for.
 #[derive(Debug, QueryableByName)]
-pub(super) struct EventBody {
+pub(super) struct EventWithin {
     #[diesel(sql_type = SqlUuid)]
     pub(super) id: Uuid,
     /// The CloudEvent without its sequence; none, if those before it were enough.
@@ -196,12 +196,13 @@ pub(super) struct EventBody {
     pub(super) object_type: Option<String>,
 }
 
-/// The bodies of events, in this order until they are `bytes_max` together.
-pub(super) fn event_bodies_upto(
+/// Events, and their bodies in this order until these are `bytes_max` together. Where memory has
+/// no such limit, [`event_bodies`](crate::deliver::store::event_bodies) reads all.
+pub(super) fn event_bodies_within(
     connection: &mut PgConnection,
     ids: &[Uuid],
     bytes_max: i64,
-) -> QueryResult<Vec<EventBody>> {
+) -> QueryResult<Vec<EventWithin>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -220,9 +221,9 @@ pub(super) fn event_bodies_upto(
     .load(connection)
 }
 
-/// A part of a digest.
+/// A part of a digest, with its body as far as that is within what was asked for.
 #[derive(Debug, QueryableByName)]
-pub(super) struct PartBody {
+pub(super) struct PartWithin {
     #[diesel(sql_type = SqlUuid)]
     pub(super) digest: Uuid,
     #[diesel(sql_type = Integer)]
@@ -232,12 +233,12 @@ pub(super) struct PartBody {
     pub(super) body: Option<String>,
 }
 
-/// The bodies of parts of digests, in this order until they are `bytes_max` together.
-pub(super) fn part_bodies_upto(
+/// Parts of digests, and their bodies in this order until these are `bytes_max` together.
+pub(super) fn part_bodies_within(
     connection: &mut PgConnection,
     parts: &[(Uuid, i32)],
     bytes_max: i64,
-) -> QueryResult<Vec<PartBody>> {
+) -> QueryResult<Vec<PartWithin>> {
     if parts.is_empty() {
         return Ok(Vec::new());
     }
