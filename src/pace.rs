@@ -2,16 +2,21 @@
 //!
 //! A transaction that publishes three changes costs about as much as one that publishes thirty. At
 //! a low rate each change is worth its own; at a high one that would take from the writers what it
-//! gives to nobody, so a stage begins its runs no closer together than [`GATHERING`].
+//! gives to nobody, so a stage begins its runs no closer together than a moment, which is longer at
+//! a very high rate.
 
 use std::time::{Duration, Instant};
 
 /// From this rate on, in pieces a second, work is let gather.
 const HIGH_PER_S: f64 = 500.0;
+/// From this rate on, in pieces a second, more of it.
+const VERY_HIGH_PER_S: f64 = 1_250.0;
 /// Over how long the rate is taken.
 const WINDOW_S: f64 = 0.2;
 /// From the beginning of one run to that of the next, at a high rate.
-const GATHERING: Duration = Duration::from_millis(5);
+const GATHERING: Duration = Duration::from_millis(2);
+/// The same at a very high rate.
+const GATHERING_LONG: Duration = Duration::from_millis(5);
 
 /// The rate of what a stage works on, over the last moments.
 #[derive(Debug, Default)]
@@ -34,7 +39,17 @@ impl Pace {
     /// Whether work comes faster than a run of its own pays for each piece.
     #[must_use]
     pub fn is_high(&self) -> bool {
-        self.weight / WINDOW_S >= HIGH_PER_S
+        self.per_second() >= HIGH_PER_S
+    }
+
+    /// Whether it comes so fast that whoever makes it needs the machine.
+    #[must_use]
+    pub fn is_very_high(&self) -> bool {
+        self.per_second() >= VERY_HIGH_PER_S
+    }
+
+    fn per_second(&self) -> f64 {
+        self.weight / WINDOW_S
     }
 
     /// Lets work gather before the next run.
@@ -50,8 +65,13 @@ impl Pace {
     #[must_use]
     pub fn gathering(&self, now: Instant) -> Duration {
         let began = self.at.filter(|_| self.is_high());
+        let gathering = if self.is_very_high() {
+            GATHERING_LONG
+        } else {
+            GATHERING
+        };
         began.map_or(Duration::ZERO, |began| {
-            GATHERING.saturating_sub(now.saturating_duration_since(began))
+            gathering.saturating_sub(now.saturating_duration_since(began))
         })
     }
 }
@@ -80,13 +100,19 @@ mod tests {
 
     #[test]
     fn what_comes_fast_gathers_from_one_beginning_to_the_next() {
-        // Two thousand a second
-        let (pace, last) = paced(2, 1_000, Duration::from_millis(1));
-        assert!(pace.is_high());
-        assert_eq!(pace.gathering(last), GATHERING);
-        let ran = Duration::from_millis(2);
-        assert_eq!(pace.gathering(last + ran), GATHERING - ran);
-        assert_eq!(pace.gathering(last + GATHERING * 2), Duration::ZERO);
+        for (pieces, is_very_high, gathering) in [
+            // A thousand a second, and two thousand
+            (1, false, GATHERING),
+            (2, true, GATHERING_LONG),
+        ] {
+            let (pace, last) = paced(pieces, 1_000, Duration::from_millis(1));
+            assert!(pace.is_high());
+            assert_eq!(pace.is_very_high(), is_very_high);
+            assert_eq!(pace.gathering(last), gathering);
+            let ran = Duration::from_millis(1);
+            assert_eq!(pace.gathering(last + ran), gathering - ran);
+            assert_eq!(pace.gathering(last + gathering * 2), Duration::ZERO);
+        }
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub struct Reader {
     repository_url: Option<String>,
     /// The most changes of a batch.
     changes_max: usize,
-    /// Fewer, after a batch that could not be published.
+    /// Fewer, after a batch that could not be published, or whose changes made much.
     changes_now: usize,
     large: Option<LargeBatch>,
     /// The highest revision of the cursor that was read.
@@ -134,9 +134,16 @@ impl Reader {
         self.changes_now = (self.changes_now / 2).max(1);
     }
 
-    /// The last batch was published: the next ones may be larger again.
-    pub fn succeeded(&mut self) {
+    /// The last batch was published: the next ones may be larger again, up to so many changes as
+    /// are `fitting` into one transaction.
+    pub fn succeeded(&mut self, fitting: usize) {
         self.changes_now = (self.changes_now * 2).min(self.changes_max);
+        self.limit(fitting);
+    }
+
+    /// The next batch has so many changes at most, and one at least.
+    pub fn limit(&mut self, changes: usize) {
+        self.changes_now = self.changes_now.min(changes).max(1);
     }
 
     /// Reads the next changes in the publishing transaction, which must not have written yet: its

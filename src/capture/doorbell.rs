@@ -140,10 +140,10 @@ impl Doorbell {
         }
     }
 
-    /// Whether changes come so fast that they are let gather.
+    /// Whether changes come so fast that their writers need the machine.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.pace.is_high()
+        self.pace.is_very_high()
     }
 
     /// Lets changes gather for a moment, if many come.

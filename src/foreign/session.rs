@@ -74,7 +74,7 @@ impl Session {
     /// What became of the last batch: the next ones are larger or smaller for it.
     pub(super) fn learn(&mut self, is_copied: bool) {
         if is_copied {
-            self.reader.succeeded();
+            self.reader.succeeded(usize::MAX);
         } else {
             self.reader.failed();
         }

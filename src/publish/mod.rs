@@ -19,6 +19,7 @@ pub mod floor;
 pub mod judge;
 mod locks;
 pub mod plan;
+mod portion;
 pub mod store;
 pub mod submitted;
 mod wanted;
@@ -66,6 +67,9 @@ pub enum PublishError {
     /// Another instance published it first.
     #[error("another instance published the batch")]
     Overtaken,
+    /// It would have made too many deliveries for one transaction; so many changes of it do not.
+    #[error("the batch is to be published in pieces of {0} changes")]
+    Split(usize),
 }
 
 impl From<QueryError> for PublishError {
@@ -139,8 +143,9 @@ impl Publish {
     fn learn(&self, published: &Result<Published, PublishError>) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         match published {
-            Ok(_) => return work.reader.succeeded(),
+            Ok(published) => return work.reader.succeeded(published.fitting),
             Err(PublishError::Overtaken) => {}
+            Err(PublishError::Split(changes)) => work.reader.limit(*changes),
             Err(_) => work.reader.failed(),
         }
         work.starts.failed();
@@ -173,6 +178,7 @@ impl Stage for Publish {
         let published = match published {
             Ok(published) => published,
             Err(PublishError::Overtaken) => return Ok(Progress::Idle),
+            Err(PublishError::Split(_)) => return Ok(Progress::Worked),
             Err(error) => return Err(error),
         };
         let found = published.changes.max(usize::from(published.has_start));

@@ -13,6 +13,7 @@ use super::{
     judge::judge_all,
     locks::{busy_lanes, sequences, wanted_lanes},
     plan::{Birth, Planned, assign, matched},
+    portion::Portion,
     store::{delivery_insert, event_insert},
     written::{Lease, Written},
 };
@@ -64,6 +65,8 @@ pub(super) struct Published {
     pub(super) answered_in: Duration,
     /// When the first of the changes was made.
     pub(super) since: Option<DateTime<Utc>>,
+    /// How many such changes fit into one transaction.
+    pub(super) fitting: usize,
 }
 
 impl Work {
@@ -83,6 +86,7 @@ impl Work {
             return Ok(Published {
                 has_start: self.starts.look(connection)? || is_retried,
                 has_waiting: waits,
+                fitting: usize::MAX,
                 ..Published::default()
             });
         };
@@ -114,6 +118,14 @@ impl Work {
         let last = |events: &[Event]| events[recalled..].last().map(|event| event.position);
 
         let mut planned = matched(&events, 0, &registry, &brought.deferred, &ids, now);
+        let portion = Portion {
+            changes: count,
+            deliveries: planned.len(),
+            body_bytes: events.iter().map(|event| event.body.len()).sum(),
+        };
+        if portion.is_to_be_split() {
+            return Err(PublishError::Split(portion.fitting()));
+        }
         // In this order everywhere: locks of deliveries, rates, sequences, digests.
         let wanted = wanted_lanes(&planned, brought.chunk.as_deref(), &registry);
         let busy = busy_lanes(connection, &wanted, &registry)?;
@@ -180,6 +192,7 @@ impl Work {
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
             answered_in: self.reader.answered_in(),
             since,
+            fitting: portion.fitting(),
         })
     }
 }

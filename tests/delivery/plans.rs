@@ -108,7 +108,7 @@ fn claims_and_lane_lookups_use_their_partial_indexes() {
         (
             "lane_head_lock",
             scans(&mut connection, |c| {
-                assert!(lane_head_lock(c, &lanes).unwrap() > 0);
+                assert!(!lane_head_lock(c, &lanes).unwrap().is_empty());
             }),
         ),
         (

@@ -12,9 +12,10 @@ where d.id in (
              order by w.position limit 1)
             union all
             (select w.id from rowcall.delivery as w
-             where (select exists (
-                    select from rowcall.delivery as any_other
-                    where any_other.lane_previous is not null and (any_other.settled_at is null or any_other.blocks)))
+             where (
+                    select true from rowcall.delivery as any_other
+                    where any_other.lane_previous is not null and (any_other.settled_at is null or any_other.blocks)
+                    order by any_other.subscription_id, any_other.lane_previous limit 1)
                 and w.subscription_id = lane.subscription_id and w.lane_previous = lane.number
                 and w.lane_previous is not null and (w.settled_at is null or w.blocks)
              order by w.position limit 1)

@@ -16,9 +16,10 @@ head as (
          order by d.position limit 1)
         union all
         (select d.id from rowcall.delivery as d
-         where (select exists (
-                select from rowcall.delivery as any_other
-                where any_other.lane_previous is not null and (any_other.settled_at is null or any_other.blocks)))
+         where (
+                select true from rowcall.delivery as any_other
+                where any_other.lane_previous is not null and (any_other.settled_at is null or any_other.blocks)
+                order by any_other.subscription_id, any_other.lane_previous limit 1)
             and d.subscription_id = lane.subscription_id and d.lane_previous = lane.number
             and d.lane_previous is not null and (d.settled_at is null or d.blocks)
          order by d.position limit 1)
