@@ -39,8 +39,8 @@ const LOOK: &str = "select ( \
 pub(super) struct Asleep {
     /// Whether [`LOOK`] can be asked of this database.
     can_ask: bool,
-    /// What it answered when the reader was last sent to read.
-    answered: Option<String>,
+    /// The registry's revision when the reader was last sent to read.
+    revision: Option<String>,
     /// When that was.
     read_at: Option<Instant>,
 }
@@ -63,10 +63,11 @@ impl Asleep {
         let answer = session.query(LOOK).await?.into_iter().next();
         let is_old = self.read_at.is_none_or(|at| at.elapsed() >= UNRUNG_POLL);
         let has_unread = answer.as_ref().is_none_or(|text| text.starts_with('t'));
-        // Of a registration that was seen nothing more is to be read, but of a change always.
-        let should_read = is_old || has_unread || answer != self.answered;
+        // Of an edit that was seen nothing more is to be read.
+        let revision = answer.and_then(|text| Some(text.split_once(' ')?.1.to_owned()));
+        let should_read = is_old || has_unread || revision != self.revision;
         if should_read {
-            self.answered = answer;
+            self.revision = revision;
             self.read_at = Some(Instant::now());
         }
         Ok(should_read)
