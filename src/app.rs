@@ -21,6 +21,7 @@ use crate::{
     deliver::{Deliver, heartbeat::Heartbeat, outbox::Outbox},
     digest::Digest,
     foreign::{SourceStages, unconfigured},
+    lookout::{Bells, Lookout},
     observe::{
         metrics,
         readiness::{Need, Readiness},
@@ -97,6 +98,8 @@ pub struct Instance {
     pub digest: Digest,
     /// Asks receivers for consent.
     pub verification: Verification,
+    /// Asks for these whether there is anything to do.
+    pub lookout: Lookout,
     /// Rotation, retention, triggers.
     pub upkeep: Upkeep,
     /// The same for the other databases, and the copying of their changes.
@@ -205,7 +208,16 @@ impl Instance {
             readiness.clone(),
             accounts.clone(),
         );
+        let bells = Bells {
+            deliver: wake.clone(),
+            digest: digests.clone(),
+            heartbeat: beats.nudge(),
+            replay: replay.nudge(),
+            verification: ask.clone(),
+        };
+        let lookout = Lookout::new(database.clone(), bells, &limits);
         let digest = Digest::new(database.clone(), registry, digests, wake.clone(), &limits);
+        let publish = publish.telling(digest.gathered());
         let sources = sources
             .iter()
             .map(|(name, url)| {
@@ -239,6 +251,7 @@ impl Instance {
             replay,
             digest,
             verification,
+            lookout,
             upkeep,
             sources,
             router,
@@ -274,6 +287,11 @@ impl Instance {
             // Nobody here would write results, so what this instance publishes is left for others.
             self.outbox.close();
         }
+        if roles.iter().any(|role| *role != Role::Api) {
+            let health = start(self.lookout.name(), Need::Shown);
+            front.spawn(drive(self.lookout, clock.clone(), health, shutdown.clone()));
+        }
+        let deliver = self.deliver.rung(self.digest.gathered());
         if roles.contains(&Role::Publish) {
             let health = start(self.publish.name(), Need::Necessary);
             front.spawn(drive(self.publish, clock.clone(), health, shutdown.clone()));
@@ -301,8 +319,8 @@ impl Instance {
             let health = start(self.verification.name(), Need::Shown);
             let stopped = shutdown.clone();
             front.spawn(drive(self.verification, clock.clone(), health, stopped));
-            let health = start(self.deliver.name(), Need::Shown);
-            back.spawn(drive(self.deliver, clock.clone(), health, deliver_stopped));
+            let health = start(deliver.name(), Need::Shown);
+            back.spawn(drive(deliver, clock.clone(), health, deliver_stopped));
         }
         let tidy = tokio::spawn(async {
             loop {

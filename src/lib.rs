@@ -42,10 +42,11 @@
 //! a change: [`capture`], [`publish`], [`deliver`] and [`digest`], [`sink`]. Then what decides who
 //! is told of what: [`catalog`], [`constraint`], [`subscription`], and [`registry`], which is all
 //! of them at run time; [`start`] is how a subscription begins with what is there already, and
-//! [`expr`] the language of their conditions. [`upkeep`] is what hurries nobody; [`foreign`] is the
-//! rows of other databases, and [`source`] what operators do to what is captured; [`account`] tells
-//! what became of every change, [`explain`] what of one event for one subscription, and [`doctor`]
-//! where changes may not be captured. Around them: [`api`] and [`auth`], [`observe`], [`config`],
+//! [`expr`] the language of their conditions. [`upkeep`] is what hurries nobody, and [`lookout`]
+//! looks whether others left something to do; [`foreign`] is the rows of other databases, and
+//! [`source`] what operators do to what is captured; [`account`] tells what became of every change,
+//! [`explain`] what of one event for one subscription, and [`doctor`] where changes may not be
+//! captured. Around them: [`api`] and [`auth`], [`observe`], [`config`],
 //! [`db`], [`clock`], [`id`].
 
 // Apart from each other, or rustfmt would sort them.
@@ -78,6 +79,8 @@ pub mod registry;
 pub mod expr;
 
 pub mod upkeep;
+
+pub mod lookout;
 
 pub mod verification;
 

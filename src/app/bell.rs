@@ -21,5 +21,9 @@ pub(super) fn doorbell(
         Some(text) => readiness.warning_set(&name, format!("{about}{text}")),
         None => readiness.warning_clear(&name),
     };
-    Doorbell::new(url, database.clone(), safety_poll, warn)
+    let bell = Doorbell::new(url, database.clone(), safety_poll, warn);
+    match source {
+        Some(_) => bell,
+        None => bell.asking(),
+    }
 }

@@ -13,10 +13,11 @@
 //! notify.
 
 mod alive;
+mod asleep;
 
 use std::time::{Duration, Instant};
 
-use self::alive::{SHOW_INTERVAL, show, silent_end};
+use self::{alive::take_publish_lock, asleep::Asleep};
 use super::{
     listen_socket::{ListenError, ListenSocket},
     store::doorbell_ring,
@@ -82,6 +83,7 @@ pub struct Doorbell {
     rings: bool,
     duty: Duty,
     phase: Phase,
+    asleep: Asleep,
     /// When the session was last used to show that this instance lives.
     shown_at: Instant,
     pace: Pace,
@@ -108,11 +110,20 @@ impl Doorbell {
             rings: false,
             duty: Duty::Publish,
             phase: Phase::Awake,
+            asleep: Asleep::default(),
             shown_at: Instant::now(),
             pace: Pace::default(),
             warn: Box::new(warn),
             sleeps: metrics::counter!(READER_SLEEPS),
         }
+    }
+
+    /// The same, of a database that is its own repository: when the reader looks by itself it asks
+    /// with one statement whether there is anything to read.
+    #[must_use]
+    pub fn asking(mut self) -> Self {
+        self.asleep = Asleep::asking();
+        self
     }
 
     /// To be asked before each read: opens the session if there is none, and tells whether this
@@ -203,33 +214,6 @@ impl Doorbell {
         Ok(())
     }
 
-    async fn sleep(&mut self) -> Result<(), ListenError> {
-        let Some(session) = &mut self.session else {
-            return Ok(());
-        };
-        if self.phase != Phase::Asleep {
-            self.phase = Phase::Asleep;
-            self.sleeps.increment(1);
-        }
-        let begun = Instant::now();
-        loop {
-            let left = self
-                .safety_poll
-                .map(|limit| limit.saturating_sub(begun.elapsed()));
-            if left == Some(Duration::ZERO) {
-                // Nobody rang: read nevertheless. K is kept.
-                return Ok(());
-            }
-            let wait = left.map_or(SHOW_INTERVAL, |left| left.min(SHOW_INTERVAL));
-            if let Ok(rung) = tokio::time::timeout(wait, session.notified()).await {
-                rung?;
-                return self.wake().await;
-            }
-            show(session).await?;
-            self.shown_at = Instant::now();
-        }
-    }
-
     /// Lets go of K, so that writers no longer ring.
     async fn wake(&mut self) -> Result<(), ListenError> {
         if self.phase == Phase::Awake {
@@ -271,7 +255,9 @@ impl Doorbell {
             Ok(session) => session,
             Err(error) => return Ok(Err(error)),
         };
-        if let Err(error) = session.query("listen rowcall").await {
+        // The change table grows faster than the planner learns of it.
+        let begin = "listen rowcall; set enable_seqscan = off";
+        if let Err(error) = session.query(begin).await {
             return Ok(Err(error));
         }
         self.database
@@ -311,18 +297,10 @@ impl Doorbell {
         let Some(session) = &mut self.session else {
             return Ok(());
         };
-        let (class, key) = PUBLISH_LOCK;
-        let sql = format!("select pg_catalog.pg_try_advisory_lock({class}, {key})");
-        if session
-            .query(&sql)
-            .await?
-            .first()
-            .is_some_and(|held| held == "t")
-        {
+        if take_publish_lock(session).await? {
             self.duty = Duty::Publish;
-            return Ok(());
         }
-        silent_end(session).await
+        Ok(())
     }
 }
 

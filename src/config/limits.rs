@@ -17,7 +17,7 @@ pub struct Limits {
     /// The largest before and after image together, in bytes; a larger change is published as a
     /// gap.
     pub value_bytes_max: u32,
-    /// How long a sleeping reader trusts the doorbell before it looks by itself.
+    /// How long a sleeping reader trusts the doorbell before it asks by itself.
     pub safety_poll_ms: u64,
     /// How far publishing may fall behind fast writers on a busy server, for their sake.
     pub writers_first_ms: u64,
@@ -45,7 +45,7 @@ pub struct Limits {
     pub request_timeout_ms: u64,
     /// How long a claim holds; longer than a request may take.
     pub lease_ms: u64,
-    /// How often due deliveries are looked for without a nudge.
+    /// How often one statement asks for all stages what other instances left to be done.
     pub deliver_poll_ms: u64,
     /// The largest body of one part of a digest, in bytes, unless a single item is larger.
     pub digest_part_bytes_max: usize,

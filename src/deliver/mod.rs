@@ -49,6 +49,7 @@ use self::{
 use crate::{
     config::Limits,
     db::{Database, DbError},
+    lookout::UNRUNG_POLL,
     observe::metrics::{ATTEMPT_SECONDS, ATTEMPTS},
     pace::Pace,
     registry::live::LiveRegistry,
@@ -70,6 +71,8 @@ pub struct Deliver {
     results: mpsc::UnboundedReceiver<Done>,
     nudge: Nudge,
     wake: Nudge,
+    /// Rung when results were written, which may have opened a digest.
+    gathered: Nudge,
     instance: Uuid,
     lease: Duration,
     /// The longest that a delayed delivery waits for its event's synchronous ones.
@@ -115,6 +118,7 @@ impl Deliver {
             results,
             nudge,
             wake,
+            gathered: Nudge::default(),
             instance,
             lease: limits.lease(),
             barrier: limits.barrier(),
@@ -128,6 +132,15 @@ impl Deliver {
             pace: Pace::default(),
             constraints: None,
         }
+    }
+
+    /// The same, beside a [`Lookout`](crate::lookout::Lookout) that rings `wake` when there may be
+    /// something to claim; and it rings `gathered` whenever it has written results.
+    #[must_use]
+    pub fn rung(mut self, gathered: Nudge) -> Self {
+        self.poll = UNRUNG_POLL;
+        self.gathered = gathered;
+        self
     }
 
     /// Writes the results that are there. Returns how many.
@@ -158,6 +171,7 @@ impl Deliver {
                 self.has_more |= finished.due > 0;
                 self.next_at = self.next_at.into_iter().chain(finished.next_at).min();
                 self.outbox.free(&results);
+                self.gathered.ring();
                 count(&results);
                 Ok(results.len())
             }

@@ -5,7 +5,7 @@
 //! adds events to the open digest, inside the transaction that publishes them; [`grouping`] is
 //! which group an event is in; `window` closes what is due; [`late`] says what becomes of windows
 //! that nobody closed in time; [`condense`] makes parts of what is closed, and deliveries of them;
-//! `ticker` rings this stage; `store` is the SQL of open digests.
+//! `ticker` says when to look at what was gathered; `store` is the SQL of open digests.
 //!
 //! Guaranteed: each event of a batch subscription is in exactly one digest, and counts are exact.
 //! Each step is a transaction that leaves a state from which anybody can go on: open, closed,
@@ -48,8 +48,10 @@ use crate::{
     stage::{Nudge, Progress, Stage, chain},
 };
 
-/// How often digests are looked at without a nudge, should the ticker have failed.
-const POLL: Duration = Duration::from_secs(5);
+/// How often digests are looked at without a nudge.
+const POLL: Duration = Duration::from_secs(60);
+/// How soon what is left is looked at again: somebody else held it.
+const LEFT_WAIT: Duration = Duration::from_secs(1);
 /// How often digests without a subscription are looked for while the registration list rests.
 const REVIEW_INTERVAL: Duration = Duration::from_secs(60);
 /// How long a digest that could not be condensed is left alone; doubles up to the maximum.
@@ -63,9 +65,13 @@ pub struct Digest {
     limits: Arc<Limits>,
     /// Rings this stage.
     nudge: Nudge,
+    /// Rung when something was published, which may have opened a digest.
+    gathered: Nudge,
     /// Rings the deliver stage.
     deliver: Nudge,
     ticker: Option<Ticker>,
+    /// Rung by the ticker.
+    ticks: Nudge,
     reviewed: Option<Reviewed>,
     aside: HashMap<Uuid, Aside>,
     next_at: Option<DateTime<Utc>>,
@@ -108,12 +114,35 @@ impl Digest {
             registry,
             limits: Arc::new(limits.clone()),
             nudge,
+            gathered: Nudge::default(),
             deliver,
             ticker: None,
+            ticks: Nudge::default(),
             reviewed: None,
             aside: HashMap::new(),
             next_at: None,
         }
+    }
+
+    /// To be rung when events were published or released. The stage looks with its next tick,
+    /// within a second: a look for each batch would cost more than the batch.
+    #[must_use]
+    pub fn gathered(&self) -> Nudge {
+        self.gathered.clone()
+    }
+
+    /// How long to rest if nobody rings.
+    fn wait(&self, now: DateTime<Utc>) -> Duration {
+        let until_next = self
+            .next_at
+            .map(|next| (next - now).to_std().unwrap_or_default());
+        let here = Instant::now();
+        let set_aside = self.aside.values().filter(|aside| aside.until > here);
+        let until_tried = set_aside.map(|aside| aside.until - here).min();
+        let is_left = |reviewed: &&Reviewed| reviewed.revision.is_none();
+        let until_left = self.reviewed.as_ref().filter(is_left).map(|_| LEFT_WAIT);
+        let first = until_next.into_iter().chain(until_tried).chain(until_left);
+        first.min().map_or(POLL, |first| first.min(POLL))
     }
 
     /// Closes what is due, and opens what is told empty.
@@ -220,22 +249,26 @@ impl Stage for Digest {
 
     async fn rest(&mut self, now: DateTime<Utc>) {
         if self.ticker.is_none() {
-            match Ticker::start(self.nudge.clone()).await {
+            match Ticker::start(self.ticks.clone()).await {
                 Ok(ticker) => self.ticker = Some(ticker),
                 Err(error) => {
                     let error = chain(&error);
                     tracing::warn!(
                         error,
-                        "digests have no ticker; they are looked at every 5 s"
+                        "digests have no ticker; they are looked at less often"
                     );
                 }
             }
         }
-        let until_next = self
-            .next_at
-            .map(|next| (next - now).to_std().unwrap_or_default());
-        let wait = until_next.map_or(POLL, |next| next.min(POLL));
-        self.nudge.wait(wait).await;
+        let wait = self.wait(now);
+        let tick_after_gathering = async {
+            self.gathered.rung().await;
+            self.ticks.rung().await;
+        };
+        tokio::select! {
+            () = self.nudge.wait(wait) => {}
+            () = tick_after_gathering => {}
+        }
     }
 
     async fn close(&mut self) {

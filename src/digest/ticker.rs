@@ -1,4 +1,4 @@
-//! The ticker: rings the digest stage each second.
+//! The ticker: rings each second, with which the digest stage looks at what was gathered.
 //!
 //! tokio-cron-scheduler counts in UTC here and decides nothing. Its time zones are offsets fixed at
 //! the job's creation, an hour off after a change of the clock; it skips what came while nothing

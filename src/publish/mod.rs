@@ -85,6 +85,8 @@ pub struct Publish {
     work: Arc<Mutex<Work>>,
     outbox: Outbox,
     digests: Nudge,
+    /// Rung when events were published, of which a digest may have been opened.
+    gathered: Nudge,
     /// Nobody rings when a start that waits can go on.
     has_waiting: bool,
     courtesy: Courtesy,
@@ -128,6 +130,7 @@ impl Publish {
             work: Arc::new(Mutex::new(work)),
             outbox,
             digests,
+            gathered: Nudge::default(),
             has_waiting: false,
             courtesy: Courtesy::new(limits.writers_first()),
             pause: Duration::ZERO,
@@ -139,6 +142,13 @@ impl Publish {
 }
 
 impl Publish {
+    /// The same, and it rings `gathered` whenever it has published events.
+    #[must_use]
+    pub fn telling(mut self, gathered: Nudge) -> Self {
+        self.gathered = gathered;
+        self
+    }
+
     /// Lets the size of batches follow what became of this one.
     fn learn(&self, published: &Result<Published, PublishError>) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
@@ -200,6 +210,9 @@ impl Stage for Publish {
         }
         if published.has_due {
             self.outbox.look();
+        }
+        if published.events > 0 {
+            self.gathered.ring();
         }
         if published.has_closed {
             self.digests.ring();

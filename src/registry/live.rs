@@ -21,6 +21,7 @@ use super::{
     target::Target,
 };
 use crate::{
+    catalog::model::Catalog,
     db::{Connection, DbError},
     observe::metrics::SUSPENDED,
     sink::{Mailer, WebhookClient},
@@ -62,6 +63,12 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// The catalogue that it was made of.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.ground.catalog
+    }
+
     /// The object type of this name, if it is captured.
     #[must_use]
     pub fn target(&self, object_type: &str) -> Option<&Arc<Target>> {

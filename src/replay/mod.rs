@@ -44,6 +44,7 @@ use crate::{
     config::Limits,
     db::{Database, DbError, QueryError},
     deliver::{outbox::Outbox, send::Done},
+    lookout::UNRUNG_POLL,
     observe::metrics::REPLAY_ATTEMPTS,
     registry::live::LiveRegistry,
     stage::{Nudge, Progress, Stage, chain},
@@ -73,7 +74,6 @@ pub struct Replay {
     instance: Uuid,
     lease: Duration,
     barrier: Duration,
-    poll: Duration,
     drain: Duration,
     deliveries_max: i64,
     told: mpsc::UnboundedSender<Done>,
@@ -103,7 +103,6 @@ impl Replay {
             instance,
             lease: limits.lease(),
             barrier: limits.barrier(),
-            poll: Duration::from_millis(limits.deliver_poll_ms),
             drain: Duration::from_millis(limits.drain_ms),
             deliveries_max: i64::try_from(limits.replay_deliveries_max).unwrap_or(i64::MAX),
             told,
@@ -114,7 +113,7 @@ impl Replay {
         }
     }
 
-    /// To be rung when a replay was asked for.
+    /// To be rung when a replay was asked for, and now and then while one is under way.
     #[must_use]
     pub fn nudge(&self) -> Nudge {
         self.nudge.clone()
@@ -290,7 +289,7 @@ impl Stage for Replay {
             .next_at
             .filter(|next| *next > now)
             .map(|next| (next - now).to_std().unwrap_or_default());
-        let wait = until_next.map_or(self.poll, |next| next.min(self.poll));
+        let wait = until_next.map_or(UNRUNG_POLL, |next| next.min(UNRUNG_POLL));
         self.nudge.wait(wait).await;
     }
 

@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     account::Accounts,
-    catalog::model::Catalog,
     db::{Connection, Database, DbError},
     doctor::{finding::Finding, holes},
     observe::readiness::Readiness,
@@ -48,8 +47,8 @@ impl Watch {
         let look = move |connection: &mut Connection| {
             let revision = registry_revision(connection)?;
             let registry = live.at(connection, revision)?;
-            let catalog = Catalog::load(connection)?;
-            Ok::<_, DbError>(holes(connection, &catalog, &registry.suspended))
+            let suspended = &registry.suspended;
+            Ok::<_, DbError>(holes(connection, registry.catalog(), suspended))
         };
         let findings = database.run(look).await?;
         self.show(&findings);

@@ -5,29 +5,29 @@
 //! that fail for too long, secrets whose rotation is over, old idempotency keys and ids of
 //! submitted events, and counters of rates whose windows are long over; and it notices captured
 //! tables that have other columns, and shows holes in capture in /readyz. Each is a transaction of
-//! its own; one that fails does not stop the others and is tried again.
+//! its own; one that fails does not stop the others and is tried again. One statement asks before
+//! which of them have anything to do.
 
 pub mod backlog;
 mod failing;
 mod findings;
+mod forgetting;
 mod store;
 mod triggers;
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use self::{findings::Watch, store::delivery_cancel_deleted};
+use self::{findings::Watch, store::delivery_cancel_deleted, triggers::Settled};
 use crate::{
     account::{Accounts, leaf::drop_one_expired},
     capture::install::InstallError,
     config::Limits,
-    constraint::{rate::RATE_KEPT, store::rate_forget},
     db::{Database, DbError, QueryError},
     observe::readiness::Readiness,
     registry::live::LiveRegistry,
     stage::{Nudge, Progress, Stage, chain},
-    subscription::sealed::store::secret_forget,
 };
 
 /// How often upkeep looks.
@@ -38,12 +38,6 @@ const BUSY_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Deliveries of deleted subscriptions that one transaction cancels.
 const CANCELLED_MAX: i64 = 5_000;
-
-/// Counters of rates, or ids of submitted events, that one transaction forgets.
-const FORGOTTEN_MAX: i64 = 10_000;
-
-/// How long an `Idempotency-Key` is remembered.
-const IDEMPOTENCY_KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// Why a piece of upkeep failed.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +63,8 @@ pub struct Upkeep {
     nudge: Nudge,
     /// How often in a row the lock of some table was not free.
     busy_runs: u32,
+    /// What was there when the triggers were as they should be.
+    settled: Option<Settled>,
     /// Where findings are shown, if anywhere.
     watch: Option<Watch>,
 }
@@ -82,6 +78,7 @@ impl Upkeep {
             limits,
             nudge,
             busy_runs: 0,
+            settled: None,
             watch: None,
         }
     }
@@ -108,40 +105,6 @@ impl Upkeep {
             .await
     }
 
-    async fn forgetting(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
-        let before = now - IDEMPOTENCY_KEPT;
-        self.database
-            .transaction(move |connection| Ok(store::idempotency_prune(connection, before)?))
-            .await
-    }
-
-    async fn rates(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
-        let before = now - TimeDelta::from_std(RATE_KEPT).unwrap_or(TimeDelta::MAX);
-        self.database
-            .transaction(move |connection| Ok(rate_forget(connection, before, FORGOTTEN_MAX)?))
-            .await
-    }
-
-    async fn submitted(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
-        let before = now - TimeDelta::days(self.limits.event_accepted_days.into());
-        self.database
-            .transaction(move |connection| {
-                Ok(store::event_accepted_prune(
-                    connection,
-                    before,
-                    FORGOTTEN_MAX,
-                )?)
-            })
-            .await
-    }
-
-    /// Secrets that signed beside the present one, until their time was over.
-    async fn secrets(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
-        self.database
-            .transaction(move |connection| Ok(secret_forget(connection, now, FORGOTTEN_MAX)?))
-            .await
-    }
-
     async fn cancellations(&self, now: DateTime<Utc>) -> Result<usize, UpkeepError> {
         self.database
             .transaction(move |connection| {
@@ -159,19 +122,22 @@ impl Stage for Upkeep {
     }
 
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, UpkeepError> {
-        let done = [
-            self.triggers(now).await,
-            self.shapes().await,
-            self.retention(now).await,
-            self.cancellations(now).await,
-            self.disabling(now).await,
-            self.backlogs(now).await,
-            self.forgetting(now).await,
-            self.rates(now).await,
-            self.submitted(now).await,
-            self.secrets(now).await,
-            self.findings(now).await,
-        ];
+        let due = self.due(now).await?;
+        let mut done = vec![self.triggers(&due, now).await, self.shapes().await];
+        if due.has_expired {
+            done.push(self.retention(now).await);
+        }
+        if due.has_orphans {
+            done.push(self.cancellations(now).await);
+        }
+        if due.has_failing {
+            done.push(self.disabling(now).await);
+        }
+        if due.has_stopped {
+            done.push(self.backlogs(now).await);
+        }
+        done.extend(self.forgetting(&due, now).await);
+        done.push(self.findings(now).await);
         let (mut worked, mut failure) = (0, None);
         for result in done {
             match result {

@@ -3,8 +3,80 @@
 use chrono::{DateTime, Utc};
 use diesel::{
     PgConnection, QueryResult, QueryableByName, RunQueryDsl, sql_query,
-    sql_types::{Array, BigInt, Integer, Text, Timestamptz},
+    sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz},
 };
+
+/// What upkeep finds when it looks: see due.sql.
+#[derive(Clone, Debug, QueryableByName)]
+pub(super) struct Due {
+    #[diesel(embed)]
+    pub(super) ground: Ground,
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub(super) leaf_opened_at: Option<DateTime<Utc>>,
+    /// A leaf may be dropped.
+    #[diesel(sql_type = Bool)]
+    pub(super) has_expired: bool,
+    /// A deleted subscription is owed something.
+    #[diesel(sql_type = Bool)]
+    pub(super) has_orphans: bool,
+    /// A subscription may have failed for too long.
+    #[diesel(sql_type = Bool)]
+    pub(super) has_failing: bool,
+    /// A subscription keeps a backlog.
+    #[diesel(sql_type = Bool)]
+    pub(super) has_stopped: bool,
+    #[diesel(sql_type = Bool)]
+    pub(super) has_old_keys: bool,
+    #[diesel(sql_type = Bool)]
+    pub(super) has_old_rates: bool,
+    #[diesel(sql_type = Bool)]
+    pub(super) has_old_ids: bool,
+    #[diesel(sql_type = Bool)]
+    pub(super) has_old_secrets: bool,
+}
+
+/// What triggers and their functions are made of, beside the tables.
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
+pub(super) struct Ground {
+    /// Of the registry.
+    #[diesel(sql_type = BigInt)]
+    revision: i64,
+    /// The one that is written; none before the first.
+    #[diesel(sql_type = Nullable<Integer>)]
+    leaf: Option<i32>,
+    /// The setting of which the doorbell depends.
+    #[diesel(sql_type = Text)]
+    prepared_max: String,
+    /// The fingerprint of the functions that are installed; another instance may write others.
+    #[diesel(sql_type = Nullable<Text>)]
+    functions: Option<String>,
+}
+
+/// Before which times something is old, and what else is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) leaves: DateTime<Utc>,
+    pub(super) failures_min: i64,
+    pub(super) keys: DateTime<Utc>,
+    pub(super) rates: DateTime<Utc>,
+    pub(super) ids: DateTime<Utc>,
+}
+
+/// What there is to do.
+pub(super) fn due(
+    connection: &mut PgConnection,
+    bounds: Bounds,
+    now: DateTime<Utc>,
+) -> QueryResult<Due> {
+    sql_query(include_str!("due.sql"))
+        .bind::<Timestamptz, _>(now)
+        .bind::<Timestamptz, _>(bounds.leaves)
+        .bind::<BigInt, _>(bounds.failures_min)
+        .bind::<Timestamptz, _>(bounds.keys)
+        .bind::<Timestamptz, _>(bounds.rates)
+        .bind::<Timestamptz, _>(bounds.ids)
+        .get_result(connection)
+}
 
 /// A captured table whose columns are others than before.
 #[derive(Debug, QueryableByName)]

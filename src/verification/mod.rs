@@ -21,6 +21,7 @@ use self::store::Asked;
 use crate::{
     config::Limits,
     db::{Connection, Database, DbError},
+    lookout::UNRUNG_POLL,
     registry::{live::LiveRegistry, registered::Registered, registry_revision},
     sink::Consent,
     stage::{Nudge, Progress, Stage},
@@ -43,9 +44,6 @@ pub const WAITS: [Duration; 9] = [
 /// Receivers that are asked at once; a slow one keeps the others of its batch waiting for one
 /// request timeout at most.
 const ASKED_AT_ONCE_MAX: i64 = 32;
-
-/// How often the stage looks without a nudge.
-const INTERVAL: Duration = Duration::from_secs(5);
 
 /// The stage.
 pub struct Verification {
@@ -159,6 +157,6 @@ impl Stage for Verification {
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {
-        self.nudge.wait(INTERVAL).await;
+        self.nudge.wait(UNRUNG_POLL).await;
     }
 }

@@ -33,11 +33,20 @@ impl Running {
     }
 
     pub(crate) async fn start_in(kind: Kind, sql: &str) -> Self {
-        let receiver = Receiver::start().await;
         let limits = Limits {
             deliver_poll_ms: 100,
             ..Limits::default()
         };
+        Self::start_with(kind, sql, limits, false).await
+    }
+
+    pub(crate) async fn start_with(
+        kind: Kind,
+        sql: &str,
+        limits: Limits,
+        safety_poll: bool,
+    ) -> Self {
+        let receiver = Receiver::start().await;
         let app = TestApp::start_with(
             sql,
             Options {
@@ -58,7 +67,7 @@ impl Running {
         let options = Options {
             kind,
             limits,
-            safety_poll: false,
+            safety_poll,
             ..Options::default()
         };
         let instance = build(&database, Clock::System, options).await;
@@ -84,7 +93,7 @@ impl Running {
     }
 }
 
-const ROWS: &str = "create table public.rows (id integer primary key, v text); \
+pub(crate) const ROWS: &str = "create table public.rows (id integer primary key, v text); \
     insert into rows values (1, '0'), (2, '0')";
 
 /// Whether the reader's session holds the doorbell's lock, so that writers ring.
@@ -105,7 +114,7 @@ fn reader_wants_bell(connection: &mut PgConnection) -> bool {
     row.held == 1
 }
 
-async fn until_reader_wants_bell(connection: &mut PgConnection) {
+pub(crate) async fn until_reader_wants_bell(connection: &mut PgConnection) {
     let begun = Instant::now();
     while !reader_wants_bell(connection) {
         assert!(

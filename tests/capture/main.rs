@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
 mod anew;
+mod at_rest;
 mod columns;
 mod cursor;
 mod ddl;

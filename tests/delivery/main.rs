@@ -16,6 +16,7 @@ mod interleavings;
 mod isolation;
 mod large;
 mod lease;
+mod lookout;
 mod matching;
 mod order;
 mod plans;

@@ -218,11 +218,6 @@ fn everything_else_is_in_a_possible_state_too() {
                  created_at, updated_at) \
              values (gen_random_uuid(), 'n', 'api', 'active', 'synchronous', '{}', '\\x00', now(), now())",
         ),
-        (
-            "an attempt of no delivery",
-            "insert into rowcall.attempt values (gen_random_uuid(), 1, gen_random_uuid(), now(), 1, \
-                 'delivered', 200, null)",
-        ),
     ] {
         assert!(
             connection.batch_execute(sql).is_err(),

@@ -30,34 +30,42 @@ pub(super) async fn show(session: &mut ListenSocket) -> Result<(), ListenError> 
     session.query("select 1").await.map(drop)
 }
 
-/// Ends the session of a lock holder that is silent. Its lock is free soon after, not at once.
+/// Takes the publish lock if nobody holds it. Otherwise the session of a holder that is silent is
+/// ended; its lock is free soon after, not at once.
 ///
 /// A session of another user that this one may not end, or not look at, is left alone.
-pub(super) async fn silent_end(session: &mut ListenSocket) -> Result<(), ListenError> {
+pub(super) async fn take_publish_lock(session: &mut ListenSocket) -> Result<bool, ListenError> {
     let (class, key) = PUBLISH_LOCK;
     let silence_s = SILENCE_MAX.as_secs();
-    let ended = session
+    let answers = session
         .query(&format!(
-            // Conditions of one WHERE are judged in any order, so what ends sessions stands apart.
-            "with silent as materialized ( \
+            // One statement, since whoever stands by asks each second. Conditions of one WHERE are
+            // judged in any order, so what tries and what ends sessions each stand apart.
+            "with tried as materialized ( \
+             select pg_catalog.pg_try_advisory_lock({class}, {key}) as is_taken), \
+             silent as materialized ( \
              select a.pid from pg_catalog.pg_locks as l \
              join pg_catalog.pg_stat_activity as a on a.pid = l.pid \
-             where l.locktype = 'advisory' and l.granted and l.objsubid = 2 \
+             where not (select is_taken from tried) \
+                 and l.locktype = 'advisory' and l.granted and l.objsubid = 2 \
                  and l.classid = {class} and l.objid = {key} and l.database = \
                      (select oid from pg_catalog.pg_database where datname = current_database()) \
                  and a.state_change < pg_catalog.clock_timestamp() - interval '{silence_s} s' \
                  and pg_catalog.pg_has_role(a.usesysid, 'USAGE')) \
-             select pid from silent where pg_catalog.pg_terminate_backend(pid)"
+             select 'taken' from tried where is_taken union all \
+             select pid::text from silent where pg_catalog.pg_terminate_backend(pid)"
         ))
         .await?;
-    if let Some(pid) = ended.first() {
-        tracing::warn!(
+    match answers.first().map(String::as_str) {
+        Some("taken") => return Ok(true),
+        Some(pid) => tracing::warn!(
             pid,
             "the instance that publishes has been silent for {SILENCE_MAX:?}: its session is ended, \
              and this one takes over"
-        );
+        ),
+        None => {}
     }
-    Ok(())
+    Ok(false)
 }
 
 impl Doorbell {

@@ -157,6 +157,23 @@ pub fn functions_reconcile(
     Ok(steps)
 }
 
+/// The tables of a catalogue as they are, with their triggers and functions. While it stays equal,
+/// and the catalogue, the leaf and the texts of the functions with it, [`functions_reconcile`] has
+/// no more to do than the last time.
+#[derive(PartialEq, Eq)]
+pub(crate) struct Seen(Tables);
+
+impl Seen {
+    /// Reads it, without a lock.
+    pub(crate) fn read(connection: &mut Connection, catalog: &Catalog) -> Result<Self, QueryError> {
+        let of_this_database = catalog.object_types.values();
+        let of_this_database: Vec<&ObjectType> = of_this_database
+            .filter(|object_type| object_type.source.is_default())
+            .collect();
+        Tables::read(connection, &of_this_database).map(Self)
+    }
+}
+
 /// What is the same in all trigger functions.
 struct Shared {
     rotation: i32,

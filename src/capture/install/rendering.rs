@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 /// A column as the function sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     /// As Postgres keeps it.
     pub name: String,

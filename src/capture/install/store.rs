@@ -35,7 +35,7 @@ pub struct Target {
 }
 
 /// A table that carries triggers: the object type's, its partitions and its inheritance children.
-#[derive(Clone, Debug, QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub struct Relation {
     /// Its oid.
     #[diesel(sql_type = BigInt)]

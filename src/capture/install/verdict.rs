@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A column of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableColumn {
     /// As conditions are lowered for it.
     pub sql: SqlColumn,
@@ -29,7 +29,7 @@ pub struct TableColumn {
 }
 
 /// What is known of the table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// In its order.
     pub columns: Vec<TableColumn>,

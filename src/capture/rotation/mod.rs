@@ -42,6 +42,12 @@ pub fn writable(connection: &mut Connection, now: DateTime<Utc>) -> Result<i32, 
     current_or_first(connection, now)
 }
 
+/// Whether a leaf that was opened then is older than `age`.
+#[must_use]
+pub fn is_due(opened_at: DateTime<Utc>, age: Duration, now: DateTime<Utc>) -> bool {
+    now - opened_at >= time_delta(age)
+}
+
 /// Opens the next leaf if the current one is older than `age`. The functions must be written anew
 /// in the same transaction. `None`: it is not due.
 pub fn open_next_if_due(
@@ -50,7 +56,7 @@ pub fn open_next_if_due(
     now: DateTime<Utc>,
 ) -> Result<Option<i32>, QueryError> {
     match rotation_current(connection)? {
-        Some(current) if now - current.opened_at >= time_delta(age) => {
+        Some(current) if is_due(current.opened_at, age, now) => {
             rotation_close(connection, current.number, now)?;
             open(connection, current.number + 1, now).map(Some)
         }

@@ -29,6 +29,7 @@ use super::send::CONTENT_TYPE;
 use crate::{
     config::Limits,
     db::{Connection, Database, DbError},
+    lookout::UNRUNG_POLL,
     observe::metrics::HEARTBEATS,
     publish::detect::Ids,
     registry::{
@@ -47,8 +48,6 @@ pub const REQUESTS_MAX: usize = 64;
 pub const REQUESTS_PER_HOST_MAX: usize = 8;
 /// When one is tried again for whose host too many are under way.
 const HOST_FULL_WAIT: TimeDelta = TimeDelta::seconds(5);
-/// How soon a change of the registration list is noticed.
-const POLL: Duration = Duration::from_secs(5);
 /// The shortest rest: what is due may be another instance's at this moment.
 const REST_MIN: Duration = Duration::from_millis(50);
 
@@ -63,7 +62,7 @@ pub struct Heartbeat {
     /// and by subscription.
     told: Places<Uuid>,
     under_way: JoinSet<()>,
-    /// Rung when a request ends.
+    /// Rung when a request ends, and by the lookout.
     nudge: Nudge,
     /// The revision of the registration list that the repository's heartbeats are of.
     synced: Option<i64>,
@@ -93,6 +92,12 @@ impl Heartbeat {
             synced: None,
             next_at: None,
         }
+    }
+
+    /// To be rung when the registration list was edited, or something is due soon.
+    #[must_use]
+    pub fn nudge(&self) -> Nudge {
+        self.nudge.clone()
     }
 
     /// Requests that have not ended.
@@ -253,7 +258,7 @@ impl Stage for Heartbeat {
         let until_next = self
             .next_at
             .map(|next| (next - now).to_std().unwrap_or_default());
-        let wait = until_next.map_or(POLL, |next| next.clamp(REST_MIN, POLL));
+        let wait = until_next.map_or(UNRUNG_POLL, |next| next.clamp(REST_MIN, UNRUNG_POLL));
         self.nudge.wait(wait).await;
     }
 }

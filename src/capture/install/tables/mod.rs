@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// What there is, as of the reading.
+#[derive(PartialEq, Eq)]
 pub(super) struct Tables {
     found: BTreeMap<TableName, Found>,
     columns: BTreeMap<i64, Vec<Column>>,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A table that is there.
-#[derive(Clone, Debug, QueryableByName)]
+#[derive(Clone, Debug, PartialEq, Eq, QueryableByName)]
 pub(super) struct Found {
     #[diesel(sql_type = Text)]
     schema: String,
