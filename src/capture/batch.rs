@@ -77,6 +77,10 @@ pub struct Reader {
     revision_seen: Option<i64>,
     /// How long the server took to answer with the cursor.
     answered_in: Duration,
+    /// The last number that was given to a change, at the last look.
+    seq_last: Option<i64>,
+    /// How many were given between that look and the one before.
+    written: usize,
 }
 
 /// What is read in several transactions.
@@ -112,6 +116,8 @@ impl Reader {
             large: None,
             revision_seen: None,
             answered_in: Duration::ZERO,
+            seq_last: None,
+            written: 0,
         }
     }
 
@@ -119,6 +125,13 @@ impl Reader {
     #[must_use]
     pub fn answered_in(&self) -> Duration {
         self.answered_in
+    }
+
+    /// How many changes were written between the last two looks, also by transactions that are still
+    /// open.
+    #[must_use]
+    pub fn written(&self) -> usize {
+        self.written
     }
 
     /// The cursor is kept in another database than the one that is read.
@@ -165,6 +178,9 @@ impl Reader {
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
         self.answered_in = asked.elapsed();
         let sighting = self.sight(connection, &from)?;
+        let written = self.seq_last.map_or(0, |last| sighting.seq_last - last);
+        self.written = usize::try_from(written).unwrap_or(0);
+        self.seq_last = Some(sighting.seq_last);
         let first_of = sighting.epoch().filter(|_| from.epoch().is_none());
         let batch = self.next(connection, from, &sighting, upto)?;
         // Last: a stop is recorded in another session, which would wait for this one's lock.

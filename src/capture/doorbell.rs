@@ -151,12 +151,6 @@ impl Doorbell {
         }
     }
 
-    /// Whether changes come so fast that their writers need the machine.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.pace.is_very_high()
-    }
-
     /// Lets changes gather for a moment, if many come.
     pub async fn gather(&self) {
         self.pace.gather().await;

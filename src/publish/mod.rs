@@ -47,6 +47,7 @@ use crate::{
     db::{Database, DbError, QueryError},
     deliver::outbox::Outbox,
     observe::metrics::{CHANGES_PUBLISHED, DELIVERIES_CREATED, EVENTS_PUBLISHED},
+    pace::Pace,
     registry::live::LiveRegistry,
     stage::{Nudge, Progress, Stage},
     start::Starts,
@@ -90,6 +91,8 @@ pub struct Publish {
     /// Nobody rings when a start that waits can go on.
     has_waiting: bool,
     courtesy: Courtesy,
+    /// How fast the writers write, whatever is read of it.
+    writers: Pace,
     /// For how long the writers come first, after the last run.
     pause: Duration,
     events: metrics::Counter,
@@ -133,6 +136,7 @@ impl Publish {
             gathered: Nudge::default(),
             has_waiting: false,
             courtesy: Courtesy::new(limits.writers_first()),
+            writers: Pace::default(),
             pause: Duration::ZERO,
             events: metrics::counter!(EVENTS_PUBLISHED),
             changes: metrics::counter!(CHANGES_PUBLISHED),
@@ -193,12 +197,13 @@ impl Stage for Publish {
         };
         let found = published.changes.max(usize::from(published.has_start));
         self.doorbell.found(found, started).await;
+        self.writers.count(published.written, started);
         self.pause = published.since.map_or(Duration::ZERO, |since| {
             self.courtesy.pause(Seen {
                 answered_in: published.answered_in,
                 ran_for: started.elapsed(),
                 behind: (now - since).to_std().unwrap_or_default(),
-                is_fast: self.doorbell.is_busy(),
+                is_fast: self.writers.is_very_high(),
             })
         });
         self.has_waiting = published.has_waiting;

@@ -63,6 +63,8 @@ pub(super) struct Published {
     pub(super) has_closed: bool,
     /// How long the server took to answer the first question.
     pub(super) answered_in: Duration,
+    /// How many changes were written since the last look.
+    pub(super) written: usize,
     /// When the first of the changes was made.
     pub(super) since: Option<DateTime<Utc>>,
     /// How many such changes fit into one transaction.
@@ -87,6 +89,7 @@ impl Work {
                 has_start: self.starts.look(connection)? || is_retried,
                 has_waiting: waits,
                 fitting: usize::MAX,
+                written: self.reader.written(),
                 ..Published::default()
             });
         };
@@ -191,6 +194,7 @@ impl Work {
             chains: written.chains(&rows, lease, chains),
             has_due: planned.iter().any(|delivery| delivery.birth == Birth::Due),
             answered_in: self.reader.answered_in(),
+            written: self.reader.written(),
             since,
             fitting: portion.fitting(),
         })

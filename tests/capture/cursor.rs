@@ -189,3 +189,25 @@ pub(crate) fn explain_read(app: &TestApp) -> serde_json::Value {
             .unwrap();
     serde_json::from_str::<serde_json::Value>(&row.plan).unwrap()[0].take()
 }
+
+#[tokio::test]
+async fn what_is_written_is_counted_apart_from_what_is_read() {
+    // GIVEN a backlog that takes three reads
+    let app = app().await;
+    let mut hand = ByHand::new(&app, 100);
+    app.sql("insert into rows select i, 'a' from generate_series(1, 250) i");
+    // WHEN it is read: at the first look nobody knows what was written when
+    assert_eq!((hand.read(), hand.written()), (100, 0));
+    assert_eq!((hand.read(), hand.written()), (100, 0));
+    // THEN only what is written now counts, also before it is committed
+    let mut open = app.connect();
+    run(
+        &mut open,
+        "begin; update rows set v = 'b' where id between 1 and 7",
+    );
+    assert_eq!((hand.read(), hand.written()), (50, 7));
+    run(&mut open, "commit");
+    hand.read_all();
+    assert_eq!(hand.written(), 0);
+    assert_eq!(hand.seen().len(), 257);
+}

@@ -64,6 +64,11 @@ impl ByHand {
             .unwrap()
     }
 
+    /// How many changes were written between the last two reads.
+    pub(crate) fn written(&self) -> usize {
+        self.reader.written()
+    }
+
     /// Reads one batch in a transaction that is then rolled back.
     pub(crate) fn read_and_fail(&mut self) {
         let reader = &mut self.reader;

@@ -11,3 +11,4 @@ mod shop;
 mod submitted;
 #[path = "../support/mod.rs"]
 mod support;
+mod wide;
