@@ -105,7 +105,59 @@ pub(super) fn note(done: &Done) -> Option<Owed> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
+
+    use uuid::Uuid;
+
+    use super::{super::chain::Claimed, *};
+
+    const EVENT: Owed = Owed::Event(Uuid::nil());
+
+    fn returned(is_awaited: bool, barrier: &Arc<Barrier>, is_deferred: bool) -> Done {
+        let delivery = Claimed {
+            id: Uuid::nil(),
+            owed: EVENT,
+            lease: Uuid::nil(),
+            lane: None,
+            lane_previous: None,
+            sequence: 1,
+            attempts: 0,
+            first_tried_at: None,
+            body: "".into(),
+            places: 1,
+            hold_until: None,
+            is_awaited,
+            barrier: Some(Arc::clone(barrier)),
+            again: None,
+        };
+        Done::Returned {
+            subscription_id: Uuid::nil(),
+            delivery,
+            not_before: None,
+            has_waited: false,
+            is_deferred,
+        }
+    }
+
+    #[test]
+    fn what_comes_back_untried_is_for_the_repository_to_judge() {
+        for (is_deferred, stands) in [(true, Standing::Down), (false, Standing::Lost)] {
+            // GIVEN a synchronous delivery, and two that wait for it
+            let barrier = Arc::new(Barrier::new(1, false));
+            let delivery = |is_awaited| returned(is_awaited, &barrier, is_deferred);
+            let done = delivery(true);
+            assert_eq!(done.delivery().standing(), Standing::Down, "it never waits");
+            assert!(!done.delivery().is_awaited_there());
+            assert_eq!(delivery(false).delivery().standing(), Standing::Up);
+            // WHEN it comes back THEN it is as if tried only if it can't start
+            assert_eq!(note(&done), Some(EVENT));
+            assert_eq!(delivery(false).delivery().standing(), stands);
+            // AND when one of the others comes back, its result is awaited in the repository
+            assert_eq!(note(&delivery(false)), None);
+            assert!(done.delivery().is_awaited_there());
+            assert!(!delivery(false).delivery().is_awaited_there());
+        }
+    }
 
     #[test]
     fn it_comes_down_with_the_last_and_is_lost_with_any() {
