@@ -212,19 +212,19 @@ async fn a_stopping_instance_gives_back_what_waits() {
 
 #[tokio::test]
 async fn what_has_no_room_waits_in_the_repository() {
-    // GIVEN eight places: four for what is published now, of which two may be set aside
+    // GIVEN sixteen places: eight for what is published now, of which four may be set aside
     let (immediate, later) = (Receiver::start().await, Receiver::start().await);
     let gate = hold(&immediate, 200);
     let mut limits = patient();
-    limits.deliveries_in_memory_max = 8;
-    limits.senders_max = 8;
+    limits.deliveries_in_memory_max = 16;
     let subscriptions = [
         subscription("immediate", immediate.url(), LOOSE),
         delayed("later", &later, LOOSE),
+        delayed("latest", &later, LOOSE),
     ];
     let mut app = shop(limits, &subscriptions).await;
-    // WHEN five rows change THEN two delayed ones wait in memory, and take no synchronous one's
-    // place beyond that
+    // WHEN five rows change THEN four delayed ones wait in memory and take no more places of the
+    // synchronous ones
     app.sql("insert into orders select g from generate_series(1, 5) g");
     publish(&mut app).await;
     let sending = |urgency: i32| {
@@ -232,12 +232,12 @@ async fn what_has_no_room_waits_in_the_repository() {
             "select count(*) from rowcall.delivery where state = 'sending' and urgency = {urgency}"
         ))
     };
-    assert_eq!((sending(0), sending(1)), (2, 2));
-    assert_eq!(app.instance.outbox.in_memory(), 4);
-    // AND all are told, each behind its synchronous one
+    assert_eq!((sending(0), sending(1)), (4, 4));
+    assert_eq!(app.instance.outbox.in_memory(), 8);
+    // AND all are told
     gate.open();
     app.run_until_idle().await;
-    assert_eq!(later.received().len(), 5);
+    assert_eq!(later.received().len(), 10);
     assert_eq!(immediate.received().len(), 5);
 }
 

@@ -209,7 +209,7 @@ proptest! {
             let (now, later) = (of(Mode::Synchronous), of(Mode::SynchronousDelayed));
             let later = later.iter().filter(|birth| is_claimed(birth)).count();
             prop_assert!(later == 0 || !now.contains(&Birth::Due), "{now:?}");
-            if now.iter().any(|birth| is_claimed(birth)) {
+            if now.iter().any(is_claimed) {
                 set_aside += later;
             }
         }
