@@ -72,13 +72,12 @@ impl Room {
         self.places
     }
 
-    /// How many of these may be set aside to wait for the synchronous deliveries of their events:
-    /// half, so that those are not kept out by them.
+    /// How many of these may be set aside to wait for the synchronous deliveries of their events.
     #[must_use]
     pub fn aside(&self) -> usize {
         let most = self.outbox.0.memory_max / ASIDE_PART;
         let free = most.saturating_sub(self.outbox.queue().aside.places());
-        free.min(self.places / 2)
+        free.min(self.places)
     }
 
     /// Takes places for results that no sender is needed for.

@@ -128,7 +128,7 @@ pub fn lanes(planned: &[Planned]) -> HashSet<LaneOf> {
 pub struct Places {
     /// In all.
     pub all: usize,
-    /// Of these, behind synchronous ones of their events.
+    /// Of these, behind synchronous ones of their events, at most.
     pub aside: usize,
 }
 
@@ -140,12 +140,7 @@ pub fn assign(
     busy: HashSet<LaneOf>,
     room: Places,
 ) -> usize {
-    let mut births = Births {
-        tails: busy.into_iter().map(|lane| (lane, None)).collect(),
-        room,
-        chains: 0,
-        untried: None,
-    };
+    let mut births = Births::new(planned, busy, room);
     for delivery in planned {
         let registered = &subscriptions[delivery.subscription as usize];
         delivery.birth = births.of(delivery, Readiness::of(registered));
@@ -194,6 +189,19 @@ struct Untried {
 }
 
 impl Births {
+    fn new(planned: &[Planned], busy: HashSet<LaneOf>, mut room: Places) -> Self {
+        // Nobody is born due because places went to those who wait for him.
+        let is_synchronous = |delivery: &&Planned| delivery.mode == Mode::Synchronous;
+        let synchronous = planned.iter().filter(is_synchronous).count();
+        room.aside = room.aside.min(room.all.saturating_sub(synchronous));
+        Self {
+            tails: busy.into_iter().map(|lane| (lane, None)).collect(),
+            room,
+            chains: 0,
+            untried: None,
+        }
+    }
+
     fn of(&mut self, delivery: &Planned, readiness: Readiness) -> Birth {
         let decision = delivery.judged.as_ref().map(|judged| judged.decision);
         if decision == Some(Decision::Suppress) {
@@ -256,7 +264,7 @@ impl Births {
         let waits = self.waits(delivery);
         let has_room = match waits {
             None => self.room.all > 0,
-            Some(untried) => untried.is_claimed && self.room.all > 0 && self.room.aside > 0,
+            Some(untried) => untried.is_claimed && self.room.all.min(self.room.aside) > 0,
         };
         let may_be_claimed = has_room && !delivery.is_of_start && !readiness.is_judged_at_send;
         match ahead {

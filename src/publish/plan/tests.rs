@@ -33,12 +33,8 @@ fn delayed(event: usize, lane: i64) -> Planned {
 
 /// How these are born, if `busy` are the lanes that have something unsettled.
 fn births(busy: &[LaneOf], room: Places, planned: &[(Planned, Readiness)]) -> Vec<Birth> {
-    let mut births = Births {
-        tails: busy.iter().map(|lane| (*lane, None)).collect(),
-        room,
-        chains: 0,
-        untried: None,
-    };
+    let all: Vec<Planned> = planned.iter().map(|(planned, _)| planned.clone()).collect();
+    let mut births = Births::new(&all, busy.iter().copied().collect(), room);
     let birth = |(planned, readiness): &(Planned, Readiness)| births.of(planned, *readiness);
     planned.iter().map(birth).collect()
 }
@@ -154,6 +150,12 @@ fn without_room_aside_it_waits_in_the_repository_and_the_synchronous_ones_go_on(
     assert_eq!(later, [Birth::Claimed(1), Birth::Waiting, Birth::Waiting]);
     let is_claimed = |birth: &&Birth| matches!(birth, Birth::Claimed(_));
     assert_eq!(all.iter().step_by(2).filter(is_claimed).count(), 3);
+    // Nor does one that waits take the place of a synchronous one behind it.
+    let room = Places { all: 4, aside: 50 };
+    let all = births(&[], room, &planned);
+    let claimed = [Some(0), Some(1), Some(2), None, Some(3), None];
+    let expected = claimed.map(|chain| chain.map_or(Birth::Waiting, Birth::Claimed));
+    assert_eq!(all, expected);
     // One that waits for nobody needs no such room.
     let alone = [(delayed(7, 7), READY)];
     let room = Places { all: 1, aside: 0 };
