@@ -5,6 +5,7 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::barrier::{Barrier, Standing};
 use crate::{constraint::store::Matter, registry::registered::Registered, replay::again::Again};
 
 /// Bytes of a body that take one more place in memory.
@@ -44,8 +45,28 @@ pub struct Claimed {
     pub hold_until: Option<DateTime<Utc>>,
     /// Whether its first attempt may be what delayed deliveries of the event wait for.
     pub is_awaited: bool,
+    /// Its event's barrier, if that is kept in memory: one that is awaited brings it down, a
+    /// delayed one waits for it.
+    pub barrier: Option<Arc<Barrier>>,
     /// It is settled and sent again: its result is the replay stage's to write.
     pub again: Option<Again>,
+}
+
+impl Claimed {
+    /// Whether somebody in the repository may wait for its first attempt.
+    #[must_use]
+    pub fn is_awaited_there(&self) -> bool {
+        self.is_awaited && self.barrier.as_ref().is_none_or(|one| one.is_stored())
+    }
+
+    /// How the barrier stands that it waits for.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match &self.barrier {
+            Some(barrier) if !self.is_awaited => barrier.standing(),
+            _ => Standing::Down,
+        }
+    }
 }
 
 /// What a delivery owes.

@@ -135,12 +135,14 @@ fn decided(fate: &Fate, delivery: &Claimed) -> Finish {
     }
 }
 
-/// The events of which a synchronous delivery was tried for the first time, or can't be now.
+/// The events of which a synchronous delivery was tried for the first time, or can't be now, while
+/// delayed ones may wait in the repository. Looked at after the deliveries were written: one that
+/// goes back meanwhile is written by a later transaction, which sees that.
 fn awaited(results: &[&Done]) -> Vec<Uuid> {
     let events: HashSet<Uuid> = results
         .iter()
         .map(|done| done.delivery())
-        .filter(|delivery| delivery.is_awaited)
+        .filter(|delivery| delivery.is_awaited_there())
         .filter_map(|delivery| match delivery.owed {
             Owed::Event(id) => Some(id),
             Owed::Part { .. } => None,

@@ -131,6 +131,7 @@ mod tests {
                 places: 1,
                 hold_until: None,
                 is_awaited: false,
+                barrier: None,
                 again: None,
             },
             has_sink,

@@ -1,7 +1,8 @@
 //! Delivering: what is owed is claimed with a lease, sent, and finished by the holder of the lease.
 //!
 //! Players: `claim` takes what is due, as the subscription's [`rate`] allows; [`outbox`] holds what
-//! is claimed and runs the senders, in turns that `lines` and each receiver's [`breaker`] give;
+//! is claimed and runs the senders, in turns that `lines` and each receiver's [`breaker`] give, and
+//! sets `aside` what a barrier keeps;
 //! [`send`] sends a [`chain`] of one [`lane`]; [`retry`] decides what follows an attempt; `finish`
 //! writes what became of it; the [`barrier`] lets the delayed ones go; [`store`] is the SQL.
 //!
@@ -9,6 +10,7 @@
 //! are written together; whoever lost the lease writes nothing; per lane, a delivery is first sent
 //! when the ones before it are settled.
 
+mod aside;
 pub mod attempt;
 pub mod barrier;
 pub mod breaker;
@@ -269,6 +271,7 @@ impl Stage for Deliver {
     async fn run_once(&mut self, now: DateTime<Utc>) -> Result<Progress, DbError> {
         let started = Instant::now();
         let written = self.write_results(now).await?;
+        self.outbox.return_late();
         self.pace.count(written, started);
         let claimed = if self.should_claim(now) {
             self.claim(now, started).await?

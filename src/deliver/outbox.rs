@@ -8,12 +8,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
 
 use super::{
+    aside::Aside,
+    barrier::{self, Standing},
     chain::Chain,
     lines::{Bounds, Ended, LineKey, Lines, Start, Turn},
     requests::Requests,
@@ -26,6 +28,8 @@ use crate::{
 
 /// What is claimed leaves this part of the memory to what is born.
 const BIRTHS_PART: usize = 4;
+/// What waits for a barrier takes no more than this part of the memory.
+const ASIDE_PART: usize = 4;
 
 /// The claimed deliveries of one instance; clones share them.
 #[derive(Clone)]
@@ -47,6 +51,7 @@ struct Inner {
 
 struct Queue {
     lines: Lines<Chain>,
+    aside: Aside<Chain>,
     is_closed: bool,
 }
 
@@ -65,6 +70,14 @@ impl Room {
     #[must_use]
     pub fn len(&self) -> usize {
         self.places
+    }
+
+    /// How many of these may be set aside to wait for the synchronous deliveries of their events.
+    #[must_use]
+    pub fn aside(&self) -> usize {
+        let most = self.outbox.0.memory_max / ASIDE_PART;
+        let free = most.saturating_sub(self.outbox.queue().aside.places());
+        free.min(self.places)
     }
 
     /// Takes places for results that no sender is needed for.
@@ -114,6 +127,7 @@ impl Outbox {
             in_memory: AtomicUsize::new(0),
             queue: Mutex::new(Queue {
                 lines,
+                aside: Aside::default(),
                 is_closed: false,
             }),
             done,
@@ -157,23 +171,49 @@ impl Outbox {
     }
 
     /// Hands a chain to the senders; its deliveries take their places from `room`.
-    pub fn push(&self, chain: Chain, room: &mut Room) {
-        let places = chain.places();
-        room.fill(places);
+    pub fn push(&self, mut chain: Chain, room: &mut Room) {
+        room.fill(chain.places());
         let is_synchronous = chain.subscription.subscription.spec.mode == Mode::Synchronous;
-        let is_fresh = is_synchronous && (room.is_for_births || chain.is_fresh);
-        let key = LineKey {
-            subscription: chain.subscription.subscription.id,
-            host: chain.subscription.host().into(),
-        };
+        chain.is_fresh = is_synchronous && (room.is_for_births || chain.is_fresh);
+        self.enter([chain]);
+    }
+
+    /// Puts chains in their lines, or aside where a barrier is up; what can't go is returned.
+    fn enter(&self, chains: impl IntoIterator<Item = Chain>) {
         let mut queue = self.queue();
-        if queue.is_closed {
-            drop(queue);
-            return return_all(chain, None, false, |done| self.tell(done));
+        let (now, mut returned) = (self.0.clock.now(), Vec::new());
+        for chain in chains {
+            // Looked at under the lock that who brings it down takes afterwards: nobody is missed.
+            let Some(first) = chain.deliveries.front() else {
+                continue;
+            };
+            let (event, places) = (first.owed, chain.places());
+            match first.standing() {
+                _ if queue.is_closed => returned.push(chain),
+                Standing::Lost => returned.push(chain),
+                Standing::Up => queue.aside.insert(event, (chain, places), Instant::now()),
+                Standing::Down => {
+                    let (key, is_fresh) = (LineKey::of(&chain), chain.is_fresh);
+                    queue.lines.push(&key, (chain, places), is_fresh, now);
+                }
+            }
         }
-        let now = self.0.clock.now();
-        queue.lines.push(&key, (chain, places), is_fresh, now);
         self.start_more(queue);
+        self.return_untried(returned);
+    }
+
+    fn return_untried(&self, chains: Vec<Chain>) {
+        for chain in chains {
+            return_all(chain, None, false, |done| self.tell(done));
+        }
+    }
+
+    /// Returns what has waited for a barrier for as long as a request takes that is not slow: it
+    /// waits in the repository, and not in memory.
+    pub(super) fn return_late(&self) {
+        let then = Instant::now().checked_sub(self.0.slow_after);
+        let late = then.map(|then| self.queue().aside.take_late(then));
+        self.return_untried(late.unwrap_or_default());
     }
 
     /// The time that the senders go by.
@@ -225,11 +265,10 @@ impl Outbox {
     pub fn close(&self) {
         let mut queue = self.queue();
         queue.is_closed = true;
-        let waiting = queue.lines.drain();
+        let mut waiting = queue.lines.drain();
+        waiting.extend(queue.aside.drain());
         drop(queue);
-        for chain in waiting {
-            return_all(chain, None, false, |done| self.tell(done));
-        }
+        self.return_untried(waiting);
     }
 
     /// A request under way takes long.
@@ -253,9 +292,17 @@ impl Outbox {
         if let Some(again) = done.delivery().again.clone() {
             return again.tell(done);
         }
+        let event = barrier::note(&done);
         // Nobody listens any more only when the instance is gone; the leases run out then.
         let _ = self.0.done.send(done);
         self.0.nudge.ring();
+        // After the result, which is written no later than what this sends.
+        if let Some(event) = event {
+            let waiting = self.queue().aside.take(event);
+            if !waiting.is_empty() {
+                self.enter(waiting);
+            }
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -282,6 +329,15 @@ impl Outbox {
     }
 }
 
+impl LineKey {
+    fn of(chain: &Chain) -> Self {
+        Self {
+            subscription: chain.subscription.subscription.id,
+            host: chain.subscription.host().into(),
+        }
+    }
+}
+
 /// A sender's work.
 async fn send(outbox: Outbox, start: Start<Chain>) {
     let Start { key, chain, probes } = start;
@@ -300,7 +356,11 @@ async fn send(outbox: Outbox, start: Start<Chain>) {
         let queue = outbox.queue();
         queue.is_closed || queue.lines.is_open(&key, clock.now())
     };
-    send_chain(chain, clock, timeout, &mut requests, is_to_stop, tell).await;
+    let left = send_chain(chain, clock, timeout, &mut requests, is_to_stop, tell).await;
+    if let Some(left) = left {
+        sender.untold -= left.places();
+        outbox.enter([left]);
+    }
 }
 
 /// A sender at work. Its turn ends with it, also if a sink panics; the leases return the deliveries

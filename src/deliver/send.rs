@@ -10,6 +10,7 @@ use hyper::body::Bytes;
 use uuid::Uuid;
 
 use super::{
+    barrier::Standing,
     breaker::Sign,
     chain::{Chain, Claimed},
     claim::judge::Fate,
@@ -96,7 +97,8 @@ impl Tried {
 
 /// Sends the chain's deliveries in order and tells what became of each. It stops at the first that
 /// is not settled or blocks, when the lease might end before an answer would, and when it is to;
-/// the rest is returned. So it is when a request takes long, for it would fill the memory.
+/// the rest is returned. So it is when a request takes long, for it would fill the memory. Gives
+/// back what is left when the next has to wait for its event's synchronous deliveries.
 pub(super) async fn send_chain(
     mut chain: Chain,
     clock: &Clock,
@@ -104,12 +106,16 @@ pub(super) async fn send_chain(
     requests: &mut Requests<'_>,
     is_to_stop: impl Fn() -> bool,
     mut tell: impl FnMut(Done),
-) {
+) -> Option<Chain> {
     let mut has_waited = false;
     while let Some(delivery) = chain.deliveries.pop_front() {
         has_waited = Instant::now() + timeout > chain.lease_ends;
-        if is_to_stop() || has_waited {
+        let standing = delivery.standing();
+        if is_to_stop() || has_waited || standing != Standing::Down {
             chain.deliveries.push_front(delivery);
+            if !has_waited && standing == Standing::Up {
+                return Some(chain);
+            }
             break;
         }
         let subscription = Arc::clone(&chain.subscription);
@@ -123,6 +129,7 @@ pub(super) async fn send_chain(
         }
     }
     give_back(&mut chain, has_waited, tell);
+    None
 }
 
 /// Returns a chain's deliveries untried. Only the first may be due again, at `not_before`; whether

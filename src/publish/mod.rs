@@ -35,6 +35,7 @@ use chrono::{DateTime, Utc};
 
 use self::{
     courtesy::{Courtesy, Seen},
+    plan::Places,
     work::{Published, Work},
 };
 use crate::{
@@ -182,7 +183,10 @@ impl Stage for Publish {
             return Ok(Progress::Idle);
         }
         let (work, mut room) = (Arc::clone(&self.work), self.outbox.reserve_for_births());
-        let wanted = room.len();
+        let wanted = Places {
+            all: room.len(),
+            aside: room.aside(),
+        };
         let publishing = self.database.transaction(move |connection| {
             let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
             work.publish(connection, wanted, started, now)

@@ -3,7 +3,8 @@
 //! A lane is the order of one object for one subscription. Its first unsettled delivery is its
 //! head; the others wait. A head may be born claimed, with the deliveries of this batch that follow
 //! it in its lane as one chain, and be handed to this instance's senders without another look at
-//! the database.
+//! the database. So may a delayed one if this instance has all synchronous ones of its event that
+//! can start: it then waits for them in memory.
 
 use std::collections::{HashMap, HashSet};
 
@@ -54,7 +55,8 @@ pub enum Birth {
     Due,
     /// Behind an unsettled delivery of its lane.
     Blocked,
-    /// Behind the synchronous deliveries of its event.
+    /// Behind the synchronous deliveries of its event, of which some are not claimed, or with no
+    /// room to wait for them in memory.
     Waiting,
     /// Kept until its subscription is active again.
     Parked,
@@ -121,25 +123,50 @@ pub fn lanes(planned: &[Planned]) -> HashSet<LaneOf> {
         .collect()
 }
 
+/// How many deliveries an instance may take into its memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Places {
+    /// In all.
+    pub all: usize,
+    /// Of these, behind synchronous ones of their events, at most.
+    pub aside: usize,
+}
+
 /// Decides each delivery's birth. `busy` are the lanes with unsettled deliveries in the repository;
-/// `room` is how many deliveries this instance may take into memory. Returns the number of chains.
+/// `room` is what this instance may take into memory. Returns the number of chains.
 pub fn assign(
     planned: &mut [Planned],
     subscriptions: &Roster,
     busy: HashSet<LaneOf>,
-    room: usize,
+    room: Places,
 ) -> usize {
-    let mut births = Births {
-        tails: busy.into_iter().map(|lane| (lane, None)).collect(),
-        room,
-        chains: 0,
-        untried: None,
-    };
+    let mut births = Births::new(planned, busy, room);
     for delivery in planned {
         let registered = &subscriptions[delivery.subscription as usize];
-        delivery.birth = births.of(delivery, registered);
+        delivery.birth = births.of(delivery, Readiness::of(registered));
     }
     births.chains
+}
+
+/// What of a subscription decides whether it can be sent anything now.
+#[derive(Clone, Copy)]
+struct Readiness {
+    is_active: bool,
+    /// Its schedule begins with an attempt at once.
+    is_at_once: bool,
+    /// Claiming judges once more, just before it is sent.
+    is_judged_at_send: bool,
+}
+
+impl Readiness {
+    fn of(registered: &Registered) -> Self {
+        let subscription = &registered.subscription;
+        Self {
+            is_active: subscription.state == State::Active,
+            is_at_once: subscription.spec.retry.first_wait().is_zero(),
+            is_judged_at_send: registered.is_judged_at_send(),
+        }
+    }
 }
 
 /// What stands before the next delivery of a batch.
@@ -147,14 +174,35 @@ struct Births {
     /// What stands last in each lane: a chain that can go on, or something to wait for.
     tails: HashMap<LaneOf, Option<usize>>,
     /// Places that are left in this instance's memory.
-    room: usize,
+    room: Places,
     chains: usize,
     /// The last event with a synchronous delivery that can start.
-    untried: Option<usize>,
+    untried: Option<Untried>,
+}
+
+/// An event whose delayed deliveries have to wait.
+#[derive(Clone, Copy)]
+struct Untried {
+    event: usize,
+    /// All that they wait for is claimed.
+    is_claimed: bool,
 }
 
 impl Births {
-    fn of(&mut self, delivery: &Planned, registered: &Registered) -> Birth {
+    fn new(planned: &[Planned], busy: HashSet<LaneOf>, mut room: Places) -> Self {
+        // Nobody is born due because places went to those who wait for him.
+        let is_synchronous = |delivery: &&Planned| delivery.mode == Mode::Synchronous;
+        let synchronous = planned.iter().filter(is_synchronous).count();
+        room.aside = room.aside.min(room.all.saturating_sub(synchronous));
+        Self {
+            tails: busy.into_iter().map(|lane| (lane, None)).collect(),
+            room,
+            chains: 0,
+            untried: None,
+        }
+    }
+
+    fn of(&mut self, delivery: &Planned, readiness: Readiness) -> Birth {
         let decision = delivery.judged.as_ref().map(|judged| judged.decision);
         if decision == Some(Decision::Suppress) {
             // Settled from the beginning: nobody waits for it.
@@ -172,21 +220,27 @@ impl Births {
             Some(Decision::Hold) => Birth::Held {
                 is_head: ahead.0.is_none(),
             },
-            _ => self.decide(delivery, registered, ahead),
+            _ => self.decide(delivery, readiness, ahead),
         };
+        let is_claimed = matches!(birth, Birth::Claimed(_));
         let tail = match birth {
             // It is no delivery, and nobody waits for it.
             Birth::Gathered => return birth,
             Birth::Claimed(chain) => {
-                self.room -= 1;
+                self.room.all -= 1;
+                if self.waits(delivery).is_some() {
+                    self.room.aside -= 1;
+                }
                 // What follows a change of the key waits for it in both lanes.
                 (lanes.len() == 1).then_some(chain)
             }
             _ => None,
         };
-        let can_start = matches!(birth, Birth::Claimed(_) | Birth::Due);
-        if delivery.mode == Mode::Synchronous && can_start {
-            self.untried = Some(delivery.event);
+        if delivery.mode == Mode::Synchronous && (is_claimed || birth == Birth::Due) {
+            let event = delivery.event;
+            let before = self.untried.filter(|untried| untried.event == event);
+            let is_claimed = is_claimed && before.is_none_or(|untried| untried.is_claimed);
+            self.untried = Some(Untried { event, is_claimed });
         }
         for lane in lanes {
             self.tails.insert(lane, tail);
@@ -194,30 +248,37 @@ impl Births {
         birth
     }
 
+    /// What a delayed delivery has to wait for, if there is anything.
+    fn waits(&self, delivery: &Planned) -> Option<Untried> {
+        let untried = self.untried?;
+        let is_its = delivery.mode == Mode::SynchronousDelayed && untried.event == delivery.event;
+        is_its.then_some(untried)
+    }
+
     fn decide(
         &mut self,
         delivery: &Planned,
-        registered: &Registered,
+        readiness: Readiness,
         ahead: (Option<Option<usize>>, usize),
     ) -> Birth {
-        let subscription = &registered.subscription;
-        // Claiming judges once more, just before it is sent.
-        let may_be_claimed =
-            self.room > 0 && !delivery.is_of_start && !registered.is_judged_at_send();
-        let must_wait =
-            delivery.mode == Mode::SynchronousDelayed && self.untried == Some(delivery.event);
+        let waits = self.waits(delivery);
+        let has_room = match waits {
+            None => self.room.all > 0,
+            Some(untried) => untried.is_claimed && self.room.all.min(self.room.aside) > 0,
+        };
+        let may_be_claimed = has_room && !delivery.is_of_start && !readiness.is_judged_at_send;
         match ahead {
             (None, _) if delivery.mode == Mode::Batch => Birth::Gathered,
-            (None, _) if subscription.state != State::Active => Birth::Parked,
-            (None, _) if must_wait => Birth::Waiting,
-            (None, _) if may_be_claimed && subscription.spec.retry.first_wait().is_zero() => {
+            (None, _) if !readiness.is_active => Birth::Parked,
+            (None, _) if may_be_claimed && readiness.is_at_once => {
                 self.chains += 1;
                 Birth::Claimed(self.chains - 1)
             }
+            (None, _) if waits.is_some() => Birth::Waiting,
             (None, _) => Birth::Due,
             // Only a delivery of one lane goes on in a chain: of two lanes, one would be another
             // chain's.
-            (Some(Some(chain)), 1) if may_be_claimed && !must_wait => Birth::Claimed(chain),
+            (Some(Some(chain)), 1) if may_be_claimed => Birth::Claimed(chain),
             (Some(_), _) => Birth::Blocked,
         }
     }
@@ -242,3 +303,6 @@ impl Planned {
         self.lane.into_iter().chain(previous)
     }
 }
+
+#[cfg(test)]
+mod tests;

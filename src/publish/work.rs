@@ -12,7 +12,7 @@ use super::{
     event::Event,
     judge::judge_all,
     locks::{busy_lanes, sequences, wanted_lanes},
-    plan::{Birth, Planned, assign, matched},
+    plan::{Birth, Places, Planned, assign, matched},
     portion::Portion,
     store::{delivery_insert, event_insert},
     written::{Lease, Written},
@@ -77,7 +77,7 @@ impl Work {
     pub(super) fn publish(
         &mut self,
         connection: &mut Connection,
-        room: usize,
+        room: Places,
         started: Instant,
         now: DateTime<Utc>,
     ) -> Result<Published, PublishError> {

@@ -1,7 +1,7 @@
 //! What a planned batch becomes: rows for the repository, chains for the senders. Pure.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Instant,
 };
@@ -15,7 +15,10 @@ use super::{
     store::NewDelivery,
 };
 use crate::{
-    deliver::chain::{Chain, Claimed, Owed, places_of},
+    deliver::{
+        barrier::Barrier,
+        chain::{Chain, Claimed, Owed, places_of},
+    },
     digest::gather::{Gathering, NewMember},
     registry::live::Registry,
     subscription::model::Mode,
@@ -97,12 +100,7 @@ impl Written<'_> {
 
     /// The claimed deliveries of `rows`, for this instance's senders; `count` chains.
     pub(super) fn chains(&self, rows: &[NewDelivery], lease: Lease, count: usize) -> Vec<Chain> {
-        let delayed: HashSet<usize> = self
-            .planned
-            .iter()
-            .filter(|delivery| delivery.mode == Mode::SynchronousDelayed)
-            .map(|delivery| delivery.event)
-            .collect();
+        let barriers = self.barriers();
         let mut sharing: HashMap<usize, usize> = HashMap::new();
         for delivery in self.deliveries() {
             if matches!(delivery.birth, Birth::Claimed(_)) {
@@ -116,6 +114,7 @@ impl Written<'_> {
             };
             let registered = &self.registry.subscriptions[delivery.subscription as usize];
             let body = &self.events[delivery.event].body;
+            let barrier = barriers.get(&delivery.event);
             let shared_by = sharing.get(&delivery.event).copied().unwrap_or(1);
             let chain = chains[number]
                 .get_or_insert_with(|| Chain::new(Arc::clone(registered), lease.ends));
@@ -131,11 +130,36 @@ impl Written<'_> {
                 body: Arc::clone(body),
                 places: places_of(body, shared_by),
                 hold_until: None,
-                is_awaited: delivery.mode == Mode::Synchronous && delayed.contains(&delivery.event),
+                is_awaited: delivery.mode == Mode::Synchronous && barrier.is_some(),
+                barrier: barrier.map(Arc::clone),
                 again: None,
             });
         }
         chains.into_iter().flatten().collect()
+    }
+
+    /// The barriers of the events that have delayed deliveries, by the events' places.
+    fn barriers(&self) -> HashMap<usize, Arc<Barrier>> {
+        let mut barriers: HashMap<usize, (usize, bool)> = HashMap::new();
+        for delivery in self.deliveries() {
+            if delivery.mode == Mode::SynchronousDelayed {
+                let (_, is_stored) = barriers.entry(delivery.event).or_default();
+                *is_stored |= !matches!(delivery.birth, Birth::Claimed(_));
+            }
+        }
+        for delivery in self.deliveries() {
+            if delivery.mode == Mode::Synchronous
+                && matches!(delivery.birth, Birth::Claimed(_))
+                && let Some((synchronous, _)) = barriers.get_mut(&delivery.event)
+            {
+                *synchronous += 1;
+            }
+        }
+        let barrier = |(synchronous, is_stored)| Arc::new(Barrier::new(synchronous, is_stored));
+        barriers
+            .into_iter()
+            .map(|(event, counted)| (event, barrier(counted)))
+            .collect()
     }
 
     /// What is added to digests.

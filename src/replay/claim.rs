@@ -185,6 +185,7 @@ fn chains(
             body,
             hold_until: None,
             is_awaited: false,
+            barrier: None,
             again: Some(Again {
                 replay: replay.id,
                 item: row.id,

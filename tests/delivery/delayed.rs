@@ -52,7 +52,11 @@ async fn a_delayed_delivery_starts_when_the_synchronous_one_is_acknowledged() {
     let mut app = shop(&immediate, &later).await;
     // WHEN a row changes
     app.sql("insert into orders values (1)");
+    // AND nothing more is taken into memory
+    app.instance.outbox.close();
     publish(&mut app).await;
+    let mut app = app.sibling().await;
+    deliver(&mut app).await;
     immediate.wait_for(1, SOON).await;
     deliver(&mut app).await;
     // THEN the delayed delivery waits, and for no longer than a request timeout and a lease

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
 
+mod aside;
 mod backlog;
 mod barrier;
 mod breaker;

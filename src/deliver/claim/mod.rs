@@ -338,6 +338,7 @@ impl Lane<'_> {
             places,
             hold_until: row.hold_until,
             is_awaited: has_delayed && row.urgency == 0 && row.attempts == 0,
+            barrier: None,
             again: None,
         };
         let returned = |row: &ClaimedRow, delivery, until: Option<DateTime<Utc>>| Done::Returned {
