@@ -12,4 +12,4 @@ pub mod store;
 mod verify;
 
 pub use role::{Action, Reach, Role};
-pub use verify::{AdminKey, AuthError, BOOTSTRAP, Principal, authenticate};
+pub use verify::{AdminKey, AuthError, BOOTSTRAP, Keys, Principal, authenticate};
