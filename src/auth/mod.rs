@@ -4,7 +4,8 @@
 //! may do; [`authenticate`] turns the text that a caller sent into a [`Principal`].
 //!
 //! Guaranteed: a secret is stored only as a salted HMAC and is compared in constant time. Each
-//! request asks the database, so a revoked key stops working at once.
+//! request asks the database, by a query that begins after it came, so a revoked key stops working
+//! at once.
 
 pub mod key;
 pub mod role;

@@ -137,6 +137,11 @@ impl Api {
         }
     }
 
+    /// All routes, for who has a socket.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// A new key of `role`.
     pub(crate) fn key(&self, role: Role) -> String {
         let mut connection = self.database.connect();

@@ -2,11 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::{
+    body::Body,
+    extract::Request,
+    middleware::{Next, from_fn},
+};
 use diesel::connection::SimpleConnection as _;
 use rowcall::auth::Role;
 use serde_json::{Value, json};
-use tokio::task::{JoinHandle, yield_now};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc::unbounded_channel, oneshot},
+    task::{JoinHandle, yield_now},
+};
 
 use crate::{
     harness::{ADMIN_KEY, Answer, Api, request},
@@ -296,6 +305,50 @@ async fn who_goes_away_while_it_waits_is_left_out() {
     }
     assert_eq!(stored(&api), (vec!["a".into(), "b".into()], 1));
     assert_eq!(duplicates(&send(&api, &event("gone", 1)).await), [false]);
+}
+
+#[tokio::test]
+async fn those_who_wait_are_answered_before_the_api_ends() {
+    // GIVEN a request that waits, of a client at the other end of a socket
+    let gate = Gate::close(start()).await;
+    let api = Arc::clone(&gate.api);
+    let (arrived, mut arrivals) = unbounded_channel();
+    let router = api
+        .router()
+        .layer(from_fn(move |request: Request, next: Next| {
+            arrived.send(()).unwrap();
+            next.run(request)
+        }));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stop, stopped) = oneshot::channel();
+    let served = axum::serve(listener, router).with_graceful_shutdown(async {
+        let _: Result<(), _> = stopped.await;
+    });
+    let served = tokio::spawn(served.into_future());
+    let text = event("a", 1).to_string();
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN_KEY}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        text.len()
+    );
+    client.write_all((head + &text).as_bytes()).await.unwrap();
+    arrivals.recv().await.unwrap();
+    // WHEN the API is asked to end
+    stop.send(()).unwrap();
+    for _ in 0..3 {
+        yield_now().await;
+    }
+    assert!(!served.is_finished());
+    gate.open(Vec::new()).await;
+    // THEN it answers first
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+    served.await.unwrap().unwrap();
+    assert_eq!(stored(&api).0, ["a"]);
 }
 
 #[tokio::test]
