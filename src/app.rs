@@ -13,8 +13,8 @@ use uuid::Uuid;
 use self::{bell::doorbell, serving::serve};
 use crate::{
     account::Accounts,
-    api::{ApiState, SubmittedTypes, router},
-    auth::AdminKey,
+    api::{ApiState, Intake, router},
+    auth::{AdminKey, Keys},
     clock::Clock,
     config::{Limits, PublicUrl, Sources},
     db::{Connection, Database, DbError},
@@ -229,13 +229,14 @@ impl Instance {
             .collect();
         let drain = Duration::from_millis(limits.drain_ms);
         let router = router(ApiState {
+            keys: Keys::new(database.clone()),
+            intake: Intake::new(database.clone(), clock.clone(), &limits),
             database,
             clock: clock.clone(),
             secret_key,
             guard: Arc::new(guard),
             mail: mail.map(Arc::new),
             admin_key: admin_key.as_ref().map(AdminKey::new),
-            submitted_types: SubmittedTypes::default(),
             limits,
             verify: verify.policy,
             wake,

@@ -5,6 +5,7 @@
 //! before the thread: when the pool is used up, tasks wait, not threads.
 
 mod error;
+pub mod joint;
 mod statement;
 mod url;
 

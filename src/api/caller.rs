@@ -53,9 +53,10 @@ impl FromRequestParts<ApiState> for Caller {
                 "send `Authorization: Bearer <key>`; `rowcall key create` makes a key",
             )
         })?;
-        match authenticate(&state.database, state.admin_key.as_ref(), text).await {
+        match authenticate(&state.keys, state.admin_key.as_ref(), text).await {
             Ok(principal) => Ok(Self(principal)),
-            Err(AuthError::Db(error)) => Err(error.into()),
+            Err(AuthError::Db(error)) => Err((&*error).into()),
+            Err(error @ AuthError::Busy) => Err(Problem::new(Kind::Unavailable, error.to_string())),
             Err(error) => Err(Problem::new(Kind::InvalidKey, error.to_string())),
         }
     }

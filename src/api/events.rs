@@ -4,9 +4,13 @@
 //! events that are or were owed to its own subscriptions, and of their deliveries its own.
 
 mod attributes;
+mod check;
 mod data;
+mod intake;
+pub(super) mod ledger;
 mod request;
 mod schemas;
+mod settle;
 mod store;
 pub(super) mod submit;
 
@@ -28,7 +32,7 @@ use super::{
     page::{Page, PageRequest},
     problem::Problem,
 };
-pub use schemas::SubmittedTypes;
+pub use intake::Intake;
 
 use crate::{
     auth::Action, deliver::attempt::store::Whose, publish::floor::floor,

@@ -59,28 +59,17 @@ impl Memory {
         match store::idempotency_get(connection, &self.principal, &self.key)? {
             None => Ok(None),
             Some((fingerprint, id)) if fingerprint == self.fingerprint => Ok(Some(id)),
-            Some(_) => Err(Problem::new(
-                Kind::IdempotencyKeyReused,
-                "this key was sent with another request; draw a new key for each request, and send \
-                 the same bytes when you repeat one",
-            )),
+            Some(_) => Err(key_reused()),
         }
     }
 
-    /// Keeps the key of a request that makes nothing of its own and may be done twice; a problem,
-    /// if another request has it. Of two at once, the second waits for the first.
-    pub(super) fn claim(
-        &self,
-        connection: &mut Connection,
-        now: DateTime<Utc>,
-    ) -> Result<(), Problem> {
-        let Self {
-            principal,
-            key,
-            fingerprint,
-        } = self;
-        store::idempotency_ensure(connection, principal, key, fingerprint, Uuid::nil(), now)?;
-        self.recall(connection).map(drop)
+    /// The key and the fingerprint, for who keeps those of several requests at once.
+    pub(super) fn name(&self) -> (KeyName<'_>, [u8; 32]) {
+        let name = KeyName {
+            principal: &self.principal,
+            key: &self.key,
+        };
+        (name, self.fingerprint)
     }
 
     /// Keeps what the request made.
@@ -104,4 +93,20 @@ impl Memory {
             now,
         )?)
     }
+}
+
+/// What tells one key from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct KeyName<'a> {
+    principal: &'a str,
+    key: &'a str,
+}
+
+/// Another request has the key.
+pub(super) fn key_reused() -> Problem {
+    Problem::new(
+        Kind::IdempotencyKeyReused,
+        "this key was sent with another request; draw a new key for each request, and send the same \
+         bytes when you repeat one",
+    )
 }

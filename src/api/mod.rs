@@ -40,12 +40,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use constraints::Constraints;
 use event_types::EventTypes;
-pub use events::SubmittedTypes;
+pub use events::Intake;
 pub use problem::Problem;
 
 use crate::{
     account::Accounts,
-    auth::AdminKey,
+    auth::{AdminKey, Keys},
     clock::Clock,
     config::Limits,
     db::Database,
@@ -70,8 +70,10 @@ pub struct ApiState {
     pub mail: Option<Arc<MailSettings>>,
     /// The bootstrap key, if there is one.
     pub admin_key: Option<AdminKey>,
-    /// The event types of submitted events.
-    pub submitted_types: SubmittedTypes,
+    /// The API keys.
+    pub keys: Keys,
+    /// Takes submitted events in.
+    pub intake: Intake,
     /// `body_bytes_max` bounds the bodies.
     pub limits: Limits,
     /// What the receivers of webhooks must pass.

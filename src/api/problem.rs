@@ -208,8 +208,14 @@ impl Problem {
 
 impl From<DbError> for Problem {
     fn from(error: DbError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&DbError> for Problem {
+    fn from(error: &DbError) -> Self {
         let is_passing = error.is_passing();
-        tracing::warn!(error = %chain(&error), is_passing, "a request failed in the database");
+        tracing::warn!(error = %chain(error), is_passing, "a request failed in the database");
         if is_passing {
             Self::new(
                 Kind::Unavailable,

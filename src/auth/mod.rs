@@ -4,7 +4,8 @@
 //! may do; [`authenticate`] turns the text that a caller sent into a [`Principal`].
 //!
 //! Guaranteed: a secret is stored only as a salted HMAC and is compared in constant time. Each
-//! request asks the database, so a revoked key stops working at once.
+//! request asks the database, by a query that begins after it came, so a revoked key stops working
+//! at once.
 
 pub mod key;
 pub mod role;
@@ -12,4 +13,4 @@ pub mod store;
 mod verify;
 
 pub use role::{Action, Reach, Role};
-pub use verify::{AdminKey, AuthError, BOOTSTRAP, Principal, authenticate};
+pub use verify::{AdminKey, AuthError, BOOTSTRAP, Keys, Principal, authenticate};

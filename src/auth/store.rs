@@ -1,17 +1,18 @@
 //! SQL of the API keys.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::{
-    OptionalExtension as _, PgConnection, QueryResult, QueryableByName, RunQueryDsl as _,
-    sql_query,
-    sql_types::{Binary, Nullable, Text, Timestamptz},
+    PgConnection, QueryResult, QueryableByName, RunQueryDsl as _, sql_query,
+    sql_types::{Array, Binary, Nullable, Text, Timestamptz},
 };
 
 use super::{
     key::{ApiKey, KeyHash},
     role::Role,
 };
-use crate::db::DbError;
+use crate::db::{DbError, kept};
 
 /// Why a key could not be made.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
@@ -113,6 +114,8 @@ pub fn key_revoke(
 #[derive(QueryableByName)]
 struct StoredKey {
     #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Text)]
     role: String,
     #[diesel(sql_type = Binary)]
     salt: Vec<u8>,
@@ -120,21 +123,25 @@ struct StoredKey {
     hash: Vec<u8>,
 }
 
-/// Role and hash of a key that works.
-pub(super) fn key_find(
+/// Roles and hashes of those of the keys that work, by id.
+pub(super) fn keys_find(
     connection: &mut PgConnection,
-    id: &str,
-) -> QueryResult<Option<(Role, KeyHash)>> {
-    let stored: Option<StoredKey> = sql_query(
-        "select role, salt, hash from rowcall.api_key where id = $1 and revoked_at is null",
+    ids: &[&str],
+) -> QueryResult<HashMap<String, (Role, KeyHash)>> {
+    let stored: Vec<StoredKey> = kept(
+        "select id, role, salt, hash from rowcall.api_key \
+         where id = any($1) and revoked_at is null",
     )
-    .bind::<Text, _>(id)
-    .get_result(connection)
-    .optional()?;
+    .bind::<Array<Text>, _>(ids)
+    .load(connection)?;
     // The table's checks hold role and lengths; a row that breaks them opens nothing.
-    Ok(stored.and_then(|stored| {
+    let key = |stored: StoredKey| {
         let salt = stored.salt.try_into().ok()?;
         let hash = stored.hash.try_into().ok()?;
-        Some((Role::parse(&stored.role)?, KeyHash { salt, hash }))
-    }))
+        Some((
+            stored.id,
+            (Role::parse(&stored.role)?, KeyHash { salt, hash }),
+        ))
+    };
+    Ok(stored.into_iter().filter_map(key).collect())
 }

@@ -1,4 +1,9 @@
 //! From the text that a caller sent to who it is.
+//!
+//! Each request asks the database. Those that come while one query is under way ask together with
+//! the next one.
+
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +14,62 @@ use super::{
     role::Role,
     store,
 };
-use crate::db::{Database, DbError};
+use crate::db::{
+    Database, DbError,
+    joint::{Asked, Bounds, Full, Joint, Together},
+};
+
+/// Queries for keys that are under way at once, the keys that one asks for, and those that wait.
+const LOOKUPS: Bounds = Bounds {
+    groups_max: 2,
+    group_weight_max: 256,
+    group_size_max: 256,
+    weight_max: 10_000,
+};
+
+/// The API keys as they are in the database; clones share the way there.
+#[derive(Clone)]
+pub struct Keys(Joint<Lookup>);
+
+struct Lookup(Database);
+
+/// Role and hash of a key that works.
+type Found = Option<(Role, KeyHash)>;
+
+impl Keys {
+    /// Those of `database`.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self(Joint::new(Lookup(database), LOOKUPS))
+    }
+
+    async fn find(&self, id: &str) -> Result<Found, AuthError> {
+        let room = self.0.room(1).map_err(|Full| AuthError::Busy)?;
+        match self.0.ask(&Asked::new(id.to_owned(), room)).await {
+            Some(found) => found.map_err(AuthError::Db),
+            None => Err(AuthError::Db(Arc::new(DbError::Panicked))),
+        }
+    }
+}
+
+impl Together for Lookup {
+    type Ask = String;
+    type Answer = Result<Found, Arc<DbError>>;
+
+    async fn answer(&self, asked: Vec<Arc<Asked<String>>>) -> Vec<Self::Answer> {
+        let count = asked.len();
+        let found = self.0.run(move |connection| {
+            let ids: Vec<&str> = asked.iter().map(|id| id.as_str()).collect();
+            let known = store::keys_find(connection, &ids)?;
+            Ok::<_, DbError>(ids.iter().map(|id| known.get(*id).cloned()).collect())
+        });
+        let found: Result<Vec<Found>, DbError> = found.await;
+        match found {
+            Ok(found) => found.into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(Arc::new(error)); count],
+        }
+    }
+}
 
 /// Who a request comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,9 +96,12 @@ pub enum AuthError {
     /// There is no such key, its secret is another, or it was revoked: which of them is not told.
     #[error("the API key is not valid (any more); ask an administrator for another")]
     Invalid,
+    /// Too many keys are being looked for.
+    #[error("too many requests wait to be let in; send it again in a moment")]
+    Busy,
     /// The database failed, so nobody can tell.
     #[error(transparent)]
-    Db(#[from] DbError),
+    Db(Arc<DbError>),
 }
 
 impl AdminKey {
@@ -67,7 +130,7 @@ impl std::fmt::Debug for AdminKey {
 ///
 /// [`AuthError`].
 pub async fn authenticate(
-    database: &Database,
+    keys: &Keys,
     admin_key: Option<&AdminKey>,
     text: &str,
 ) -> Result<Principal, AuthError> {
@@ -85,10 +148,7 @@ pub async fn authenticate(
         }
         Err(error) => return Err(error.into()),
     };
-    let id = key.id.clone();
-    let found = database
-        .run(move |connection| Ok::<_, DbError>(store::key_find(connection, &id)?))
-        .await?;
+    let found = keys.find(&key.id).await?;
     // An unknown id costs the same work as a wrong secret.
     let absent = KeyHash {
         salt: [0; 32],

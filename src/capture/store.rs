@@ -276,6 +276,8 @@ fn backlog_advance(
 pub struct NewChange<'a> {
     /// The event as JSON.
     pub event: &'a str,
+    /// Who wrote it.
+    pub author: &'a str,
     /// The writer's trace.
     pub traceparent: Option<&'a str>,
 }
@@ -284,26 +286,27 @@ pub struct NewChange<'a> {
 pub const SUBMITTED_TARGET: i32 = 0;
 
 /// Appends events to the change table in their order, as operation `e`. `rotation` is the open
-/// one's number, `author` who wrote them. Read together with rows, in the order of capture.
+/// one's number. Read together with rows, in the order of capture.
 pub fn change_append(
     connection: &mut PgConnection,
     rotation: i32,
-    author: &str,
     changes: &[NewChange<'_>],
 ) -> Result<(), diesel::result::Error> {
     let events: Vec<&str> = changes.iter().map(|change| change.event).collect();
+    let authors: Vec<&str> = changes.iter().map(|change| change.author).collect();
     let traceparents: Vec<Option<&str>> = changes.iter().map(|change| change.traceparent).collect();
     kept(
         "insert into rowcall.change (seq, xid, rotation, target, relation, op, after, at, role, \
              actor, traceparent) \
          select pg_catalog.nextval('rowcall.change_seq'), pg_catalog.pg_current_xact_id(), $1, 0, \
-             0, 'e', e.event::json, pg_catalog.clock_timestamp(), $2, $2, e.traceparent \
-         from (select * from unnest($3, $4) with ordinality as u (event, traceparent, place) \
-             order by u.place) as e",
+             0, 'e', e.event::json, pg_catalog.clock_timestamp(), e.author, e.author, \
+             e.traceparent \
+         from (select * from unnest($2, $3, $4) with ordinality \
+             as u (event, author, traceparent, place) order by u.place) as e",
     )
     .bind::<Integer, _>(rotation)
-    .bind::<Text, _>(author)
     .bind::<Array<Text>, _>(events)
+    .bind::<Array<Text>, _>(authors)
     .bind::<Array<Nullable<Text>>, _>(traceparents)
     .execute(connection)
     .map(|_| ())

@@ -83,6 +83,8 @@ pub struct Limits {
     pub event_bytes_max: usize,
     /// Events that one request submits, at most.
     pub events_per_request_max: usize,
+    /// Submitted events that wait to be stored, in bytes of request bodies and 1 KiB for each.
+    pub events_waiting_bytes_max: usize,
     /// How long the ids of submitted events are remembered, so that one that is sent again is
     /// published once.
     pub event_accepted_days: u32,
@@ -130,6 +132,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024,
             event_bytes_max: 256 * 1024,
             events_per_request_max: 1_000,
+            events_waiting_bytes_max: 64 * 1024 * 1024,
             event_accepted_days: 7,
             account_interval_minutes: 60,
             drain_ms: 10_000,
@@ -288,6 +291,12 @@ impl Limits {
                 self.event_bytes_max <= self.body_bytes_max,
                 "limits.event_bytes_max must not be larger than limits.body_bytes_max: a request \
                  holds at least one event",
+            ),
+            (
+                self.events_waiting_bytes_max >= self.body_bytes_max.saturating_add(1_024)
+                    && self.events_waiting_bytes_max <= 4_294_967_295,
+                "limits.events_waiting_bytes_max must be larger than limits.body_bytes_max by 1024 \
+                 or more, or the largest request would never have room, and below 4294967296",
             ),
             (
                 self.change_retention_hours >= self.rotation_hours,

@@ -50,9 +50,10 @@ pub(super) fn disabled_tell(
     let rotation = rotation::writable(connection, now)?;
     let change = NewChange {
         event: &event.to_string(),
+        author: AUTHOR,
         traceparent: None,
     };
-    change_append(connection, rotation, AUTHOR, &[change])?;
+    change_append(connection, rotation, &[change])?;
     doorbell_ring_if_asleep(connection)?;
     Ok(())
 }

@@ -14,8 +14,8 @@ use diesel::{
 };
 use rowcall::{
     account::Accounts,
-    api::{ApiState, SubmittedTypes, router},
-    auth::{AdminKey, Role, store::key_create},
+    api::{ApiState, Intake, router},
+    auth::{AdminKey, Keys, Role, store::key_create},
     clock::Clock,
     config::Limits,
     db::Database,
@@ -91,24 +91,36 @@ impl Api {
     }
 
     pub(crate) fn verifying(database: TestDatabase, verify: Verify) -> Self {
+        Self::built(database, verify, |_| {})
+    }
+
+    /// With other limits than most tests have.
+    pub(crate) fn limited(database: TestDatabase, limit: impl FnOnce(&mut Limits)) -> Self {
+        Self::built(database, Verify::None, limit)
+    }
+
+    fn built(database: TestDatabase, verify: Verify, limit: impl FnOnce(&mut Limits)) -> Self {
         let clock = Clock::manual("2026-01-31T08:00:00Z".parse::<DateTime<Utc>>().unwrap());
         let secret_key = Arc::new(SecretKey::parse(&"5a".repeat(32)).unwrap());
         let readiness = Readiness::default();
-        let limits = Limits::for_testing();
+        let mut limits = Limits {
+            body_bytes_max: 10_000,
+            event_bytes_max: 2_000,
+            events_per_request_max: 20,
+            ..Limits::for_testing()
+        };
+        limit(&mut limits);
+        let pool = Database::new(&database.url, limits.connections_max);
         let state = ApiState {
-            database: Database::new(&database.url, limits.connections_max),
+            keys: Keys::new(pool.clone()),
+            intake: Intake::new(pool.clone(), clock.clone(), &limits),
+            database: pool,
             clock: clock.clone(),
             secret_key: Arc::clone(&secret_key),
             guard: Arc::new(AddressGuard::new(Vec::new())),
             mail: Some(Arc::new(mail_settings())),
             admin_key: Some(AdminKey::new(&SecretString::from(ADMIN_KEY))),
-            submitted_types: SubmittedTypes::default(),
-            limits: Limits {
-                body_bytes_max: 10_000,
-                event_bytes_max: 2_000,
-                events_per_request_max: 20,
-                ..limits
-            },
+            limits,
             verify,
             wake: Nudge::default(),
             replays: Nudge::default(),
@@ -123,6 +135,11 @@ impl Api {
             readiness,
             router: router(state),
         }
+    }
+
+    /// All routes, for who has a socket.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// A new key of `role`.

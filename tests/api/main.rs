@@ -23,4 +23,5 @@ mod secrets;
 mod submitted;
 #[path = "../support/mod.rs"]
 mod support;
+mod together;
 mod trust;

@@ -14,15 +14,22 @@ use rowcall::{
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{ADMIN_KEY, Answer, Api, request},
-    support::postgres::execute,
+    harness::{ADMIN_KEY, Answer, Api, CATALOGUE, request},
+    support::postgres::{TestDatabase, execute},
 };
 
 const BATCH: &str = "application/cloudevents-batch+json";
 
 /// An event type with a schema, one without, and one that is found in rows.
-fn start() -> Api {
-    let api = Api::start();
+pub(crate) fn start() -> Api {
+    start_limited(|_| {})
+}
+
+/// The same, with other limits.
+pub(crate) fn start_limited(limit: impl FnOnce(&mut Limits)) -> Api {
+    let database = TestDatabase::create();
+    execute(&database.url, CATALOGUE);
+    let api = Api::limited(database, limit);
     let schema = json!({"schema": {
         "type": "object",
         "required": ["amount"],
@@ -44,7 +51,7 @@ fn start() -> Api {
     api
 }
 
-fn event(id: &str, amount: i64) -> Value {
+pub(crate) fn event(id: &str, amount: i64) -> Value {
     json!({
         "specversion": "1.0",
         "id": id,
@@ -55,11 +62,11 @@ fn event(id: &str, amount: i64) -> Value {
     })
 }
 
-async fn submit(api: &Api, media_type: &str, body: &str) -> Answer {
+pub(crate) async fn submit(api: &Api, media_type: &str, body: &str) -> Answer {
     submit_as(api, ADMIN_KEY, media_type, body).await
 }
 
-async fn submit_as(api: &Api, key: &str, media_type: &str, body: &str) -> Answer {
+pub(crate) async fn submit_as(api: &Api, key: &str, media_type: &str, body: &str) -> Answer {
     let request = Request::builder()
         .method("POST")
         .uri("/v1/events")
@@ -74,7 +81,7 @@ async fn submit_list(api: &Api, events: &[Value]) -> Answer {
 }
 
 /// The first column of a query.
-fn texts(api: &Api, sql: &str) -> Vec<String> {
+pub(crate) fn texts(api: &Api, sql: &str) -> Vec<String> {
     #[derive(QueryableByName)]
     struct Row {
         #[diesel(sql_type = Text)]
@@ -85,14 +92,14 @@ fn texts(api: &Api, sql: &str) -> Vec<String> {
 }
 
 /// The ids of the appended events, in the order of capture.
-fn appended(api: &Api) -> Vec<String> {
+pub(crate) fn appended(api: &Api) -> Vec<String> {
     texts(
         api,
         "select after ->> 'id' as text from rowcall.change order by seq",
     )
 }
 
-fn duplicates(answer: &Answer) -> Vec<bool> {
+pub(crate) fn duplicates(answer: &Answer) -> Vec<bool> {
     assert_eq!(answer.status, 202, "{}", answer.text);
     let items = answer.json["items"].as_array().unwrap();
     items

@@ -21,11 +21,19 @@ const FAULT_CHARS_MAX: usize = 300;
 
 /// Keeps the types of the last revision that was seen; clones share it.
 #[derive(Clone, Default)]
-pub struct SubmittedTypes {
+pub(super) struct SubmittedTypes {
     last: Arc<Mutex<Option<Arc<Types>>>>,
 }
 
 impl SubmittedTypes {
+    /// The types as they were when they were last looked at.
+    pub(super) fn last(&self) -> Option<Arc<Types>> {
+        self.last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// The types as they are now; loaded only if something was edited since the last use.
     pub(super) fn current(&self, connection: &mut Connection) -> Result<Arc<Types>, DbError> {
         // Read before the catalogue: an edit in between is then noticed by the next request.
@@ -60,6 +68,11 @@ enum Schema {
 }
 
 impl Types {
+    /// Of the catalogue.
+    pub(super) fn revision(&self) -> i64 {
+        self.revision
+    }
+
     fn new(revision: i64, catalog: &Catalog) -> Self {
         let (mut submitted, mut found_in_rows) = (BTreeMap::new(), BTreeMap::new());
         for (name, event_type) in &catalog.event_types {

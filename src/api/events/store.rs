@@ -1,6 +1,6 @@
 //! SQL of events and deliveries as they are shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use diesel::{
@@ -10,6 +10,9 @@ use diesel::{
     sql_types::{Array, BigInt, Binary, Nullable, Text, Timestamptz, Uuid as SqlUuid},
 };
 use uuid::Uuid;
+
+use super::ledger::Name;
+use crate::db::kept;
 
 /// Which events are asked for; `None`: any.
 #[derive(Debug)]
@@ -144,66 +147,79 @@ pub(super) struct EventName<'a> {
     pub(super) id: &'a str,
 }
 
-impl EventName<'_> {
-    /// Source and id.
-    pub(super) fn owned(self) -> (String, String) {
-        (self.source.to_owned(), self.id.to_owned())
-    }
-}
-
 #[derive(QueryableByName)]
-struct AcceptedRow {
+struct NameRow {
     #[diesel(sql_type = Text)]
     source: String,
     #[diesel(sql_type = Text)]
     id: String,
-    #[diesel(sql_type = Binary)]
-    digest: Vec<u8>,
 }
 
-/// Remembers events by name and the digest of their content; `events` are in the order of their
-/// names. Returns the names that were not remembered already. Waits for whoever is remembering the
-/// same ones.
-pub(super) fn event_accept(
-    connection: &mut PgConnection,
-    events: &[(EventName<'_>, &[u8])],
-    now: DateTime<Utc>,
-) -> QueryResult<BTreeSet<(String, String)>> {
-    let column = |of: fn(&EventName<'_>) -> String| -> Vec<String> {
-        events.iter().map(|(name, _)| of(name)).collect()
-    };
-    let rows: Vec<AcceptedRow> = sql_query(
-        "insert into rowcall.event_accepted (source, id, digest, accepted_at) \
-         select e.source, e.id, e.digest, $4 \
-         from unnest($1, $2, $3) with ordinality as e (source, id, digest, place) \
-         order by e.place on conflict (source, id) do nothing \
-         returning source, id, digest",
-    )
-    .bind::<Array<Text>, _>(column(|name| name.source.to_owned()))
-    .bind::<Array<Text>, _>(column(|name| name.id.to_owned()))
-    .bind::<Array<Binary>, _>(events.iter().map(|(_, digest)| *digest).collect::<Vec<_>>())
-    .bind::<Timestamptz, _>(now)
-    .load(connection)?;
-    Ok(rows.into_iter().map(|row| (row.source, row.id)).collect())
+#[derive(QueryableByName)]
+struct DigestRow {
+    #[diesel(sql_type = Nullable<Binary>)]
+    digest: Option<Vec<u8>>,
 }
 
-/// The digests of events that were remembered before.
-pub(super) fn event_accepted_digests(
-    connection: &mut PgConnection,
-    names: &[EventName<'_>],
-) -> QueryResult<BTreeMap<(String, String), Vec<u8>>> {
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
+/// Remembered for `limits.event_accepted_days`, with the digest of its content.
+impl Name for EventName<'_> {
+    fn claim(
+        connection: &mut PgConnection,
+        names: &[(Self, &[u8])],
+        now: DateTime<Utc>,
+    ) -> QueryResult<Vec<bool>> {
+        let rows: Vec<NameRow> = kept(
+            "insert into rowcall.event_accepted (source, id, digest, accepted_at) \
+             select e.source, e.id, e.digest, $4 \
+             from unnest($1, $2, $3) with ordinality as e (source, id, digest, place) \
+             order by e.place on conflict (source, id) do nothing \
+             returning source, id",
+        )
+        .bind::<Array<Text>, _>(
+            names
+                .iter()
+                .map(|(name, _)| name.source)
+                .collect::<Vec<_>>(),
+        )
+        .bind::<Array<Text>, _>(names.iter().map(|(name, _)| name.id).collect::<Vec<_>>())
+        .bind::<Array<Binary>, _>(names.iter().map(|(_, digest)| *digest).collect::<Vec<_>>())
+        .bind::<Timestamptz, _>(now)
+        .load(connection)?;
+        let new: BTreeSet<EventName<'_>> = rows
+            .iter()
+            .map(|NameRow { source, id }| EventName { source, id })
+            .collect();
+        Ok(names.iter().map(|(name, _)| new.contains(name)).collect())
     }
-    let rows: Vec<AcceptedRow> = sql_query(
-        "select a.source, a.id, a.digest from rowcall.event_accepted a \
-         join unnest($1, $2) as e (source, id) on a.source = e.source and a.id = e.id",
-    )
-    .bind::<Array<Text>, _>(names.iter().map(|name| name.source).collect::<Vec<_>>())
-    .bind::<Array<Text>, _>(names.iter().map(|name| name.id).collect::<Vec<_>>())
-    .load(connection)?;
-    Ok(rows
-        .into_iter()
-        .map(|row| ((row.source, row.id), row.digest))
-        .collect())
+
+    fn digests(connection: &mut PgConnection, names: &[Self]) -> QueryResult<Vec<Option<Vec<u8>>>> {
+        let rows: Vec<DigestRow> = kept(
+            "select a.digest from unnest($1, $2) with ordinality as e (source, id, place) \
+             left join rowcall.event_accepted a on a.source = e.source and a.id = e.id \
+             order by e.place",
+        )
+        .bind::<Array<Text>, _>(names.iter().map(|name| name.source).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(names.iter().map(|name| name.id).collect::<Vec<_>>())
+        .load(connection)?;
+        Ok(rows.into_iter().map(|row| row.digest).collect())
+    }
+
+    fn forget(connection: &mut PgConnection, names: &[Self]) -> QueryResult<()> {
+        kept(
+            "delete from rowcall.event_accepted a using unnest($1, $2) as e (source, id) \
+             where a.source = e.source and a.id = e.id",
+        )
+        .bind::<Array<Text>, _>(names.iter().map(|name| name.source).collect::<Vec<_>>())
+        .bind::<Array<Text>, _>(names.iter().map(|name| name.id).collect::<Vec<_>>())
+        .execute(connection)
+        .map(drop)
+    }
+}
+
+/// Bounds how long a statement of this transaction waits for a lock, in milliseconds.
+pub(super) fn locks_wait_at_most(
+    connection: &mut PgConnection,
+    milliseconds: u32,
+) -> QueryResult<()> {
+    connection.batch_execute(&format!("set local lock_timeout = '{milliseconds}ms'"))
 }

@@ -10,7 +10,7 @@ use diesel::{
     sql_types::{Bool, Integer, Timestamptz},
 };
 
-use crate::db::by_index;
+use crate::db::{by_index, kept};
 
 /// The leaf that is written.
 #[derive(Debug, QueryableByName)]
@@ -27,7 +27,7 @@ pub struct Rotation {
 pub fn rotation_current(
     connection: &mut PgConnection,
 ) -> Result<Option<Rotation>, diesel::result::Error> {
-    sql_query("select number, opened_at from rowcall.rotation where closed_at is null")
+    kept("select number, opened_at from rowcall.rotation where closed_at is null")
         .get_result(connection)
         .optional()
 }
