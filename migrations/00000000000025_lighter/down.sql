@@ -10,7 +10,8 @@ from rowcall.subscription_sequence as s;
 drop index rowcall.delivery_backlog, rowcall.delivery_due, rowcall.delivery_lane, rowcall.delivery_lane_previous,
     rowcall.delivery_lease, rowcall.delivery_unsettled;
 create index delivery_backlog on rowcall.delivery (subscription_id, created_at, id) where state in ('pending', 'held');
-create index delivery_due on rowcall.delivery (urgency, due_at) where state in ('pending', 'held') and due_at is not null;
+create index delivery_due on rowcall.delivery (urgency, due_at)
+    where state in ('pending', 'held') and due_at is not null;
 create index delivery_lane on rowcall.delivery (subscription_id, lane, position)
     where state in ('pending', 'held', 'sending') or blocks;
 create index delivery_lane_previous on rowcall.delivery (subscription_id, lane_previous, position)

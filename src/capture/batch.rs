@@ -127,8 +127,8 @@ impl Reader {
         self.answered_in
     }
 
-    /// How many changes were written between the last two looks, also by transactions that are still
-    /// open.
+    /// How many changes were written between the last two looks, also by transactions that are
+    /// still open.
     #[must_use]
     pub fn written(&self) -> usize {
         self.written

@@ -37,7 +37,7 @@ pub fn lease_rescue(
     }
     let rescued: Vec<Row> = kept(
         "with expired as ( \
-             select id from rowcall.delivery where lease_until <= $1 \
+             select id from rowcall.delivery where state = 'sending' and lease_until <= $1 \
              order by lease_until limit $2 for no key update skip locked) \
          update rowcall.delivery d set state = 'pending', lease_holder = null, lease_until = null, \
              lost_leases = d.lost_leases + 1, due_at = case when d.lane is null then $1 end \

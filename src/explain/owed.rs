@@ -151,8 +151,12 @@ impl Delivery {
     fn waiting(&self, party: &Party) -> String {
         let row = &self.row;
         if let Some(until) = row.lease_until {
+            let what = match self.others_first(party) {
+                None => "an instance is sending it".to_owned(),
+                Some(tried) => format!("an instance has it, and sends it when {tried}"),
+            };
             return format!(
-                "an instance is sending it; should that vanish, another may from {} on",
+                "{what}; should that vanish, another may from {} on",
                 shown(until)
             );
         }
@@ -180,15 +184,19 @@ impl Delivery {
         if row.attempts > 0 {
             return format!("it is tried again at {due}");
         }
+        match self.others_first(party) {
+            None => format!("it is due at {due}"),
+            Some(tried) => format!("it waits until {tried}, or until {due}"),
+        }
+    }
+
+    /// What a delayed one waits for, if it does.
+    fn others_first(&self, party: &Party) -> Option<String> {
+        let tried = "the event's synchronous deliveries are tried";
         match self.untried.as_slice() {
-            [] => format!("it is due at {due}"),
-            names if party.sees_others => format!(
-                "it waits until the event's synchronous deliveries are tried, to `{}`, or until {due}",
-                names.join("`, `")
-            ),
-            _ => format!(
-                "it waits until the event's synchronous deliveries are tried, or until {due}"
-            ),
+            [] => None,
+            names if party.sees_others => Some(format!("{tried}, to `{}`", names.join("`, `"))),
+            _ => Some(tried.to_owned()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! How many changes one transaction publishes. Pure.
 //!
-//! A change of a widely wanted object makes thousands of deliveries, and a row may be large. So that
-//! memory stays bounded, and the first receipt need not wait for the last of thousands of
+//! A change of a widely wanted object makes thousands of deliveries, and a row may be large. So
+//! that memory stays bounded, and the first receipt need not wait for the last of thousands of
 //! deliveries to be written, the size of the next batch follows from what became of this one.
 
 /// Deliveries that one transaction is to write. About what the senders have room for at a time.

@@ -246,9 +246,10 @@ async fn what_is_being_sent_and_what_waits_for_it_in_another_mode() {
     is(
         &shop.explain(0, "later").await,
         "pending",
-        &["event_types passed", "delivery pending"],
+        &["event_types passed", "delivery sending"],
         &[
-            "until the event's synchronous deliveries are tried, to `all`, or until 2026-03-02T09:00:12Z",
+            "an instance has it, and sends it when the event's synchronous deliveries are tried, to `all`; should",
+            "2026-03-02T09:00:10Z",
         ],
     );
     // WHEN it has THEN both are told
@@ -762,8 +763,8 @@ async fn a_subscriber_asks_about_its_own_subscriptions_and_sees_values_of_its_ow
     is(
         &waiting,
         "pending",
-        &["event_types passed", "delivery pending"],
-        &["until the event's synchronous deliveries are tried, or until"],
+        &["event_types passed", "delivery sending"],
+        &["sends it when the event's synchronous deliveries are tried; should"],
     );
     assert!(!waiting.to_string().contains("`all`"), "{waiting}");
     gate.open();

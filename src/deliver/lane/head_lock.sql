@@ -1,5 +1,5 @@
--- Locks the first delivery of each lane ($1, $2) that is unsettled or blocks, if it is neither due nor parked, and tells
--- its lanes. Changes of keys are rare: one look says whether there is any.
+-- Locks the first delivery of each lane ($1, $2) that is unsettled or blocks, if it is neither due nor parked, and
+-- tells its lanes. Changes of keys are rare: one look says whether there is any.
 select d.subscription_id, d.lane, d.lane_previous
 from rowcall.delivery as d
 where d.id in (

@@ -66,7 +66,8 @@ impl DeliveryRow {
     /// Whether it is a delayed one that may have to wait for its event's synchronous ones.
     pub(in crate::explain) fn waits_for_others(&self, now: DateTime<Utc>) -> bool {
         let is_later = self.due_at.is_some_and(|due| due > now);
-        self.urgency == 1 && self.attempts == 0 && self.state == "pending" && is_later
+        let may_wait = self.state == "pending" && is_later || self.state == "sending";
+        self.urgency == 1 && self.attempts == 0 && may_wait
     }
 }
 

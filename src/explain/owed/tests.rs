@@ -50,6 +50,28 @@ fn summary(delivery: &Delivery, state: &str) -> String {
 }
 
 #[test]
+fn a_delayed_delivery_waits_for_the_synchronous_ones_in_the_repository_or_with_an_instance() {
+    let mut delivery = pending();
+    delivery.untried = vec!["billing".to_owned(), "stock".to_owned()];
+    let said = |delivery: &Delivery| summary(delivery, "active");
+    assert_eq!(
+        said(&delivery),
+        "Not sent yet: it waits until the event's synchronous deliveries are tried, to `billing`, \
+         `stock`, or until 2026-03-02T09:00:05Z."
+    );
+    delivery.row.lease_until = delivery.row.due_at.take();
+    delivery.row.state = "sending".to_owned();
+    assert!(
+        said(&delivery).contains(
+            "an instance has it, and sends it when the event's synchronous deliveries are tried, \
+             to `billing`, `stock`; should that vanish"
+        ),
+        "{}",
+        said(&delivery)
+    );
+}
+
+#[test]
 fn what_a_pending_delivery_waits_for() {
     let mut delivery = pending();
     let said = |delivery: &Delivery| summary(delivery, "active");

@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 
 use self::store::{source_detached_set, source_names, triggers_left};
 use super::{
-    LOCK_TIMEOUT_MS, SourceError,
+    ATTEMPT_PAUSE, LOCK_TIMEOUT_MS, SourceError,
     gap::{
         GapReason, Span,
         store::{gap_begin, gap_capture, gap_end, gap_end_now, gap_open},
@@ -34,6 +34,9 @@ use crate::{
     nearest::did_you_mean,
     registry::registry_raise,
 };
+
+/// How often triggers that were left are looked at, until they count as left.
+const LEFT_LOOKS: u32 = 8;
 
 /// What is detached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,10 +123,25 @@ pub async fn detach(
         })
         .await?;
     }
-    let left = database
-        .run(|connection| Ok::<_, DbError>(triggers_left(connection)?))
-        .await?;
+    let left = left(database).await?;
     Ok(Detachment { object_types, left })
+}
+
+/// The triggers that stay. An instance that serves may have noticed first that a table is captured
+/// no more, and is about to drop its triggers.
+async fn left(database: &Database) -> Result<Vec<TriggerLeft>, SourceError> {
+    for _ in 0..LEFT_LOOKS {
+        let left = database
+            .run(|connection| Ok::<_, DbError>(triggers_left(connection)?))
+            .await?;
+        if left.is_empty() {
+            return Ok(left);
+        }
+        tokio::time::sleep(ATTEMPT_PAUSE).await;
+    }
+    database
+        .run(|connection| Ok(triggers_left(connection)?))
+        .await
 }
 
 /// An object type that is captured again.
