@@ -2,9 +2,9 @@
 //!
 //! To publish and deliver a change costs the machine more than to write it. On a machine of their
 //! own that is nobody's loss; on the writers' machine it is theirs. So while changes are written
-//! fast and the server answers slowly, publishing pauses for several times as long as it worked: what is
-//! written gathers, larger batches cost less a change, and the rest is caught up with when the
-//! writers pause. But never by more than a stated time: who writes so for ever has subscribers,
+//! fast and the server answers slowly, publishing pauses for several times as long as it worked:
+//! what is written gathers, larger batches cost less a change, and the rest is caught up with when
+//! the writers pause. But never by more than a stated time: who writes so for ever has subscribers,
 //! too.
 
 use std::time::Duration;
