@@ -4,12 +4,12 @@ select
     (select r.revision from rowcall.registry as r) as revision,
     least(
         (select min(d.due_at) from rowcall.delivery as d
-         where d.urgency = 0 and d.state in ('pending', 'held') and d.due_at < 'infinity'),
+         where d.urgency = 0 and d.due_at < 'infinity'),
         (select min(d.due_at) from rowcall.delivery as d
-         where d.urgency = 1 and d.state in ('pending', 'held') and d.due_at < 'infinity'),
+         where d.urgency = 1 and d.due_at < 'infinity'),
         (select min(d.due_at) from rowcall.delivery as d
-         where d.urgency = 2 and d.state in ('pending', 'held') and d.due_at < 'infinity'),
-        (select min(d.lease_until) from rowcall.delivery as d where d.state = 'sending')
+         where d.urgency = 2 and d.due_at < 'infinity'),
+        (select min(d.lease_until) from rowcall.delivery as d where d.lease_until is not null)
     ) as delivery_at,
     least(
         (select min(g.close_at) from rowcall.digest as g where g.state = 'open' and g.close_at is not null),

@@ -13,7 +13,7 @@ select
         select from rowcall.subscription as s
         cross join lateral (
             select from rowcall.delivery as d
-            where d.subscription_id = s.id and d.state in ('pending', 'held') limit 1
+            where d.subscription_id = s.id and d.settled_at is null and d.lease_until is null limit 1
         ) as d
         where s.state = 'deleted'
     ) as has_orphans,

@@ -138,3 +138,29 @@ fn claims_and_lane_lookups_use_their_partial_indexes() {
         .all(|index| ["delivery_due", "delivery_lease"].contains(&index.as_str()));
     assert!(due_and_lease && used.len() == 2, "{used:?}");
 }
+
+#[test]
+fn looking_for_what_is_to_do_reads_no_whole_table() {
+    // GIVEN the same table, and a deleted subscription
+    let database = TestDatabase::create();
+    let mut connection = database.connect();
+    connection.batch_execute(ROWS).unwrap();
+    let deleted = "update rowcall.subscription set state = 'deleted' where name = 's9'";
+    connection.batch_execute(deleted).unwrap();
+    // WHEN the lookout and upkeep look, as they do all the time
+    let look = include_str!("../../src/lookout/look.sql").to_owned();
+    let due = include_str!("../../src/upkeep/due.sql").replace("$3", "1");
+    let times = ["$1", "$2", "$4", "$5", "$6"];
+    let due = times
+        .iter()
+        .fold(due, |due, time| due.replace(time, "now()"));
+    for (sql, indexes) in [
+        (look, &["delivery_due", "delivery_lease"][..]),
+        (due, &["delivery_backlog"]),
+    ] {
+        let mut used = scans(&mut connection, |c| c.batch_execute(&sql).unwrap());
+        used.sort();
+        // THEN they read the beginnings of these indexes
+        assert_eq!(used, indexes, "{sql}");
+    }
+}
