@@ -23,6 +23,7 @@
 //! - Text is compared and ordered by code points.
 
 mod arithmetic;
+mod bound;
 mod check;
 mod conjunct;
 mod cost;
@@ -52,6 +53,7 @@ use std::{fmt, sync::Arc};
 use chrono::DateTime;
 
 pub use self::{
+    bound::{Bound, Side},
     equality::{EQUALITY_VALUES_MAX, Equality, Literal, Looked, Seen},
     facts::{EventFacts, Facts, Row, SubscriptionFacts},
     failure::{Failure, Verdict},

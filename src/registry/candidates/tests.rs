@@ -144,7 +144,7 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 /// A row in which now and then a column is missing.
-fn row() -> impl Strategy<Value = String> {
+pub(in crate::registry) fn row() -> impl Strategy<Value = String> {
     let columns: Vec<_> = COLUMNS
         .iter()
         .map(|(name, _, values)| {
@@ -158,7 +158,7 @@ fn row() -> impl Strategy<Value = String> {
     })
 }
 
-fn with_facts<T>(
+pub(in crate::registry) fn with_facts<T>(
     before: Option<&str>,
     after: Option<&str>,
     run: impl FnOnce(&Facts<'_>) -> T,
@@ -207,7 +207,7 @@ fn told<'a>(
     told.map(|candidate| candidate.place).collect()
 }
 
-fn candidates(sources: &[String]) -> Vec<Candidate> {
+pub(in crate::registry) fn candidates(sources: &[String]) -> Vec<Candidate> {
     let scope = scope();
     let candidate = |(source, place): (&String, u32)| Candidate {
         place,
