@@ -1,10 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
-use crate::expr::{EventFacts, Row, Scope, ScopeColumn, SubscriptionFacts};
+use crate::{
+    expr::{EventFacts, Row, Scope, ScopeColumn, SubscriptionFacts},
+    subscription::labels::Labels,
+};
 
 /// Columns, with what may stand in an image: what their types promise, in several spellings, and
 /// what they don't.
@@ -189,7 +192,7 @@ fn told<'a>(
     candidates: impl IntoIterator<Item = &'a Candidate>,
     facts: &Facts<'_>,
 ) -> BTreeSet<u32> {
-    let labels = BTreeMap::from([("desk".to_owned(), "eu".to_owned())]);
+    let labels = Labels::from([("desk", "eu")]);
     let wants = |candidate: &&Candidate| {
         let name = format!("s{}", candidate.place);
         let facts = Facts {
