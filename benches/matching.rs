@@ -22,7 +22,7 @@ mod repository;
 mod size;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::HashSet,
     hint::black_box,
     sync::Arc,
     time::{Duration, Instant},
@@ -47,6 +47,7 @@ use rowcall::{
     },
     sink::{AddressGuard, Scheme, Signer, WebhookClient},
     subscription::{
+        labels::Labels,
         model::SubscriptionSpec,
         register::{Origin, Registration, register},
     },
@@ -320,7 +321,7 @@ fn evaluations_per_s(lasts: Duration) -> f64 {
     let rows: Vec<String> = rows.iter().map(|row| region_7(row)).collect();
     let rows: Vec<Row<'_>> = rows.iter().map(|row| Row::parse(row).unwrap()).collect();
     let time = DateTime::from_timestamp(1_772_000_000, 0).unwrap();
-    let labels = BTreeMap::new();
+    let labels = Labels::default();
     let facts: Vec<Facts<'_>> = rows
         .iter()
         .map(|row| Facts {

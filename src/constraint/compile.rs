@@ -1,9 +1,6 @@
 //! A constraint made ready to be judged.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::TimeDelta;
 
@@ -18,6 +15,7 @@ use crate::{
         operations::is_operational,
     },
     expr::{Expression, Facts, Scope},
+    subscription::labels::Labels,
 };
 
 /// A condition for events of one object type, or why it can't be judged for them.
@@ -137,7 +135,7 @@ impl Compiled {
         event_type: &str,
         object_type: Option<&str>,
         subscription: &str,
-        labels: &BTreeMap<String, String>,
+        labels: &Labels,
     ) -> bool {
         self.is_for_event(event_type, object_type) && self.is_for_subscription(subscription, labels)
     }
@@ -160,11 +158,7 @@ impl Compiled {
 
     /// Whether it is for this subscription, of some events.
     #[must_use]
-    pub fn is_for_subscription(
-        &self,
-        subscription: &str,
-        labels: &BTreeMap<String, String>,
-    ) -> bool {
+    pub fn is_for_subscription(&self, subscription: &str, labels: &Labels) -> bool {
         let AppliesTo {
             subscriptions,
             labels: wanted,
@@ -176,7 +170,7 @@ impl Compiled {
                 .any(|pattern| text_matches(pattern, subscription)))
             && wanted
                 .iter()
-                .all(|(name, value)| labels.get(name) == Some(value))
+                .all(|(name, value)| labels.get(name) == Some(value.as_str()))
     }
 
     /// Whether it looks at the event itself, and not only at times and numbers.

@@ -4,10 +4,7 @@
 //! the member; so another expression holds for what is gathered from then on. That of a net effect
 //! is judged when it is folded. Where the value is null, or can't be judged, the group is null.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -21,7 +18,7 @@ use crate::{
     expr::{Expression, Facts, SubscriptionFacts},
     observe::metrics::CONDITIONS_FAILED,
     publish::facts::Recalled,
-    subscription::model::{Condense, Subscription},
+    subscription::model::{Condense, Labels, Subscription},
 };
 
 /// The most characters of a group's name; values that are the same up to there are one group.
@@ -31,10 +28,13 @@ pub(super) const NULL: &str = "null";
 
 /// A subscriber's `group_by`, ready for use.
 #[derive(Clone, Debug)]
-pub struct Grouping {
+pub struct Grouping(Box<Groups>);
+
+#[derive(Clone, Debug)]
+struct Groups {
     name: String,
     mode: &'static str,
-    labels: BTreeMap<String, String>,
+    labels: Labels,
     /// Judged when events are gathered; not of the net effect, which is another thing than they.
     is_of_events: bool,
     /// For each object type whose columns it fits; the empty name is that of events without one.
@@ -46,32 +46,32 @@ impl Grouping {
     /// without one. Events of other types are in the group of null.
     #[must_use]
     pub fn new(subscription: &Subscription, expressions: HashMap<Arc<str>, Expression>) -> Self {
-        Self {
+        Self(Box::new(Groups {
             name: subscription.name.clone(),
             mode: subscription.spec.mode.as_str(),
             labels: subscription.spec.labels.clone(),
             is_of_events: subscription.spec.condense != Some(Condense::NetEffect),
             expressions,
-        }
+        }))
     }
 
     /// The group of an event, or of a fold, as JSON: a string, or null.
     #[must_use]
     pub fn of(&self, object_type: Option<&str>, facts: &Facts<'_>) -> String {
-        let Some(expression) = self.expressions.get(object_type.unwrap_or_default()) else {
+        let Some(expression) = self.0.expressions.get(object_type.unwrap_or_default()) else {
             return NULL.to_owned();
         };
         let facts = Facts {
             subscription: Some(SubscriptionFacts {
-                name: &self.name,
-                mode: self.mode,
-                labels: &self.labels,
+                name: &self.0.name,
+                mode: self.0.mode,
+                labels: &self.0.labels,
             }),
             ..*facts
         };
         let text = expression.text(&facts).unwrap_or_else(|failure| {
             metrics::counter!(CONDITIONS_FAILED, "kind" => "group_by").increment(1);
-            let name = &self.name;
+            let name = &self.0.name;
             tracing::debug!(name, %failure, "`group_by` failed, which counts as null");
             None
         });
@@ -99,7 +99,9 @@ pub(super) fn groups_judge(
 ) -> Result<HashMap<(Uuid, Uuid), String>, QueryError> {
     let mut events: HashMap<Uuid, Grouped<'_>> = HashMap::new();
     for gathering in gatherings {
-        let grouping = gathering.grouping.filter(|grouping| grouping.is_of_events);
+        let grouping = gathering
+            .grouping
+            .filter(|grouping| grouping.0.is_of_events);
         let Some(grouping) = grouping else {
             continue;
         };

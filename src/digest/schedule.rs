@@ -24,7 +24,8 @@ const FALLBACK_WAIT: TimeDelta = TimeDelta::hours(1);
 /// A digest's schedule, made ready for use.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    cron: Option<ZonedCron>,
+    /// Boxed: most subscriptions have none, and it is some hundred bytes.
+    cron: Option<Box<ZonedCron>>,
     max_items: Option<u32>,
     max_wait: Option<TimeDelta>,
     send_empty: bool,
@@ -77,7 +78,7 @@ impl Schedule {
             .cron
             .as_ref()
             .and_then(|text| match ZonedCron::parse(text, zone) {
-                Ok(cron) => Some(cron),
+                Ok(cron) => Some(Box::new(cron)),
                 Err(problem) => {
                     problems.push(("/cron", problem));
                     None

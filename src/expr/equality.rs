@@ -7,7 +7,7 @@
 //! sides are the values of the evaluator itself, equal exactly where its `==` says so: numbers by
 //! value, whatever their spelling; text by code points, without the padding of `char(n)`.
 
-use std::{collections::HashSet, fmt};
+use std::{cmp::Ordering, collections::HashSet, fmt};
 
 use super::{
     Expression,
@@ -42,7 +42,8 @@ pub struct Looked {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Literal(Plain);
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// Ordered by kind, then as `<` orders what is of one kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Plain {
     Bool(bool),
     Number(Number),
@@ -72,8 +73,33 @@ impl Expression {
     }
 }
 
+impl Literal {
+    pub(super) fn of_constant(constant: &Constant) -> Option<Self> {
+        Plain::of_constant(constant).map(Self)
+    }
+
+    /// What kind of value it is: of different kinds none is less than another.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.0 {
+            Plain::Bool(_) => "bool",
+            Plain::Number(_) => "number",
+            Plain::Text(_) => "text",
+            Plain::Time(_) => "time",
+            Plain::Duration(_) => "duration",
+        }
+    }
+
+    /// Their order: of one kind that of `<`, and so that equal ones are those that `==` takes for
+    /// the same.
+    #[must_use]
+    pub fn order(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
+
 impl Looked {
-    fn of(node: &Node) -> Option<Self> {
+    pub(super) fn of(node: &Node) -> Option<Self> {
         Some(Self {
             identity: identity(node)?,
             node: node.clone(),

@@ -1,8 +1,8 @@
 //! What an expression is judged over.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
+
+use crate::subscription::labels::Labels;
 
 /// A row as the trigger wrote it.
 pub use crate::capture::image::Image as Row;
@@ -55,5 +55,5 @@ pub struct SubscriptionFacts<'a> {
     /// `synchronous`, `synchronous_delayed` or `batch`.
     pub mode: &'a str,
     /// Its labels.
-    pub labels: &'a BTreeMap<String, String>,
+    pub labels: &'a Labels,
 }

@@ -23,6 +23,7 @@
 //! - Text is compared and ordered by code points.
 
 mod arithmetic;
+mod bound;
 mod check;
 mod conjunct;
 mod cost;
@@ -52,6 +53,7 @@ use std::{fmt, sync::Arc};
 use chrono::DateTime;
 
 pub use self::{
+    bound::{Bound, Side},
     equality::{EQUALITY_VALUES_MAX, Equality, Literal, Looked, Seen},
     facts::{EventFacts, Facts, Row, SubscriptionFacts},
     failure::{Failure, Verdict},
@@ -94,7 +96,7 @@ pub const VALUE_SHOWN_CHARS_MAX: usize = 200;
 pub struct Expression(Arc<Compiled>);
 
 struct Compiled {
-    source: String,
+    source: Arc<str>,
     root: Node,
     uses_now: bool,
     names_subscription: bool,
@@ -114,7 +116,7 @@ impl Expression {
         let root = check::check(&parsed.tree, &parsed.places, scope)?;
         let cost = affordable(source, &root)?;
         Ok(Self(Arc::new(Compiled {
-            source: source.to_owned(),
+            source: source.into(),
             uses_now: root.any(&|node| matches!(node, Node::Fact(Fact::Now))),
             names_subscription: root.any(&is_of_subscription),
             constant: fold::constant(&root),
@@ -127,6 +129,12 @@ impl Expression {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.0.source
+    }
+
+    /// The same, shared.
+    #[must_use]
+    pub fn source_shared(&self) -> Arc<str> {
+        Arc::clone(&self.0.source)
     }
 
     /// Judges the facts.

@@ -23,8 +23,8 @@ pub(super) fn field<'a>(base: &Value<'a>, key: &Value<'a>) -> Result<Value<'a>, 
             return raw.map_or(Ok(Value::Null), |raw| Value::decode(raw, Kind::Json));
         }
         (Value::Labels(labels), Value::Text(key)) => labels
-            .get(key.as_ref())
-            .map(|l| Value::Text(Cow::Borrowed(l))),
+            .get(key)
+            .map(|label| Value::Text(Cow::Borrowed(label))),
         (Value::Array(..) | Value::Names(_) | Value::Items(_), Value::Number(at)) => {
             let at: usize = at
                 .to_scale(0)
@@ -43,7 +43,7 @@ pub(super) fn field<'a>(base: &Value<'a>, key: &Value<'a>) -> Result<Value<'a>, 
 pub(super) fn has(base: &Value<'_>, key: &Value<'_>) -> Result<bool, Failure> {
     match (base, key) {
         (Value::Object(object), Value::Text(key)) => Ok(json::field(object, key)?.is_some()),
-        (Value::Labels(labels), Value::Text(key)) => Ok(labels.contains_key(key.as_ref())),
+        (Value::Labels(labels), Value::Text(key)) => Ok(labels.get(key).is_some()),
         _ => Ok(false),
     }
 }

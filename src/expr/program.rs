@@ -59,7 +59,8 @@ pub(super) enum Node {
     Negate(Box<Node>),
     Size(Box<Node>),
     Search(Search, Box<[Node; 2]>),
-    Matches(Box<Node>, Regex),
+    /// The pattern is boxed, so that no other node is as large as it.
+    Matches(Box<Node>, Box<Regex>),
     Case(Case, Box<Node>),
     ToTime(Box<Node>),
     ToDuration(Box<Node>),

@@ -1,10 +1,11 @@
 //! The values of an evaluation, decoded from a row image when an expression looks at them.
 
-use std::{borrow::Cow, cell::Cell, cmp::Ordering, collections::BTreeMap};
+use std::{borrow::Cow, cell::Cell, cmp::Ordering};
 
 use serde_json::value::RawValue;
 
 use super::{JSON_DEPTH_MAX, LOOP_STEPS_MAX, failure::Failure, instant, json, number::Number};
+use crate::subscription::labels::Labels;
 
 /// How the JSON text of a column is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ pub(super) enum Value<'a> {
     /// `changed`.
     Names(&'a [&'a str]),
     /// `subscription.labels`.
-    Labels(&'a BTreeMap<String, String>),
+    Labels(&'a Labels),
     /// A list written in the expression.
     Items(Vec<Value<'a>>),
 }
@@ -125,7 +126,7 @@ impl<'a> Value<'a> {
                 .map(|(key, _)| Value::Text(key))
                 .collect(),
             Self::Names(names) => texts(&mut names.iter().copied()),
-            Self::Labels(labels) => texts(&mut labels.keys().map(String::as_str)),
+            Self::Labels(labels) => texts(&mut labels.iter().map(|(name, _)| name)),
             Self::Items(items) => items.clone(),
             _ => return Ok(None),
         }))
@@ -151,7 +152,7 @@ impl<'a> Value<'a> {
             Self::Labels(labels) => {
                 let entries = labels
                     .iter()
-                    .map(|(key, value)| (key.clone(), serde_json::Value::from(value.as_str())));
+                    .map(|(name, value)| (name.to_owned(), serde_json::Value::from(value)));
                 serde_json::Value::Object(entries.collect()).to_string()
             }
             Self::Items(items) => {

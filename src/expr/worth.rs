@@ -23,7 +23,7 @@ impl Expression {
         let root = check::check_value(&parsed.tree, &parsed.places, scope)?;
         let cost = super::affordable(source, &root)?;
         Ok(Self(Arc::new(Compiled {
-            source: source.to_owned(),
+            source: source.into(),
             uses_now: root.any(&|node| matches!(node, Node::Fact(Fact::Now))),
             names_subscription: root.any(&super::is_of_subscription),
             constant: None,

@@ -3,19 +3,20 @@
 //! A filter that can only be true if a column (a path into JSON, a fact of the event) has one of
 //! some values is kept under these values, and looked at when an event has one of them. Of several
 //! such equalities the filter is kept under that on which the filters differ most. The others are
-//! tried one by one. What is found is judged: an index only leaves out what can't be true. What is
+//! tried one by one. Among those of one value, and among the others, bounds leave out more
+//! (`ranges`). What is found is judged: an index only leaves out what can't be true. What is
 //! left out is not judged, so a null that `in` would fail on is not counted as a failure.
 
 use std::collections::{HashMap, HashSet};
 
-use super::registered::Registered;
+use super::{ranges::Ranges, registered::Registered};
 use crate::{
     expr::{Equality, Expression, Facts, Literal, Looked, Seen},
     subscription::model::Condense,
 };
 
 /// So few filters are judged sooner than they are looked up.
-const TRIED_MAX: usize = 8;
+pub(super) const TRIED_MAX: usize = 8;
 
 /// A subscription that may be told of an event.
 #[derive(Clone, Debug)]
@@ -29,15 +30,15 @@ pub struct Candidate {
 /// Subscriptions with their filters on the events of one object type.
 #[derive(Debug, Default)]
 pub struct Candidates {
-    /// Looked at for each event.
-    tried: Box<[Candidate]>,
+    /// Those without an equality.
+    others: Ranges,
     looked_up: Box<[LookedUp]>,
 }
 
 #[derive(Debug)]
 struct LookedUp {
     looked: Looked,
-    by_value: HashMap<Literal, Box<[Candidate]>>,
+    by_value: HashMap<Literal, Ranges>,
 }
 
 type ByValue = HashMap<Literal, Vec<Candidate>>;
@@ -53,40 +54,48 @@ impl Candidate {
             filter: filter.cloned(),
         }
     }
+
+    /// The text of its filter.
+    pub(super) fn source(&self) -> Option<&str> {
+        self.filter.as_ref().map(Expression::source)
+    }
 }
 
 impl Candidates {
     pub(super) fn new(list: Vec<Candidate>) -> Self {
         if list.len() <= TRIED_MAX {
             return Self {
-                tried: ready(list),
+                others: Ranges::new(list),
                 looked_up: Box::default(),
             };
         }
-        let equalities: Vec<Vec<Equality>> = list
-            .iter()
-            .map(|candidate| candidate.filter.as_ref())
-            .map(|filter| filter.map(Expression::equalities).unwrap_or_default())
-            .collect();
-        let mut differing: HashMap<&str, HashSet<&Literal>> = HashMap::new();
-        for Equality { looked, values } in equalities.iter().flatten() {
-            differing
-                .entry(looked.identity())
-                .or_default()
-                .extend(values);
+        // Found twice and kept never: those of all filters together take more than what is made.
+        let equalities = |candidate: &Candidate| {
+            let filter = candidate.filter.as_ref();
+            filter.map(Expression::equalities).unwrap_or_default()
+        };
+        let mut differing: HashMap<String, HashSet<Literal>> = HashMap::new();
+        for Equality { looked, values } in list.iter().flat_map(equalities) {
+            match differing.get_mut(looked.identity()) {
+                Some(known) => known.extend(values),
+                None => {
+                    let values = values.into_iter().collect();
+                    differing.insert(looked.identity().to_owned(), values);
+                }
+            }
         }
         let differing: HashMap<String, usize> = differing
             .into_iter()
-            .map(|(identity, values)| (identity.to_owned(), values.len()))
+            .map(|(identity, values)| (identity, values.len()))
             .collect();
-        let mut tried = Vec::new();
+        let mut others = Vec::new();
         let mut looked_up: HashMap<String, (Looked, ByValue)> = HashMap::new();
-        for (candidate, equalities) in list.into_iter().zip(equalities) {
-            let best = equalities
+        for candidate in list {
+            let best = equalities(&candidate)
                 .into_iter()
                 .max_by_key(|equality| differing.get(equality.looked.identity()));
             let Some(Equality { looked, values }) = best else {
-                tried.push(candidate);
+                others.push(candidate);
                 continue;
             };
             let (_, by_value) = looked_up
@@ -100,11 +109,11 @@ impl Candidates {
             looked,
             by_value: by_value
                 .into_iter()
-                .map(|(value, list)| (value, ready(list)))
+                .map(|(value, list)| (value, Ranges::new(list)))
                 .collect(),
         };
         Self {
-            tried: ready(tried),
+            others: Ranges::new(others),
             looked_up: looked_up.into_values().map(made).collect(),
         }
     }
@@ -112,20 +121,24 @@ impl Candidates {
     /// Whether one of them has a filter.
     pub(super) fn has_filter(&self) -> bool {
         let has = |candidate: &Candidate| candidate.filter.is_some();
-        !self.looked_up.is_empty() || self.tried.iter().any(has)
+        !self.looked_up.is_empty() || self.others.all().any(has)
     }
 
     /// Those whose filter may be true, and those without one.
     pub(super) fn find<'a>(&'a self, facts: &Facts<'_>, found: &mut Vec<&'a Candidate>) {
-        found.extend(&self.tried);
+        self.others.find(facts, found);
         for LookedUp { looked, by_value } in &self.looked_up {
             match looked.seen(facts) {
                 Seen::Nothing => {}
-                Seen::Value(value) => found.extend(by_value.get(&value).into_iter().flatten()),
+                Seen::Value(value) => {
+                    if let Some(ranges) = by_value.get(&value) {
+                        ranges.find(facts, found);
+                    }
+                }
                 // One of several values would be found under each.
                 Seen::Unclear => {
                     let first = found.len();
-                    found.extend(by_value.values().flatten());
+                    found.extend(by_value.values().flat_map(Ranges::all));
                     found[first..].sort_unstable_by_key(|candidate| candidate.place);
                     found.dedup_by_key(|candidate| candidate.place);
                 }
@@ -136,18 +149,15 @@ impl Candidates {
     /// Those without a filter.
     pub(super) fn unfiltered<'a>(&'a self, found: &mut Vec<&'a Candidate>) {
         let is_without = |candidate: &&Candidate| candidate.filter.is_none();
-        found.extend(self.tried.iter().filter(is_without));
+        found.extend(self.others.tried().iter().filter(is_without));
     }
 }
 
 /// With equal filters side by side, so that one that is shared is judged once.
-fn ready(mut list: Vec<Candidate>) -> Box<[Candidate]> {
-    fn source(candidate: &Candidate) -> Option<&str> {
-        candidate.filter.as_ref().map(Expression::source)
-    }
-    list.sort_by(|one, other| source(one).cmp(&source(other)));
+pub(super) fn ready(mut list: Vec<Candidate>) -> Box<[Candidate]> {
+    list.sort_by(|one, other| one.source().cmp(&other.source()));
     list.into()
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

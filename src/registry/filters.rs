@@ -16,7 +16,8 @@ use crate::{
 pub(super) struct Filters<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) scopes: &'a BTreeMap<Arc<str>, Scope>,
-    compiled: HashMap<(Arc<str>, String), Result<Expression, String>>,
+    /// By object types, then by texts.
+    compiled: HashMap<Arc<str>, HashMap<Arc<str>, Result<Expression, String>>>,
     /// By event types and object types that subscriptions name.
     types: HashMap<Named, Arc<[Arc<str>]>>,
 }
@@ -117,13 +118,20 @@ impl<'a> Filters<'a> {
     }
 
     fn compile(&mut self, object_type: &Arc<str>, source: &str) -> Result<Expression, String> {
-        let known = (Arc::clone(object_type), source.to_owned());
-        let (catalog, scopes) = (self.catalog, self.scopes);
-        let compile = || {
-            let scope = scopes.get(object_type);
-            let scope = scope.ok_or_else(|| table_is_gone(catalog, object_type))?;
+        let of_type = self.compiled.entry(Arc::clone(object_type)).or_default();
+        if let Some(known) = of_type.get(source) {
+            return known.clone();
+        }
+        let scope = self.scopes.get(object_type);
+        let scope = scope.ok_or_else(|| table_is_gone(self.catalog, object_type));
+        let compiled = scope.and_then(|scope| {
             Expression::compile(source, scope).map_err(|problems| first(&problems))
+        });
+        let text = match &compiled {
+            Ok(expression) => expression.source_shared(),
+            Err(_) => source.into(),
         };
-        self.compiled.entry(known).or_insert_with(compile).clone()
+        of_type.insert(text, compiled.clone());
+        compiled
     }
 }

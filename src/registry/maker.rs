@@ -111,7 +111,7 @@ fn schedule(subscription: &Subscription) -> Option<Schedule> {
     if subscription.spec.mode != Mode::Batch {
         return None;
     }
-    let given = subscription.spec.schedule.as_ref();
+    let given = subscription.spec.schedule.as_deref();
     let compiled = given.map(Schedule::compile);
     Some(compiled.and_then(Result::ok).unwrap_or_else(|| {
         tracing::error!(

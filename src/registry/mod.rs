@@ -13,6 +13,7 @@ mod groups;
 pub mod index;
 pub mod live;
 mod maker;
+mod ranges;
 pub mod registered;
 pub mod roster;
 mod store;

@@ -81,7 +81,7 @@ impl WebhookSink {
         let mut request = Request::new(Full::new(Bytes::new()));
         *request.method_mut() = Method::OPTIONS;
         *request.uri_mut() = self.target.clone();
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = self.own_headers();
         let headers = request.headers_mut();
         headers.insert(USER_AGENT, ROWCALL);
         headers.insert(REQUEST_ORIGIN, name);

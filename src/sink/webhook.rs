@@ -11,6 +11,7 @@ use chrono::{DateTime, Utc};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION, USER_AGENT};
+use hyper::http::uri::Authority;
 use hyper::http::{Extensions, response};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::connect::capture_connection;
@@ -45,12 +46,11 @@ pub(super) const ROWCALL: HeaderValue =
 pub struct WebhookSink {
     pub(super) client: WebhookClient,
     pub(super) target: Uri,
-    host: String,
     signer: Signer,
     /// Signs too, until then.
     previous: Option<(Signer, DateTime<Utc>)>,
     /// The subscriber's own, sent with every request. Their values are secrets.
-    pub(super) headers: HeaderMap,
+    headers: Option<Box<HeaderMap>>,
     /// Told with each delivery to a receiver that consented to it.
     origin: Option<HeaderValue>,
 }
@@ -67,17 +67,15 @@ impl WebhookSink {
         signer: impl Into<Signer>,
     ) -> Result<Self, UrlRefusal> {
         let target = target_of(url, client.guard())?;
-        let host = target
-            .authority()
-            .map(|authority| authority.as_str().to_owned());
-        let host = host.ok_or(UrlRefusal::NoHost)?;
+        if target.authority().is_none() {
+            return Err(UrlRefusal::NoHost);
+        }
         Ok(Self {
             client,
             target,
-            host,
             signer: signer.into(),
             previous: None,
-            headers: HeaderMap::new(),
+            headers: None,
             origin: None,
         })
     }
@@ -93,7 +91,7 @@ impl WebhookSink {
     /// Sends these headers with every request. They replace none of the sink's own.
     #[must_use]
     pub fn with_headers(mut self, headers: HeaderMap) -> Self {
-        self.headers = headers;
+        self.headers = (!headers.is_empty()).then(|| Box::new(headers));
         self
     }
 
@@ -133,20 +131,25 @@ impl WebhookSink {
                 }
                 Ok(Err(error)) => {
                     let trusts_nobody = self.client.trusts_nobody();
-                    return (failure::outcome(&error, &self.host, trusts_nobody), None);
+                    return (failure::outcome(&error, self.host(), trusts_nobody), None);
                 }
                 Err(_elapsed) => {
                     let connected = connection.connection_metadata().is_some();
-                    return (failure::timed_out(&self.host, timeout, connected), None);
+                    return (failure::timed_out(self.host(), timeout, connected), None);
                 }
             }
         }
     }
 
+    /// The subscriber's own headers.
+    pub(super) fn own_headers(&self) -> HeaderMap {
+        self.headers.as_deref().cloned().unwrap_or_default()
+    }
+
     /// All headers but `host` and `content-length`, which the client adds. Nothing, if one of
     /// them cannot be written.
     fn headers(&self, message: &Message, now: DateTime<Utc>) -> Option<HeaderMap> {
-        let mut headers = self.headers.clone();
+        let mut headers = self.own_headers();
         if let Some(origin) = &self.origin {
             headers.insert(REQUEST_ORIGIN, origin.clone());
         }
@@ -210,7 +213,7 @@ impl WebhookSink {
         ];
         let keys: Vec<String> = signers.into_iter().flatten().map(Signer::expose).collect();
         let query = self.target.query();
-        let answer = beginning.text(&head.headers, &keys, &self.headers, query);
+        let answer = beginning.text(&head.headers, &keys, &self.own_headers(), query);
         (outcome, answer)
     }
 
@@ -220,13 +223,13 @@ impl WebhookSink {
             return Outcome::Delivered { status };
         }
         if head.status == StatusCode::GONE {
-            let detail = format!("{} answered 410: it wants no more of this", self.host);
+            let detail = format!("{} answered 410: it wants no more of this", self.host());
             return Outcome::Gone { status, detail };
         }
         let detail = if head.status.is_redirection() {
             self.describe_redirect(head)
         } else {
-            format!("{} answered {status}{}", self.host, advice(head.status))
+            format!("{} answered {status}{}", self.host(), advice(head.status))
         };
         let retry_after = retry_after(&head.headers, now);
         Outcome::Retry {
@@ -254,7 +257,7 @@ impl WebhookSink {
         let to = host.map(|host| format!(" to {host}")).unwrap_or_default();
         format!(
             "{} answered {}, a redirect{to}; redirects are not followed: register the final URL",
-            self.host,
+            self.host(),
             head.status.as_u16(),
         )
     }
@@ -299,7 +302,7 @@ impl Sink for WebhookSink {
 
     /// Host and port as the URL has them, without the port if it is the scheme's own.
     fn host(&self) -> &str {
-        &self.host
+        self.target.authority().map_or("", Authority::as_str)
     }
 
     fn send<'a>(
@@ -325,7 +328,7 @@ impl fmt::Debug for WebhookSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the target: its path and query may hold a token.
         f.debug_struct("WebhookSink")
-            .field("host", &self.host)
+            .field("host", &self.host())
             .finish_non_exhaustive()
     }
 }

@@ -289,7 +289,7 @@ fn check_labels(spec: &SubscriptionSpec, problems: &mut Vec<SpecProblem>) {
             format!("{} labels; the limit is {LABELS_MAX}", spec.labels.len()),
         ));
     }
-    for (name, value) in &spec.labels {
+    for (name, value) in spec.labels.iter() {
         let is_too_long = |text: &str| text.chars().count() > LABEL_CHARS_MAX;
         let has_control = |text: &str| text.chars().any(char::is_control);
         let text = if name.is_empty() {

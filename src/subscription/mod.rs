@@ -7,6 +7,7 @@ pub mod failing;
 pub mod header_check;
 pub mod heartbeat;
 mod key_text;
+pub mod labels;
 pub mod list;
 pub mod model;
 pub mod on_dead;

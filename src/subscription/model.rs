@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::credential::{Basic, Credential};
 pub use super::{
+    labels::Labels,
     on_dead::OnDead,
     retry::{RetrySpec, SCHEDULE_DEFAULT},
     start::Start,
@@ -38,7 +39,7 @@ pub struct SubscriptionSpec {
     pub mode: Mode,
     /// When a digest leaves; needed by, and only allowed with, the mode `batch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub schedule: Option<DigestSchedule>,
+    pub schedule: Option<Box<DigestSchedule>>,
     /// How a digest is condensed; only allowed with the mode `batch`, where it is `keys` if left
     /// out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,8 +51,8 @@ pub struct SubscriptionSpec {
     #[serde(default, skip_serializing_if = "Start::is_now")]
     pub start: Start,
     /// For people and for constraints.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
     /// Where it is told.
     pub sink: SinkSpec,
     /// How long it is tried.

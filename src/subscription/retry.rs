@@ -1,7 +1,10 @@
 //! How long a delivery is tried, and how long a subscription whose deliveries all fail is kept up.
 //! Pure.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
@@ -51,7 +54,7 @@ pub struct RetrySpec {
         serialize_with = "schedule_write",
         deserialize_with = "schedule_read"
     )]
-    pub schedule: Vec<Duration>,
+    pub schedule: Arc<[Duration]>,
     /// No attempt begins later than this after the first one, whatever the schedule and the
     /// receiver say. See [`RetrySpec::given_up_after`] for what holds if it is left out.
     #[serde(
@@ -199,8 +202,10 @@ pub fn shown(time: Duration) -> String {
     humantime::format_duration(time).to_string()
 }
 
-fn schedule_default() -> Vec<Duration> {
-    SCHEDULE_DEFAULT.to_vec()
+/// Most subscriptions have it, so they share it.
+fn schedule_default() -> Arc<[Duration]> {
+    static SHARED: LazyLock<Arc<[Duration]>> = LazyLock::new(|| SCHEDULE_DEFAULT.into());
+    Arc::clone(&SHARED)
 }
 
 fn schedule_write<S: Serializer>(schedule: &[Duration], out: S) -> Result<S::Ok, S::Error> {
@@ -211,9 +216,9 @@ fn schedule_write<S: Serializer>(schedule: &[Duration], out: S) -> Result<S::Ok,
     )
 }
 
-fn schedule_read<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Duration>, D::Error> {
+fn schedule_read<'de, D: Deserializer<'de>>(input: D) -> Result<Arc<[Duration]>, D::Error> {
     let texts = Vec::<String>::deserialize(input)?;
-    texts
+    let waits: Result<Vec<Duration>, D::Error> = texts
         .iter()
         .map(|text| {
             humantime::parse_duration(text).map_err(|error| {
@@ -222,7 +227,13 @@ fn schedule_read<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<Duration>, D
                 ))
             })
         })
-        .collect()
+        .collect();
+    let waits = waits?;
+    Ok(if waits == SCHEDULE_DEFAULT {
+        schedule_default()
+    } else {
+        waits.into()
+    })
 }
 
 #[cfg(test)]
@@ -240,7 +251,9 @@ mod tests {
         let written = serde_json::to_string(&spec).unwrap();
         assert!(!written.contains("after"), "{written}");
         let spec = read(r#"{"give_up_after": "1h", "disable_after": "6days"}"#);
-        assert_eq!(spec.schedule, SCHEDULE_DEFAULT);
+        assert_eq!(*spec.schedule, SCHEDULE_DEFAULT);
+        let written = serde_json::to_string(&RetrySpec::default()).unwrap();
+        assert!(Arc::ptr_eq(&read(&written).schedule, &spec.schedule));
         let again = serde_json::to_string(&spec).unwrap();
         assert_eq!(read(&again), spec);
         assert!(
@@ -338,7 +351,7 @@ mod tests {
     #[test]
     fn the_limits_fit_each_other() {
         let longest = RetrySpec {
-            schedule: vec![SCHEDULE_WAIT_MAX; SCHEDULE_ENTRIES_MAX],
+            schedule: [SCHEDULE_WAIT_MAX; SCHEDULE_ENTRIES_MAX].into(),
             ..RetrySpec::default()
         };
         assert!(longest.length() <= GIVE_UP_AFTER_MAX);

@@ -15,12 +15,15 @@ mod support;
 mod survival;
 mod writer;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 use chrono::{DateTime, Utc};
-use rowcall::expr::{
-    EventFacts, Expression, Facts, Hidden, Problem, Row, Scope, ScopeColumn, SubscriptionFacts,
-    Verdict,
+use rowcall::{
+    expr::{
+        EventFacts, Expression, Facts, Hidden, Problem, Row, Scope, ScopeColumn, SubscriptionFacts,
+        Verdict,
+    },
+    subscription::labels::Labels,
 };
 
 const COLUMNS: &[(&str, &str)] = &[
@@ -57,8 +60,7 @@ pub(crate) const ROW: &str = r#"{"id":42,"status":"open","note":"a \"b\" ü","am
         {"sku":"B","qty":10}],"total":12.50,"odd key":1,"at":"2026-01-01T00:00:00Z"},
     "tags":["new","eu"],"counts":[1,null,3]}"#;
 
-static LABELS: LazyLock<BTreeMap<String, String>> =
-    LazyLock::new(|| BTreeMap::from([("desk".to_owned(), "eu".to_owned())]));
+static LABELS: LazyLock<Labels> = LazyLock::new(|| Labels::from([("desk", "eu")]));
 
 pub(crate) fn scope() -> Scope {
     let mut columns: Vec<ScopeColumn> = COLUMNS

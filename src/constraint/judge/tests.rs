@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use serde_json::json;
 
 use super::*;
@@ -10,6 +8,7 @@ use crate::{
         model::ConstraintSpec,
     },
     expr::{EventFacts, SubscriptionFacts},
+    subscription::labels::Labels,
 };
 
 pub(super) const TRUE: &str = "event.type == 'sales.x'";
@@ -33,7 +32,7 @@ pub(super) fn compiled(name: &str, spec: Value) -> Compiled {
     Compiled::compile(name, &Constraint { version: 3, spec }, []).unwrap()
 }
 
-fn facts(labels: &BTreeMap<String, String>) -> Facts<'_> {
+fn facts(labels: &Labels) -> Facts<'_> {
     Facts {
         before: None,
         after: None,
@@ -66,7 +65,7 @@ pub(super) fn judged(
     rates: &mut dyn Rates,
 ) -> Judged {
     let constraints: Vec<&Compiled> = constraints.iter().collect();
-    judge(&constraints, moment, &facts(&BTreeMap::new()), at, rates)
+    judge(&constraints, moment, &facts(&Labels::default()), at, rates)
 }
 
 #[test]
@@ -196,13 +195,7 @@ fn values_are_json_even_if_they_were_shortened() {
 
 #[test]
 fn what_it_applies_to() {
-    let labels = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
-        let owned = |text: &&str| (*text).to_owned();
-        pairs
-            .iter()
-            .map(|(name, value)| (owned(name), owned(value)))
-            .collect()
-    };
+    let labels = Labels::from([("desk", "eu")]);
     for (applies_to, event, object, expected) in [
         (
             json!({"event_types": ["sales.order.*"]}),
@@ -252,7 +245,7 @@ fn what_it_applies_to() {
         ),
     ] {
         let spec = json!({"applies_to": applies_to, "rate": "1/h", "otherwise": "suppress"});
-        let found = compiled("c", spec).applies(event, object, "erp", &labels(&[("desk", "eu")]));
+        let found = compiled("c", spec).applies(event, object, "erp", &labels);
         assert_eq!(found, expected, "{applies_to} for {event}");
     }
 }
@@ -272,7 +265,7 @@ fn a_condition_is_judged_with_the_columns_of_its_events() {
     let spec = json!({"applies_to": {"event_types": ["*"]}, "condition": TRUE,
         "otherwise": "suppress"});
     let constraint = compiled("c", spec);
-    let labels = BTreeMap::new();
+    let labels = Labels::default();
     let mut facts = facts(&labels);
     facts.event.object_type = Some("sales.new");
     let found = judge(&[&constraint], Moment::Event, &facts, noon(), &mut Counted);

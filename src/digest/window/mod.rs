@@ -161,7 +161,7 @@ pub(super) fn review(
     let mut changed: HashMap<Uuid, &Schedule> = HashMap::new();
     for registered in registry.subscriptions.iter() {
         let id = registered.subscription.id;
-        let spec = registered.subscription.spec.schedule.as_ref();
+        let spec = registered.subscription.spec.schedule.as_deref();
         if let (Some(schedule), Some(spec)) = (&registered.schedule, spec) {
             if known.get(&id) != Some(spec) {
                 changed.insert(id, schedule);

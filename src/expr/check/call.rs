@@ -136,7 +136,7 @@ impl Checker<'_> {
             .build();
         match built {
             Ok(regex) => {
-                let node = Node::Matches(Box::new(value.node.clone()), regex);
+                let node = Node::Matches(Box::new(value.node.clone()), Box::new(regex));
                 Some(Typed::new(node, Type::Bool, value.at))
             }
             Err(regex::Error::CompiledTooBig(_)) => {

@@ -1,10 +1,13 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use chrono::DateTime;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
-use crate::expr::{EventFacts, Row, Scope, ScopeColumn, SubscriptionFacts};
+use crate::{
+    expr::{EventFacts, Row, Scope, ScopeColumn, SubscriptionFacts},
+    subscription::labels::Labels,
+};
 
 /// Columns, with what may stand in an image: what their types promise, in several spellings, and
 /// what they don't.
@@ -144,7 +147,7 @@ fn condition() -> impl Strategy<Value = String> {
 }
 
 /// A row in which now and then a column is missing.
-fn row() -> impl Strategy<Value = String> {
+pub(in crate::registry) fn row() -> impl Strategy<Value = String> {
     let columns: Vec<_> = COLUMNS
         .iter()
         .map(|(name, _, values)| {
@@ -158,7 +161,7 @@ fn row() -> impl Strategy<Value = String> {
     })
 }
 
-fn with_facts<T>(
+pub(in crate::registry) fn with_facts<T>(
     before: Option<&str>,
     after: Option<&str>,
     run: impl FnOnce(&Facts<'_>) -> T,
@@ -189,7 +192,7 @@ fn told<'a>(
     candidates: impl IntoIterator<Item = &'a Candidate>,
     facts: &Facts<'_>,
 ) -> BTreeSet<u32> {
-    let labels = BTreeMap::from([("desk".to_owned(), "eu".to_owned())]);
+    let labels = Labels::from([("desk", "eu")]);
     let wants = |candidate: &&Candidate| {
         let name = format!("s{}", candidate.place);
         let facts = Facts {
@@ -207,7 +210,7 @@ fn told<'a>(
     told.map(|candidate| candidate.place).collect()
 }
 
-fn candidates(sources: &[String]) -> Vec<Candidate> {
+pub(in crate::registry) fn candidates(sources: &[String]) -> Vec<Candidate> {
     let scope = scope();
     let candidate = |(source, place): (&String, u32)| Candidate {
         place,

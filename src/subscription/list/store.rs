@@ -122,8 +122,11 @@ pub fn subscription_specs(
 
 fn loaded(row: LoadedRow, kept: Kept, key: &SecretKey) -> Result<Loaded, String> {
     let state = State::parse(&row.state).ok_or_else(|| format!("unknown state `{}`", row.state))?;
-    let spec = serde_json::from_str(&row.definition)
+    let mut spec: SubscriptionSpec = serde_json::from_str(&row.definition)
         .map_err(|error| format!("its definition can't be read: {error}"))?;
+    // They are kept, all of them, and were read with room for more.
+    spec.event_types.shrink_to_fit();
+    spec.object_types.shrink_to_fit();
     let secret = match row.secret {
         None => Err("it has no secret; give it one with PATCH".to_owned()),
         Some(sealed) => key
