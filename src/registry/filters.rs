@@ -16,11 +16,14 @@ use crate::{
 pub(super) struct Filters<'a> {
     pub(super) catalog: &'a Catalog,
     pub(super) scopes: &'a BTreeMap<Arc<str>, Scope>,
-    /// By object types, then by texts.
-    compiled: HashMap<Arc<str>, HashMap<Arc<str>, Result<Expression, String>>>,
+    /// By object types.
+    compiled: HashMap<Arc<str>, ByText>,
     /// By event types and object types that subscriptions name.
     types: HashMap<Named, Arc<[Arc<str>]>>,
 }
+
+/// Texts of filters on one object type, each compiled, or why it can't be.
+type ByText = HashMap<Arc<str>, Result<Expression, String>>;
 
 /// Event types and object types, or patterns of them.
 type Named = (Vec<String>, Vec<String>);

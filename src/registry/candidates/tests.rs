@@ -5,86 +5,13 @@ use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
 use crate::{
-    expr::{EventFacts, Row, Scope, ScopeColumn, SubscriptionFacts},
+    expr::{EventFacts, Row, SubscriptionFacts},
     subscription::labels::Labels,
 };
 
-/// Columns, with what may stand in an image: what their types promise, in several spellings, and
-/// what they don't.
-const COLUMNS: &[(&str, &str, &[&str])] = &[
-    (
-        "region",
-        "text",
-        &[
-            "null",
-            r#""eu""#,
-            r#""us""#,
-            r#""\u0065u""#,
-            r#""""#,
-            r#""EU""#,
-            r#""a\"b""#,
-            "7",
-        ],
-    ),
-    (
-        "amount",
-        "numeric",
-        &[
-            "null",
-            "1",
-            "1.0",
-            "1.000000000000000000000",
-            "1e0",
-            "100",
-            "1e2",
-            "2.50",
-            "\"NaN\"",
-            "{}",
-        ],
-    ),
-    (
-        "qty",
-        "integer",
-        &["null", "1", "2", "1.0", "-0", "0", "\"1\"", "[]"],
-    ),
-    ("is_paid", "boolean", &["null", "true", "false", "0"]),
-    (
-        "code",
-        "character(4)",
-        &["null", r#""ab  ""#, r#""ab""#, r#""abc ""#],
-    ),
-    (
-        "rate",
-        "double precision",
-        &["null", "1", "1.0", "2", "-0.0", "0"],
-    ),
-    (
-        "doc",
-        "jsonb",
-        &[
-            "null",
-            r#"{"a": 1}"#,
-            r#"{"a": 1.0, "a.b": "x"}"#,
-            r#"{"a": "x"}"#,
-            r#"{"a": {"b": "x"}}"#,
-            r#"{"a": true}"#,
-            r#"{"a": [1]}"#,
-            r#"{"a": null}"#,
-            "[1]",
-        ],
-    ),
-    (
-        "at",
-        "timestamp with time zone",
-        &[
-            "null",
-            r#""2026-01-01T00:00:00+00:00""#,
-            r#""2026-01-01T01:00:00+01:00""#,
-            r#""2026-01-02T00:00:00+00:00""#,
-            r#""never""#,
-        ],
-    ),
-];
+pub(in crate::registry) mod rows;
+
+use rows::{row, scope};
 
 const CONDITIONS: &[&str] = &[
     "row.region == 'eu'",
@@ -102,6 +29,12 @@ const CONDITIONS: &[&str] = &[
     "row.amount in [1, 2.50, 1.0]",
     "row.amount > 1",
     "row.amount < 3.0",
+    "1 <= row.amount",
+    "old.qty >= 1",
+    "row.region > 'eu'",
+    "row.doc.a >= 1",
+    "row.at < timestamp('2026-01-02T00:00:00Z')",
+    "row.lasts <= duration('1h')",
     "row.qty == 1",
     "row.qty in [0, 1]",
     "old.qty == 2",
@@ -127,15 +60,6 @@ const CONDITIONS: &[&str] = &[
     "'region' in changed",
 ];
 
-fn scope() -> Scope {
-    let columns = COLUMNS.iter().map(|(name, sql_type, _)| ScopeColumn {
-        name: (*name).to_owned(),
-        sql_type: (*sql_type).to_owned(),
-        hidden: None,
-    });
-    Scope::rows(columns.collect())
-}
-
 fn condition() -> impl Strategy<Value = String> {
     let leaf = select(CONDITIONS).prop_map(str::to_owned);
     leaf.prop_recursive(3, 8, 2, |part| {
@@ -143,21 +67,6 @@ fn condition() -> impl Strategy<Value = String> {
         let or = (part.clone(), part.clone()).prop_map(|(a, b)| format!("({a} || {b})"));
         let not = part.prop_map(|a| format!("!({a})"));
         prop_oneof![4 => and, 2 => or, 1 => not]
-    })
-}
-
-/// A row in which now and then a column is missing.
-pub(in crate::registry) fn row() -> impl Strategy<Value = String> {
-    let columns: Vec<_> = COLUMNS
-        .iter()
-        .map(|(name, _, values)| {
-            let value = option::weighted(0.95, select(*values));
-            value.prop_map(move |value| value.map(|value| format!("\"{name}\":{value}")))
-        })
-        .collect();
-    columns.prop_map(|columns| {
-        let columns: Vec<String> = columns.into_iter().flatten().collect();
-        format!("{{{}}}", columns.join(","))
     })
 }
 
