@@ -48,9 +48,12 @@ pub(crate) const SOURCE_LOCK: (i32, i32) = (DDL_LOCK.0, 9);
 /// How long a connection attempt may take, so that an unreachable server is an error and no hang.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a session keeps the plans of its statements: tables grow faster than their statistics
-/// are renewed, and a plan that was right for an empty one would be kept.
-const PLANS_KEPT: Duration = Duration::from_secs(1);
+/// How long a session keeps the first plans of its statements: tables grow faster than their
+/// statistics are renewed, and a plan that was right for an empty one would be kept.
+const PLANS_KEPT_MIN: Duration = Duration::from_secs(1);
+/// The longest that it keeps plans: each time twice as long as before, because what has stood for a
+/// while is not soon twice as large.
+const PLANS_KEPT_MAX: Duration = Duration::from_secs(16);
 
 /// How long a statement of a session may take, in seconds, unless it asks for more; whoever does
 /// for a while puts it back to this.
@@ -164,8 +167,8 @@ impl Database {
 enum Plans {
     /// For the values of each run.
     Each,
-    /// Once for all values, until they are older than [`PLANS_KEPT`].
-    Kept(Instant),
+    /// Once for all values, for so long since then.
+    Kept(Instant, Duration),
 }
 
 impl Plans {
@@ -178,13 +181,16 @@ impl Plans {
         let present = PooledConnection::extensions(connection).get::<Self>();
         let (plans, sql) = match (present.copied().unwrap_or(Self::Each), is_kept) {
             (Self::Each, false) => return Ok(()),
-            (Self::Kept(since), true) if now - since <= PLANS_KEPT => return Ok(()),
-            (Self::Kept(_), true) => (Self::Kept(now), "discard plans"),
+            (Self::Kept(since, time), true) if now - since <= time => return Ok(()),
+            (Self::Kept(_, time), true) => {
+                let longer = (time * 2).min(PLANS_KEPT_MAX);
+                (Self::Kept(now, longer), "discard plans")
+            }
             (Self::Each, true) => (
-                Self::Kept(now),
+                Self::Kept(now, PLANS_KEPT_MIN),
                 "discard plans; set plan_cache_mode = force_generic_plan; set enable_seqscan = off",
             ),
-            (Self::Kept(_), false) => (Self::Each, "reset plan_cache_mode; reset enable_seqscan"),
+            (Self::Kept(..), false) => (Self::Each, "reset plan_cache_mode; reset enable_seqscan"),
         };
         connection.batch_execute(sql)?;
         PooledConnection::extensions_mut(connection).insert(plans);

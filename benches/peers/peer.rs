@@ -22,17 +22,20 @@ pub(super) enum Peer {
     Rowcall,
     /// A trigger that notifies at every change, and one listener that posts.
     Notify,
-    /// graphile-worker with a job for each row.
+    /// graphile-worker with a job for each row, and without any option.
     Graphile,
-    /// The same with a local queue and batched completion.
+    /// The same with many jobs at once.
+    GraphileMany,
+    /// The same with a local queue and batched completion, too.
     GraphileTuned,
 }
 
 impl Peer {
-    pub(super) const ALL: [Self; 4] = [
+    pub(super) const ALL: [Self; 5] = [
         Self::Rowcall,
         Self::Notify,
         Self::Graphile,
+        Self::GraphileMany,
         Self::GraphileTuned,
     ];
 
@@ -41,6 +44,7 @@ impl Peer {
             Self::Rowcall => "Rowcall",
             Self::Notify => "NOTIFY and one listener",
             Self::Graphile => "graphile-worker",
+            Self::GraphileMany => "graphile-worker, 24 at once",
             Self::GraphileTuned => "graphile-worker, tuned",
         }
     }
@@ -63,7 +67,7 @@ impl Peer {
         let tell = match self {
             Self::Rowcall => return site.prepare(),
             Self::Notify => format!("pg_notify('bench', {MESSAGE}::text)"),
-            Self::Graphile | Self::GraphileTuned => {
+            Self::Graphile | Self::GraphileMany | Self::GraphileTuned => {
                 let status = node(site, bed, "graphile.mjs", "migrate")
                     .stderr(File::create(site.log()).unwrap())
                     .status()
@@ -123,6 +127,7 @@ impl Running {
             Peer::Rowcall => return Self::Rowcall(site.serve()),
             Peer::Notify => ("notify.mjs", ""),
             Peer::Graphile => ("graphile.mjs", "default"),
+            Peer::GraphileMany => ("graphile.mjs", "many"),
             Peer::GraphileTuned => ("graphile.mjs", "tuned"),
         };
         let log = site.log();

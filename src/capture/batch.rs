@@ -10,11 +10,11 @@ use super::{
     cut::whole_moves,
     epoch::{
         Deviation, judge, judge_numbers,
-        store::{Sighting, epoch_adopt, sighting_take, source_stop},
+        store::{Sighting, epoch_adopt, source_stop},
     },
     store::{
-        ChangeRow, Cursor, backlog_declare, changes_declare, changes_fetch, changes_read,
-        cursor_get,
+        ChangeRow, Cursor, Look, backlog_declare, changes_declare, changes_fetch, changes_read,
+        look,
     },
 };
 use crate::{
@@ -81,6 +81,8 @@ pub struct Reader {
     seq_last: Option<i64>,
     /// How many were given between that look and the one before.
     written: usize,
+    /// The registry's revision at that look.
+    registry_revision: i64,
 }
 
 /// What is read in several transactions.
@@ -118,6 +120,7 @@ impl Reader {
             answered_in: Duration::ZERO,
             seq_last: None,
             written: 0,
+            registry_revision: 0,
         }
     }
 
@@ -132,6 +135,12 @@ impl Reader {
     #[must_use]
     pub fn written(&self) -> usize {
         self.written
+    }
+
+    /// The registry's revision when this was read, of a source that is its own repository.
+    #[must_use]
+    pub fn registry_revision(&self) -> i64 {
+        self.registry_revision
     }
 
     /// The cursor is kept in another database than the one that is read.
@@ -159,25 +168,30 @@ impl Reader {
         self.changes_now = self.changes_now.min(changes).max(1);
     }
 
-    /// Reads the next changes in the publishing transaction, which must not have written yet: its
-    /// own transaction id would be missing from the snapshot. `None`: there are none.
+    /// Reads the next changes. The transaction, if there is one, must not have written yet: its own
+    /// transaction id would be missing from the snapshot. `None`: there are none.
     pub fn read(&mut self, connection: &mut Connection) -> Result<Option<Batch>, ReadError> {
         self.read_upto(connection, None)
     }
 
-    /// As [`Reader::read`]; with `upto`, a snapshot that was taken in the same transaction, the
-    /// next batch reaches to it, and is given even if nothing changed. A batch that was begun is
-    /// finished first.
+    /// As [`Reader::read`]; with `upto`, a snapshot that was taken before in the same transaction,
+    /// the next batch reaches to it, and is given even if nothing changed. A batch that was begun
+    /// is finished first.
     pub fn read_upto(
         &mut self,
         connection: &mut Connection,
         upto: Option<&str>,
     ) -> Result<Option<Batch>, ReadError> {
         let asked = Instant::now();
-        let from = cursor_get(connection, &self.source)?
+        let Look {
+            cursor: from,
+            sighting,
+            registry_revision,
+        } = look(connection, &self.source)?
             .ok_or_else(|| ReadError::NoSource(self.source.clone()))?;
         self.answered_in = asked.elapsed();
-        let sighting = self.sight(connection, &from)?;
+        self.registry_revision = registry_revision;
+        self.judge(&from, &sighting)?;
         let written = self.seq_last.map_or(0, |last| sighting.seq_last - last);
         self.written = usize::try_from(written).unwrap_or(0);
         self.seq_last = Some(sighting.seq_last);
@@ -321,13 +335,7 @@ impl Reader {
         })
     }
 
-    /// Looks at the source, and stops the reading if it is not the one that was read before.
-    fn sight(&mut self, connection: &mut Connection, from: &Cursor) -> Result<Sighting, ReadError> {
-        let sighting = sighting_take(connection)?;
-        self.judge(from, &sighting)?;
-        Ok(sighting)
-    }
-
+    /// Stops the reading if the source is not the one that was read before.
     fn judge(&mut self, from: &Cursor, sighting: &Sighting) -> Result<(), ReadError> {
         if let Some((_, reason)) = from.stop() {
             // What is read after the rebase is another history.
@@ -344,8 +352,8 @@ impl Reader {
             .map_err(|deviation| self.stop(&deviation))
     }
 
-    /// Records the stop in a session of its own, for the publishing transaction is rolled back: the
-    /// deviation must not be forgotten when the numbers have caught up.
+    /// Records the stop in a session of its own, for the transaction that reads, if there is one,
+    /// is rolled back: the deviation must not be forgotten when the numbers have caught up.
     fn stop(&self, deviation: &Deviation) -> ReadError {
         let url = self.repository_url.as_ref().unwrap_or(&self.url);
         let recorded = connect(url).and_then(|mut connection| {

@@ -45,8 +45,11 @@ const QUEUE_USAGE_MAX: f64 = 0.5;
 /// The session lock of the instance that reads.
 const PUBLISH_LOCK: (i32, i32) = (DDL_LOCK.0, DDL_LOCK.1 + 1);
 
-/// Holders of RowExclusiveLock on the change table's leaves: writers that captured something.
-const WRITERS: &str = "select distinct l.virtualtransaction from pg_catalog.pg_locks l \
+/// Lists the holders of RowExclusiveLock on the change table's leaves: writers that captured
+/// something. Planned once, because the reader falls asleep after each of a few changes.
+const WRITERS: &str = "execute rowcall_writers";
+const WRITERS_PREPARE: &str = "prepare rowcall_writers as \
+    select distinct l.virtualtransaction from pg_catalog.pg_locks l \
     where l.locktype = 'relation' and l.mode = 'RowExclusiveLock' and l.granted \
     and l.database = (select oid from pg_catalog.pg_database where datname = current_database()) \
     and l.relation in (select 'rowcall.change'::regclass union all \
@@ -69,6 +72,8 @@ enum Phase {
     Falling(Vec<String>),
     /// K is held, and every writer rings.
     Asleep,
+    /// K is held, and somebody rang. It is let go of while the changes are read.
+    Rung,
 }
 
 /// The reader's side of the doorbell.
@@ -179,17 +184,12 @@ impl Doorbell {
             return Ok(());
         };
         match &mut self.phase {
-            Phase::Awake => {
-                if try_lock(session).await? {
-                    // Entered before the holders are listed, so that a failure in between lets go
-                    // of K.
-                    self.phase = Phase::Falling(Vec::new());
-                    let writers = session.query(WRITERS).await?;
-                    self.phase = Phase::Falling(writers);
-                } else {
+            Phase::Awake => match try_lock(session).await? {
+                Some(writers) => self.phase = Phase::Falling(writers),
+                None => {
                     let _ = tokio::time::timeout(IDLE_POLL, session.notified()).await;
                 }
-            }
+            },
             Phase::Falling(writers) if !writers.is_empty() => {
                 match tokio::time::timeout(IDLE_POLL, session.notified()).await {
                     Ok(rung) => {
@@ -204,6 +204,7 @@ impl Doorbell {
             }
             // The read before this call began after the last of those writers had ended.
             Phase::Falling(_) | Phase::Asleep => self.sleep().await?,
+            Phase::Rung => self.wake().await?,
         }
         Ok(())
     }
@@ -250,8 +251,8 @@ impl Doorbell {
             Err(error) => return Ok(Err(error)),
         };
         // The change table grows faster than the planner learns of it.
-        let begin = "listen rowcall; set enable_seqscan = off";
-        if let Err(error) = session.query(begin).await {
+        let begin = format!("listen rowcall; set enable_seqscan = off; {WRITERS_PREPARE}");
+        if let Err(error) = session.query(&begin).await {
             return Ok(Err(error));
         }
         self.database
@@ -322,15 +323,14 @@ impl Bell {
     }
 }
 
-/// Tries K, unless the cluster's notification queue is already half full.
-async fn try_lock(session: &mut ListenSocket) -> Result<bool, ListenError> {
+/// Tries K, unless the cluster's notification queue is already half full. If K is taken, these are
+/// the writers that may not have rung: they are listed behind it, in the same message.
+async fn try_lock(session: &mut ListenSocket) -> Result<Option<Vec<String>>, ListenError> {
     let sql = format!(
         "select case when pg_catalog.pg_notification_queue_usage() > {QUEUE_USAGE_MAX} then false else \
-         pg_catalog.pg_try_advisory_lock('rowcall.change'::regclass::oid::integer, 1) end"
+         pg_catalog.pg_try_advisory_lock('rowcall.change'::regclass::oid::integer, 1) end; {WRITERS}"
     );
-    Ok(session
-        .query(&sql)
-        .await?
-        .first()
-        .is_some_and(|locked| locked == "t"))
+    let mut answers = session.query(&sql).await?.into_iter();
+    let is_taken = answers.next().is_some_and(|taken| taken == "t");
+    Ok(is_taken.then(|| answers.collect()))
 }

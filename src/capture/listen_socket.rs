@@ -93,7 +93,8 @@ impl ListenSocket {
         Ok(session)
     }
 
-    /// Runs one statement and gives the first column of its rows; null is an empty string.
+    /// Runs one statement, or several, and gives the first column of their rows in their order;
+    /// null is an empty string.
     pub async fn query(&mut self, sql: &str) -> Result<Vec<String>, ListenError> {
         match tokio::time::timeout(STATEMENT_TIMEOUT, self.query_unbounded(sql)).await {
             Ok(answer) => answer,

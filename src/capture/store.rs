@@ -8,6 +8,7 @@ use diesel::{
     sql_types::{Array, BigInt, Integer, Nullable, Text, Timestamptz},
 };
 
+use super::epoch::store::Sighting;
 use crate::db::{by_index, kept};
 
 const CHANGES_READ: &str = include_str!("changes_read.sql");
@@ -115,14 +116,39 @@ pub fn cursor_get(
     connection: &mut PgConnection,
     source: &str,
 ) -> Result<Option<Cursor>, diesel::result::Error> {
-    kept(
-        "select s.snapshot::text, s.batch_snapshot::text, s.batch_seq, s.position, s.revision, \
-             s.seq_seen, s.seq_floor, s.system_identifier, s.database_oid::bigint, s.timeline, \
-             s.stopped_at, s.stop_kind, s.stop_reason, \
-             (select b.seq from rowcall.source_backlog b where b.source = s.name \
-              order by b.seq_to limit 1) as backlog_seq \
-         from rowcall.source s where s.name = $1",
-    )
+    kept(include_str!("cursor.sql"))
+        .bind::<Text, _>(source)
+        .get_result(connection)
+        .optional()
+}
+
+/// What a reader asks first, at one moment.
+#[derive(Debug, QueryableByName)]
+pub struct Look {
+    /// How far the source was read.
+    #[diesel(embed)]
+    pub cursor: Cursor,
+    /// What it is now.
+    #[diesel(embed)]
+    pub sighting: Sighting,
+    /// The registry's.
+    #[diesel(sql_type = BigInt)]
+    pub registry_revision: i64,
+}
+
+/// The cursor of a source that is its own repository, and what the source is now; `None` if there
+/// is no such source. To be asked for as [`sighting_take`](super::epoch::store::sighting_take) is.
+pub fn look(
+    connection: &mut PgConnection,
+    source: &str,
+) -> Result<Option<Look>, diesel::result::Error> {
+    kept(concat!(
+        "select cursor.*, sighting.*, (select revision from rowcall.registry) as registry_revision from (",
+        include_str!("cursor.sql"),
+        ") as cursor, (",
+        include_str!("epoch/sighting.sql"),
+        ") as sighting"
+    ))
     .bind::<Text, _>(source)
     .get_result(connection)
     .optional()
@@ -219,53 +245,66 @@ pub fn changes_fetch(
     sql_query(format!("fetch {limit} from rowcall_changes")).load(connection)
 }
 
+/// How a source's cursor moves.
+#[derive(Clone, Copy, Debug)]
+pub struct Advance<'a> {
+    /// Whose.
+    pub source: &'a str,
+    /// Where it stands.
+    pub from: &'a Cursor,
+    /// Where it moves.
+    pub to: &'a Cursor,
+    /// How many changes lie between.
+    pub changes: usize,
+}
+
 /// Moves the cursor. Returns false, and changes nothing, if another publisher moved it first.
 pub fn cursor_advance(
     connection: &mut PgConnection,
-    source: &str,
-    from: &Cursor,
-    to: &Cursor,
-    changes: i64,
+    advance: Advance<'_>,
 ) -> Result<bool, diesel::result::Error> {
-    let moved = kept(
-        "update rowcall.source set snapshot = $3::pg_snapshot, batch_snapshot = $4::pg_snapshot, \
-         batch_seq = $5, position = $6, revision = revision + 1, \
-         changes_published = changes_published + $7, seq_seen = greatest(seq_seen, $8) \
-         where name = $1 and revision = $2",
-    )
-    .bind::<Text, _>(source)
-    .bind::<BigInt, _>(from.revision)
-    .bind::<Text, _>(&to.snapshot)
-    .bind::<Nullable<Text>, _>(&to.batch_snapshot)
-    .bind::<Nullable<BigInt>, _>(to.batch_seq)
-    .bind::<BigInt, _>(to.position)
-    .bind::<BigInt, _>(changes)
-    .bind::<BigInt, _>(to.seq_seen)
-    .execute(connection)?
+    let Advance {
+        source,
+        from,
+        to,
+        changes,
+    } = advance;
+    let moved = kept(include_str!("cursor_advance.sql"))
+        .bind::<Text, _>(source)
+        .bind::<BigInt, _>(from.revision)
+        .bind::<Text, _>(&to.snapshot)
+        .bind::<Nullable<Text>, _>(&to.batch_snapshot)
+        .bind::<Nullable<BigInt>, _>(to.batch_seq)
+        .bind::<BigInt, _>(to.position)
+        .bind::<BigInt, _>(changes as i64)
+        .bind::<BigInt, _>(to.seq_seen)
+        .execute(connection)?
         == 1;
-    if moved && from.backlog_seq.is_some() {
-        backlog_advance(connection, source, to.backlog_seq)?;
+    if moved {
+        backlog_advance(connection, advance)?;
     }
     Ok(moved)
 }
 
-/// Moves on in the oldest backlog; `None`: it was published to its end.
-fn backlog_advance(
+/// Moves on in the oldest backlog, if the cursor stood in one; at its end it is done with.
+pub(crate) fn backlog_advance(
     connection: &mut PgConnection,
-    source: &str,
-    seq: Option<i64>,
+    advance: Advance<'_>,
 ) -> Result<(), diesel::result::Error> {
+    if advance.from.backlog_seq.is_none() {
+        return Ok(());
+    }
     let oldest = "source = $1 and seq_to = (select min(seq_to) from rowcall.source_backlog \
                   where source = $1)";
-    let moved = match seq {
+    let moved = match advance.to.backlog_seq {
         Some(seq) => sql_query(format!(
             "update rowcall.source_backlog set seq = $2 where {oldest}"
         ))
-        .bind::<Text, _>(source)
+        .bind::<Text, _>(advance.source)
         .bind::<BigInt, _>(seq)
         .execute(connection),
         None => sql_query(format!("delete from rowcall.source_backlog where {oldest}"))
-            .bind::<Text, _>(source)
+            .bind::<Text, _>(advance.source)
             .execute(connection),
     };
     moved.map(|_| ())
@@ -295,21 +334,13 @@ pub fn change_append(
     let events: Vec<&str> = changes.iter().map(|change| change.event).collect();
     let authors: Vec<&str> = changes.iter().map(|change| change.author).collect();
     let traceparents: Vec<Option<&str>> = changes.iter().map(|change| change.traceparent).collect();
-    kept(
-        "insert into rowcall.change (seq, xid, rotation, target, relation, op, after, at, role, \
-             actor, traceparent) \
-         select pg_catalog.nextval('rowcall.change_seq'), pg_catalog.pg_current_xact_id(), $1, 0, \
-             0, 'e', e.event::json, pg_catalog.clock_timestamp(), e.author, e.author, \
-             e.traceparent \
-         from (select * from unnest($2, $3, $4) with ordinality \
-             as u (event, author, traceparent, place) order by u.place) as e",
-    )
-    .bind::<Integer, _>(rotation)
-    .bind::<Array<Text>, _>(events)
-    .bind::<Array<Text>, _>(authors)
-    .bind::<Array<Nullable<Text>>, _>(traceparents)
-    .execute(connection)
-    .map(|_| ())
+    kept(include_str!("change_append.sql"))
+        .bind::<Integer, _>(rotation)
+        .bind::<Array<Text>, _>(events)
+        .bind::<Array<Text>, _>(authors)
+        .bind::<Array<Nullable<Text>>, _>(traceparents)
+        .execute(connection)
+        .map(|_| ())
 }
 
 /// Rings the doorbell if the reader sleeps, exactly as the trigger does: after what was written, in

@@ -3,6 +3,10 @@
 //! Publishing and claiming put chains in; senders take them, as [`lines`](super::lines) says. So a
 //! receiver that hangs fills its own share only.
 
+mod sender;
+#[cfg(test)]
+mod tests;
+
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -13,13 +17,13 @@ use std::{
 
 use tokio::sync::mpsc;
 
+use self::sender::send;
 use super::{
     aside::Aside,
     barrier::{self, Standing},
     chain::Chain,
     lines::{Bounds, Ended, LineKey, Lines, Start, Turn},
-    requests::Requests,
-    send::{Done, return_all, send_chain},
+    send::{Done, return_all},
 };
 use crate::{
     clock::Clock, config::Limits, observe::metrics::BREAKERS_OPENED, stage::Nudge,
@@ -30,6 +34,11 @@ use crate::{
 const BIRTHS_PART: usize = 4;
 /// What waits for a barrier takes no more than this part of the memory.
 const ASIDE_PART: usize = 4;
+
+/// How long publishing waits for the next place that gets free.
+const FREED_WAIT: Duration = Duration::from_millis(20);
+/// The longest that it waits for all that it wants.
+const FREED_WAIT_MAX: Duration = Duration::from_millis(250);
 
 /// The claimed deliveries of one instance; clones share them.
 #[derive(Clone)]
@@ -47,6 +56,8 @@ struct Inner {
     nudge: Nudge,
     /// Somebody left deliveries in the repository that are due.
     has_due: AtomicBool,
+    /// Rung when places are given back.
+    freed: Nudge,
 }
 
 struct Queue {
@@ -133,6 +144,7 @@ impl Outbox {
             done,
             nudge,
             has_due: AtomicBool::new(true),
+            freed: Nudge::default(),
         };
         (Self(Arc::new(inner)), results)
     }
@@ -164,10 +176,24 @@ impl Outbox {
             .0
             .in_memory
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |used| {
-                room.places = most.saturating_sub(used).div_ceil(2);
+                room.places = half_free(most, used);
                 Some(used + room.places)
             });
         room
+    }
+
+    /// Waits until so many places could be reserved for publishing, or for as many as there may
+    /// be, but only as long as places get free: not for receivers that hang.
+    pub async fn wait_for_births(&self, places: usize) {
+        let most = self.0.memory_max;
+        let places = places.min(half_free(most, most / 2));
+        let end = Instant::now() + FREED_WAIT_MAX;
+        while half_free(most, self.in_memory()) < places && Instant::now() < end {
+            let freed = tokio::time::timeout(FREED_WAIT, self.0.freed.rung());
+            if freed.await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Hands a chain to the senders; its deliveries take their places from `room`.
@@ -240,6 +266,7 @@ impl Outbox {
 
     fn free_places(&self, places: usize) {
         self.0.in_memory.fetch_sub(places, Ordering::AcqRel);
+        self.0.freed.ring();
     }
 
     /// Places of deliveries that are claimed and whose results are not yet written.
@@ -310,11 +337,19 @@ impl Outbox {
     }
 
     /// Starts senders as the limits allow, and returns what has no place any more.
-    fn start_more(&self, mut queue: MutexGuard<'_, Queue>) {
+    fn start_more(&self, queue: MutexGuard<'_, Queue>) {
+        if let Some(first) = self.go_on(queue) {
+            tokio::spawn(send(self.clone(), first));
+        }
+    }
+
+    /// The same, for a sender that has nothing to do any more: the first is its own to send.
+    fn go_on(&self, mut queue: MutexGuard<'_, Queue>) -> Option<Start<Chain>> {
         if queue.is_closed {
-            return;
+            return None;
         }
         let now = self.0.clock.now();
+        let first = queue.lines.next(now);
         while let Some(start) = queue.lines.next(now) {
             tokio::spawn(send(self.clone(), start));
         }
@@ -326,7 +361,13 @@ impl Outbox {
                 self.tell(done);
             });
         }
+        first
     }
+}
+
+/// What may be reserved of `most` places when so many are used.
+fn half_free(most: usize, used: usize) -> usize {
+    most.saturating_sub(used).div_ceil(2)
 }
 
 impl LineKey {
@@ -335,50 +376,6 @@ impl LineKey {
             subscription: chain.subscription.subscription.id,
             host: chain.subscription.host().into(),
         }
-    }
-}
-
-/// A sender's work.
-async fn send(outbox: Outbox, start: Start<Chain>) {
-    let Start { key, chain, probes } = start;
-    let mut sender = Sender {
-        outbox: &outbox,
-        key: &key,
-        untold: chain.places(),
-    };
-    let mut requests = Requests::new(&outbox, &key, outbox.0.slow_after, probes);
-    let tell = |done: Done| {
-        sender.untold -= done.places();
-        outbox.tell(done);
-    };
-    let (clock, timeout) = (&outbox.0.clock, outbox.0.timeout);
-    let is_to_stop = || {
-        let queue = outbox.queue();
-        queue.is_closed || queue.lines.is_open(&key, clock.now())
-    };
-    let left = send_chain(chain, clock, timeout, &mut requests, is_to_stop, tell).await;
-    if let Some(left) = left {
-        sender.untold -= left.places();
-        outbox.enter([left]);
-    }
-}
-
-/// A sender at work. Its turn ends with it, also if a sink panics; the leases return the deliveries
-/// then.
-struct Sender<'a> {
-    outbox: &'a Outbox,
-    key: &'a LineKey,
-    /// Places of deliveries that nothing was told of yet.
-    untold: usize,
-}
-
-impl Drop for Sender<'_> {
-    fn drop(&mut self) {
-        self.outbox.free_places(self.untold);
-        let mut queue = self.outbox.queue();
-        queue.lines.sender_ended(self.key);
-        self.outbox.start_more(queue);
-        self.outbox.0.nudge.ring();
     }
 }
 

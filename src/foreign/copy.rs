@@ -24,7 +24,7 @@ use crate::{
         doorbell::{Doorbell, Duty},
         epoch::store::epoch_adopt,
         rotation,
-        store::{ChangeRow, Cursor, cursor_advance, cursor_get, doorbell_ring_if_asleep},
+        store::{Advance, ChangeRow, Cursor, cursor_advance, cursor_get, doorbell_ring_if_asleep},
     },
     db::{Connection, Database, DbError, QueryError},
     observe::metrics::CHANGES_COPIED,
@@ -220,7 +220,13 @@ fn write(
         epoch,
     } = found;
     // First, so that of two copiers of the same batch one waits here and then writes nothing.
-    if !cursor_advance(connection, source, &from, &to, changes.len() as i64)? {
+    let advance = Advance {
+        source,
+        from: &from,
+        to: &to,
+        changes: changes.len(),
+    };
+    if !cursor_advance(connection, advance)? {
         return Ok(Outcome::Overtaken);
     }
     let changes = targeted(connection, source, changes, &targets)?;

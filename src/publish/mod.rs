@@ -96,6 +96,8 @@ pub struct Publish {
     writers: Pace,
     /// For how long the writers come first, after the last run.
     pause: Duration,
+    /// How many places the next run would need, if the last one found too few for a large batch.
+    wanted_places: usize,
     events: metrics::Counter,
     changes: metrics::Counter,
     deliveries: metrics::Counter,
@@ -139,6 +141,7 @@ impl Publish {
             courtesy: Courtesy::new(limits.writers_first()),
             writers: Pace::default(),
             pause: Duration::ZERO,
+            wanted_places: 0,
             events: metrics::counter!(EVENTS_PUBLISHED),
             changes: metrics::counter!(CHANGES_PUBLISHED),
             deliveries: metrics::counter!(DELIVERIES_CREATED),
@@ -187,7 +190,7 @@ impl Stage for Publish {
             all: room.len(),
             aside: room.aside(),
         };
-        let publishing = self.database.transaction(move |connection| {
+        let publishing = self.database.run(move |connection| {
             let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
             work.publish(connection, wanted, started, now)
         });
@@ -199,6 +202,10 @@ impl Stage for Publish {
             Err(PublishError::Split(_)) => return Ok(Progress::Worked),
             Err(error) => return Err(error),
         };
+        // First, since somebody waits for them.
+        for chain in published.chains {
+            self.outbox.push(chain, &mut room);
+        }
         let found = published.changes.max(usize::from(published.has_start));
         self.doorbell.found(found, started).await;
         self.writers.count(published.written, started);
@@ -214,12 +221,14 @@ impl Stage for Publish {
         self.changes.increment(published.changes as u64);
         self.events.increment(published.events as u64);
         self.deliveries.increment(published.deliveries as u64);
-        for chain in published.chains {
-            self.outbox.push(chain, &mut room);
-        }
         if published.has_due {
             self.outbox.look();
         }
+        let is_large = published.deliveries >= portion::DELIVERIES / 2;
+        self.wanted_places = match published.has_due && is_large {
+            true => published.deliveries,
+            false => 0,
+        };
         if published.events > 0 {
             self.gathered.ring();
         }
@@ -236,6 +245,8 @@ impl Stage for Publish {
     async fn gather(&mut self) {
         tokio::time::sleep_until((Instant::now() + self.pause).into()).await;
         self.doorbell.gather().await;
+        // What is not born claimed has to be claimed, which costs about as much as to publish it.
+        self.outbox.wait_for_births(self.wanted_places).await;
     }
 
     async fn rest(&mut self, _: DateTime<Utc>) {

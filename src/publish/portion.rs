@@ -4,8 +4,9 @@
 //! that memory stays bounded, and the first receipt need not wait for the last of thousands of
 //! deliveries to be written, the size of the next batch follows from what became of this one.
 
-/// Deliveries that one transaction is to write. About what the senders have room for at a time.
-const DELIVERIES: usize = 4_000;
+/// Deliveries that one transaction is to write. So many can be born claimed while as many are being
+/// sent (see [`Outbox::reserve_for_births`](crate::deliver::outbox::Outbox::reserve_for_births)).
+pub(super) const DELIVERIES: usize = 2_000;
 /// Bytes of the bodies of one transaction's events. The rows' images take as much once more, and so
 /// does what is sent to the database.
 const BODY_BYTES: usize = 2 * 1024 * 1024;
@@ -55,9 +56,9 @@ mod tests {
     fn as_many_changes_fit_as_their_deliveries_and_their_bytes_do() {
         let kib = 1024;
         for (seen, fitting) in [
-            (portion(2_000, 2_000, 900 * kib), 4_000),
+            (portion(1_000, 1_000, 450 * kib), 2_000),
             (portion(2_000, 2_000, 8_000 * kib), 512),
-            (portion(50, 50_000, 25 * kib), 4),
+            (portion(50, 50_000, 25 * kib), 2),
             (portion(1, 100_000, kib), 1),
             // One row alone is more than is to be taken, and is taken.
             (portion(1, 1, 64 * 1024 * kib), 1),
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn only_what_can_be_split_is_and_the_pieces_are_smaller() {
-        for (changes, deliveries) in [(2, 8_001), (50, 50_000), (2_000, 2_000_000)] {
+        for (changes, deliveries) in [(2, 4_001), (50, 50_000), (2_000, 2_000_000)] {
             let seen = portion(changes, deliveries, 0);
             assert!(
                 seen.is_to_be_split() && seen.fitting() < changes,
@@ -77,6 +78,6 @@ mod tests {
             );
         }
         assert!(!portion(1, 100_000, 0).is_to_be_split());
-        assert!(!portion(2_000, 8_000, 0).is_to_be_split());
+        assert!(!portion(2_000, 4_000, 0).is_to_be_split());
     }
 }

@@ -12,62 +12,131 @@ use diesel::{
 use uuid::Uuid;
 
 use super::event::Event;
-use crate::db::kept;
+use crate::{
+    capture::store::{Advance, Cursor, backlog_advance},
+    db::kept,
+};
 
 /// The most bytes of bodies that one statement writes; Postgres takes no message over 1 GiB.
 const BODIES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Writes events; in one statement, unless they are very large.
-pub fn event_insert(
+/// What one transaction publishes, beside digests and what was judged.
+#[derive(Clone, Copy, Debug)]
+pub struct NewBatch<'a> {
+    /// In their order.
+    pub events: &'a [Event],
+    /// Of these events, or of earlier ones.
+    pub deliveries: &'a [NewDelivery],
+    /// What holds those that are born claimed.
+    pub lease: Uuid,
+    /// Where the source's cursor stands, and where it moves.
+    pub advance: Advance<'a>,
+}
+
+/// Writes a batch and moves the cursor; in one statement, unless the bodies are very large. Returns
+/// false if another publisher moved the cursor first: then the transaction is to be rolled back.
+pub fn batch_insert(
     connection: &mut PgConnection,
-    events: &[Event],
+    batch: NewBatch<'_>,
     now: DateTime<Utc>,
-) -> Result<(), diesel::result::Error> {
-    let mut rest = events;
-    while !rest.is_empty() {
+) -> Result<bool, diesel::result::Error> {
+    let mut rest = batch.events;
+    loop {
         let mut bytes = 0;
         let fitting = rest.iter().take_while(|event| {
             bytes += event.body.len();
             bytes <= BODIES_BYTES_MAX
         });
         // One that is larger by itself goes by itself.
-        let (now_written, later) = rest.split_at(fitting.count().max(1));
-        event_insert_some(connection, now_written, now)?;
+        let (now_written, later) = rest.split_at(fitting.count().max(1).min(rest.len()));
+        let (deliveries, advance) = if later.is_empty() {
+            (batch.deliveries, Some(batch.advance))
+        } else {
+            (&[][..], None)
+        };
+        let moved = batch_insert_some(
+            connection,
+            now_written,
+            deliveries,
+            batch.lease,
+            advance,
+            now,
+        )?;
         rest = later;
+        let Some(advance) = advance else { continue };
+        if moved {
+            backlog_advance(connection, advance)?;
+        }
+        return Ok(moved);
     }
-    Ok(())
 }
 
-fn event_insert_some(
+fn batch_insert_some(
     connection: &mut PgConnection,
     events: &[Event],
+    deliveries: &[NewDelivery],
+    lease: Uuid,
+    advance: Option<Advance<'_>>,
     now: DateTime<Utc>,
-) -> Result<(), diesel::result::Error> {
-    fn column<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
+) -> Result<bool, diesel::result::Error> {
+    fn event<'a, T>(events: &'a [Event], of: impl Fn(&'a Event) -> T) -> Vec<T> {
         events.iter().map(of).collect()
     }
-    kept(
-        "insert into rowcall.event (published_at, source, id, position, type, object_type, \
-             object_key, previous_key, \"time\", change_seq, xid, body) \
-         select $1, e.source, e.id, e.position, e.type, e.object_type, e.object_key, \
-             e.previous_key, e.at, e.change_seq, e.xid::text::xid8, e.body \
-         from unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) as e (source, id, position, \
-             type, object_type, object_key, previous_key, at, change_seq, xid, body)",
-    )
+    fn delivery<'a, T>(deliveries: &'a [NewDelivery], of: impl Fn(&'a NewDelivery) -> T) -> Vec<T> {
+        deliveries.iter().map(of).collect()
+    }
+    // What moves the cursor comes last, and its values first. No source has no name.
+    let (source, from, to, changes) = match &advance {
+        Some(advance) => (
+            Some(advance.source),
+            advance.from,
+            advance.to,
+            advance.changes,
+        ),
+        None => (None, &Cursor::default(), &Cursor::default(), 0),
+    };
+    let moved = kept(concat!(
+        include_str!("batch_insert.sql"),
+        include_str!("../capture/cursor_advance.sql")
+    ))
+    .bind::<Nullable<Text>, _>(source)
+    .bind::<BigInt, _>(from.revision)
+    .bind::<Text, _>(&to.snapshot)
+    .bind::<Nullable<Text>, _>(&to.batch_snapshot)
+    .bind::<Nullable<BigInt>, _>(to.batch_seq)
+    .bind::<BigInt, _>(to.position)
+    .bind::<BigInt, _>(changes as i64)
+    .bind::<BigInt, _>(to.seq_seen)
     .bind::<Timestamptz, _>(now)
-    .bind::<Array<Text>, _>(column(events, |event| &*event.source))
-    .bind::<Array<SqlUuid>, _>(column(events, |event| event.id))
-    .bind::<Array<BigInt>, _>(column(events, |event| event.position))
-    .bind::<Array<Text>, _>(column(events, |event| &*event.event_type))
-    .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.object_type.as_deref()))
-    .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.key.as_deref()))
-    .bind::<Array<Nullable<Text>>, _>(column(events, |event| event.previous_key.as_deref()))
-    .bind::<Array<Timestamptz>, _>(column(events, |event| event.time))
-    .bind::<Array<BigInt>, _>(column(events, |event| event.change_seq))
-    .bind::<Array<BigInt>, _>(column(events, |event| event.xid))
-    .bind::<Array<Text>, _>(column(events, |event| &*event.body))
-    .execute(connection)
-    .map(|_| ())
+    .bind::<SqlUuid, _>(lease)
+    .bind::<Array<Text>, _>(event(events, |event| &*event.source))
+    .bind::<Array<SqlUuid>, _>(event(events, |event| event.id))
+    .bind::<Array<BigInt>, _>(event(events, |event| event.position))
+    .bind::<Array<Text>, _>(event(events, |event| &*event.event_type))
+    .bind::<Array<Nullable<Text>>, _>(event(events, |event| event.object_type.as_deref()))
+    .bind::<Array<Nullable<Text>>, _>(event(events, |event| event.key.as_deref()))
+    .bind::<Array<Nullable<Text>>, _>(event(events, |event| event.previous_key.as_deref()))
+    .bind::<Array<Timestamptz>, _>(event(events, |event| event.time))
+    .bind::<Array<BigInt>, _>(event(events, |event| event.change_seq))
+    .bind::<Array<BigInt>, _>(event(events, |event| event.xid))
+    .bind::<Array<Text>, _>(event(events, |event| &*event.body))
+    .bind::<Array<SqlUuid>, _>(delivery(deliveries, |row| row.id))
+    .bind::<Array<SqlUuid>, _>(delivery(deliveries, |row| row.subscription_id))
+    .bind::<Array<SqlUuid>, _>(delivery(deliveries, |row| row.event_id))
+    .bind::<Array<BigInt>, _>(delivery(deliveries, |row| row.position))
+    .bind::<Array<Nullable<BigInt>>, _>(delivery(deliveries, |row| row.lane))
+    .bind::<Array<Nullable<BigInt>>, _>(delivery(deliveries, |row| row.lane_previous))
+    .bind::<Array<Nullable<BigInt>>, _>(delivery(deliveries, |row| row.sequence))
+    .bind::<Array<SmallInt>, _>(delivery(deliveries, |row| row.urgency))
+    .bind::<Array<Text>, _>(delivery(deliveries, |row| row.state))
+    .bind::<Array<Nullable<Timestamptz>>, _>(delivery(deliveries, |row| row.hold_until))
+    .bind::<Array<Bool>, _>(delivery(deliveries, |row| row.is_unjudged))
+    .bind::<Array<Bool>, _>(delivery(deliveries, |row| row.is_rate_spent))
+    .bind::<Array<Nullable<Timestamptz>>, _>(delivery(deliveries, |row| row.due_at))
+    .bind::<Array<Bool>, _>(delivery(deliveries, |row| row.is_parked))
+    .bind::<Array<Nullable<Timestamptz>>, _>(delivery(deliveries, |row| row.lease_until))
+    .execute(connection)?;
+    Ok(moved == 1)
 }
 
 /// The first event whose time is from `from` on, and well behind its publishing.
@@ -123,50 +192,6 @@ pub struct NewDelivery {
     pub is_parked: bool,
     /// The lease's end, for one that is.
     pub lease_until: Option<DateTime<Utc>>,
-}
-
-/// Writes deliveries; those with a lease are held by the claim `lease`.
-pub fn delivery_insert(
-    connection: &mut PgConnection,
-    deliveries: &[NewDelivery],
-    lease: Uuid,
-    now: DateTime<Utc>,
-) -> Result<(), diesel::result::Error> {
-    fn column<'a, T>(deliveries: &'a [NewDelivery], of: impl Fn(&'a NewDelivery) -> T) -> Vec<T> {
-        deliveries.iter().map(of).collect()
-    }
-    kept(
-        "insert into rowcall.delivery (created_at, id, subscription_id, event_id, position, lane, \
-             lane_previous, sequence, urgency, state, due_at, lease_holder, lease_until, hold_until, \
-             is_unjudged, is_rate_spent, settled_at) \
-         select $1, d.id, d.subscription_id, d.event_id, d.position, d.lane, d.lane_previous, \
-             d.sequence, d.urgency, d.state, \
-             case when d.parked then 'infinity' else d.due_at end, \
-             case when d.state = 'sending' then $2 end, d.lease_until, d.hold_until, \
-             d.unjudged, d.rate_spent, case when d.state = 'suppressed' then $1 end \
-         from unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) as d (id, \
-             subscription_id, event_id, position, lane, lane_previous, sequence, urgency, state, \
-             hold_until, unjudged, rate_spent, due_at, parked, lease_until)",
-    )
-    .bind::<Timestamptz, _>(now)
-    .bind::<SqlUuid, _>(lease)
-    .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.id))
-    .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.subscription_id))
-    .bind::<Array<SqlUuid>, _>(column(deliveries, |delivery| delivery.event_id))
-    .bind::<Array<BigInt>, _>(column(deliveries, |delivery| delivery.position))
-    .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane))
-    .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.lane_previous))
-    .bind::<Array<Nullable<BigInt>>, _>(column(deliveries, |delivery| delivery.sequence))
-    .bind::<Array<SmallInt>, _>(column(deliveries, |delivery| delivery.urgency))
-    .bind::<Array<Text>, _>(column(deliveries, |delivery| delivery.state))
-    .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.hold_until))
-    .bind::<Array<Bool>, _>(column(deliveries, |delivery| delivery.is_unjudged))
-    .bind::<Array<Bool>, _>(column(deliveries, |delivery| delivery.is_rate_spent))
-    .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.due_at))
-    .bind::<Array<Bool>, _>(column(deliveries, |delivery| delivery.is_parked))
-    .bind::<Array<Nullable<Timestamptz>>, _>(column(deliveries, |delivery| delivery.lease_until))
-    .execute(connection)
-    .map(|_| ())
 }
 
 /// Takes the next `counts` numbers of each subscription; gives the last number before them.

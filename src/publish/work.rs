@@ -14,25 +14,25 @@ use super::{
     locks::{busy_lanes, sequences, wanted_lanes},
     plan::{Birth, Places, Planned, assign, matched},
     portion::Portion,
-    store::{delivery_insert, event_insert},
+    store::{NewBatch, batch_insert},
     written::{Lease, Written},
 };
 use crate::{
     capture::{
         batch::{Batch, Reader},
-        store::cursor_advance,
+        store::Advance,
     },
     catalog::model::DEFAULT_SOURCE,
     config::PublicUrl,
     constraint::{judge::Decision, store::judgement_insert},
-    db::Connection,
+    db::{Connection, transaction},
     deliver::chain::Chain,
     digest::gather::digest_gather,
     registry::{
         live::{LiveRegistry, Registry},
         registry_share,
     },
-    start::{Around, Starts},
+    start::{Around, Starts, Turn},
 };
 
 /// What a publishing transaction needs on its blocking thread.
@@ -81,18 +81,48 @@ impl Work {
         started: Instant,
         now: DateTime<Utc>,
     ) -> Result<Published, PublishError> {
-        // Snapshots come before anything is written: see `Reader::read` and `Starts::prepare`.
-        let turn = self.starts.prepare(connection, &self.registry)?;
-        let (waits, is_retried) = (turn.waits(), turn.is_retried());
-        let Some(batch) = self.reader.read_upto(connection, turn.upto())? else {
-            return Ok(Published {
-                has_start: self.starts.look(connection)? || is_retried,
-                has_waiting: waits,
-                fitting: usize::MAX,
-                written: self.reader.written(),
-                ..Published::default()
+        if self.starts.are_idle() {
+            // Of the looks that find nothing most are such. They begin no transaction, and what
+            // others find is the same in another transaction.
+            let Some(batch) = self.reader.read(connection)? else {
+                return Ok(self.nothing(&Turn::default()));
+            };
+            return transaction(connection, |connection| {
+                self.write(connection, Turn::default(), batch, room, started, now)
             });
-        };
+        }
+        transaction(connection, |connection| {
+            // Snapshots come before anything is written: see `Reader::read` and `Starts::prepare`.
+            let turn = self.starts.prepare(connection, &self.registry)?;
+            match self.reader.read_upto(connection, turn.upto())? {
+                Some(batch) => self.write(connection, turn, batch, room, started, now),
+                None => Ok(self.nothing(&turn)),
+            }
+        })
+    }
+
+    /// There were no changes.
+    fn nothing(&mut self, turn: &Turn) -> Published {
+        let is_noticed = self.starts.notice(self.reader.registry_revision());
+        Published {
+            has_start: is_noticed || turn.is_retried(),
+            has_waiting: turn.waits(),
+            fitting: usize::MAX,
+            written: self.reader.written(),
+            ..Published::default()
+        }
+    }
+
+    fn write(
+        &mut self,
+        connection: &mut Connection,
+        turn: Turn,
+        batch: Batch,
+        room: Places,
+        started: Instant,
+        now: DateTime<Utc>,
+    ) -> Result<Published, PublishError> {
+        let waits = turn.waits();
         let Batch {
             changes,
             from,
@@ -171,19 +201,24 @@ impl Work {
         let rows = written.rows(sequences, lease.until, now + self.barrier, now);
 
         let new_events = &events[recalled..];
-        if !new_events.is_empty() {
-            event_insert(connection, new_events, now)?;
-        }
-        if !rows.is_empty() {
-            delivery_insert(connection, &rows, lease.id, now)?;
+        let new_batch = NewBatch {
+            events: new_events,
+            deliveries: &rows,
+            lease: lease.id,
+            advance: Advance {
+                source: DEFAULT_SOURCE,
+                from: &from,
+                to: &to,
+                changes: count,
+            },
+        };
+        if !batch_insert(connection, new_batch, now)? {
+            return Err(PublishError::Overtaken);
         }
         judgement_insert(connection, &judgements)?;
         let gathered = digest_gather(connection, &written.gatherings(), now)?;
         let told = planned.iter().filter(|delivery| delivery.is_of_start);
         brought.record(connection, told.count(), from.revision + 1, now)?;
-        if !cursor_advance(connection, DEFAULT_SOURCE, &from, &to, count as i64)? {
-            return Err(PublishError::Overtaken);
-        }
         Ok(Published {
             changes: count,
             has_start: brought.is_work(),

@@ -135,17 +135,19 @@ impl Starts {
         self.held = None;
     }
 
-    /// Whether something may have been registered since no start was under way. For the publisher
-    /// that finds no changes; with changes it sees for itself.
-    pub(crate) fn look(&mut self, connection: &mut Connection) -> Result<bool, QueryError> {
-        let Some(idle_at) = self.idle_at else {
-            return Ok(false);
-        };
-        let is_same = registry_revision(connection)? == idle_at;
+    /// Whether no start was under way when this was last looked at.
+    pub(crate) fn are_idle(&self) -> bool {
+        self.idle_at.is_some()
+    }
+
+    /// Whether something may have been registered since, by the registry's present `revision`. For
+    /// the publisher that finds no changes; with changes it sees for itself.
+    pub(crate) fn notice(&mut self, revision: i64) -> bool {
+        let is_same = self.idle_at.is_none_or(|idle_at| idle_at == revision);
         if !is_same {
             self.idle_at = None;
         }
-        Ok(!is_same)
+        !is_same
     }
 
     /// Finds whose turn it is, and reads the rows of one that tells rows, if the cursor stands
@@ -155,7 +157,7 @@ impl Starts {
         connection: &mut Connection,
         registry: &LiveRegistry,
     ) -> Result<Turn, DbError> {
-        if self.idle_at.is_some() {
+        if self.are_idle() {
             return Ok(Turn::default());
         }
         // Before the list: what is registered in between is then noticed.

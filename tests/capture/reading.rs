@@ -4,7 +4,7 @@
 use diesel::{Connection as _, PgConnection, connection::SimpleConnection as _};
 use rowcall::capture::{
     batch::{Batch, Reader},
-    store::{ChangeRow, cursor_advance},
+    store::{Advance, ChangeRow, cursor_advance},
 };
 use serde_json::Value;
 
@@ -27,6 +27,15 @@ pub(crate) async fn rows_app(sql: &str, options: Options) -> TestApp {
     app
 }
 
+fn advance(batch: &Batch) -> Advance<'_> {
+    Advance {
+        source: "default",
+        from: &batch.from,
+        to: &batch.to,
+        changes: 0,
+    }
+}
+
 /// Reads by hand, as publishing does, and keeps what it read.
 pub(crate) struct ByHand {
     connection: PgConnection,
@@ -46,22 +55,13 @@ impl ByHand {
 
     /// Reads one batch and moves the cursor; tells how many changes there were.
     pub(crate) fn read(&mut self) -> usize {
-        let (reader, changes) = (&mut self.reader, &mut self.changes);
-        self.connection
-            .transaction(|connection| {
-                let Some(Batch {
-                    changes: read,
-                    from,
-                    to,
-                }) = reader.read(connection).unwrap()
-                else {
-                    return Ok::<_, diesel::result::Error>(0);
-                };
-                assert!(cursor_advance(connection, "default", &from, &to, 0)?);
-                changes.extend_from_slice(&read);
-                Ok(read.len())
-            })
-            .unwrap()
+        let Some(batch) = self.reader.read(&mut self.connection).unwrap() else {
+            return 0;
+        };
+        let is_moved = cursor_advance(&mut self.connection, advance(&batch)).unwrap();
+        assert!(is_moved);
+        self.changes.extend_from_slice(&batch.changes);
+        batch.changes.len()
     }
 
     /// How many changes were written between the last two reads.
@@ -69,14 +69,14 @@ impl ByHand {
         self.reader.written()
     }
 
-    /// Reads one batch in a transaction that is then rolled back.
+    /// Reads one batch, and moves the cursor in a transaction that is then rolled back.
     pub(crate) fn read_and_fail(&mut self) {
-        let reader = &mut self.reader;
+        let Some(batch) = self.reader.read(&mut self.connection).unwrap() else {
+            return;
+        };
         self.connection
             .transaction(|connection| {
-                if let Some(batch) = reader.read(connection).unwrap() {
-                    cursor_advance(connection, "default", &batch.from, &batch.to, 0)?;
-                }
+                cursor_advance(connection, advance(&batch))?;
                 Err::<(), _>(diesel::result::Error::RollbackTransaction)
             })
             .unwrap_err();

@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Doorbell, Duty, PUBLISH_LOCK};
+use super::{Doorbell, Duty, PUBLISH_LOCK, Phase};
 use crate::capture::listen_socket::{ListenError, ListenSocket};
 
 /// How often the holder shows that it lives.
@@ -69,9 +69,28 @@ pub(super) async fn take_publish_lock(session: &mut ListenSocket) -> Result<bool
 }
 
 impl Doorbell {
-    /// Does `work`, which may take long, and shows meanwhile that this instance lives.
+    /// Reads by `work`, which may take long, and shows meanwhile that this instance lives. If
+    /// somebody rang, the writers are told meanwhile to ring no more: until then they do, which
+    /// costs a little and loses nothing.
     pub async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
+        if self.phase == Phase::Rung {
+            let (done, woken) = {
+                let mut wake = pin!(self.wake());
+                // The work is begun first, and what was asked on the session is always read.
+                tokio::select! {
+                    biased;
+                    done = &mut work => (Some(done), wake.await),
+                    woken = &mut wake => (None, woken),
+                }
+            };
+            if let Err(error) = woken {
+                self.lost(&error);
+            }
+            if let Some(done) = done {
+                return done;
+            }
+        }
         loop {
             tokio::select! {
                 done = &mut work => return done,

@@ -75,7 +75,8 @@ impl Asleep {
 }
 
 impl Doorbell {
-    /// Waits until somebody rings, or there is something to read. K is kept unless it was rung.
+    /// Waits until somebody rings, or there is something to read. K is kept; if it was rung, until
+    /// [`Doorbell::beside`] lets go of it.
     pub(super) async fn sleep(&mut self) -> Result<(), ListenError> {
         let Some(session) = &mut self.session else {
             return Ok(());
@@ -91,7 +92,8 @@ impl Doorbell {
         loop {
             if let Ok(rung) = tokio::time::timeout(wait, session.notified()).await {
                 rung?;
-                return self.wake().await;
+                self.phase = Phase::Rung;
+                return Ok(());
             }
             self.shown_at = Instant::now();
             // Together with showing, so rather too early than too late.

@@ -20,23 +20,23 @@ pub struct Epoch {
     pub timeline: i32,
 }
 
-/// What a source is at one moment.
+/// What a source is at one moment. Its columns have names that no column of a cursor has.
 #[derive(Clone, Debug, QueryableByName)]
 pub struct Sighting {
     /// The present snapshot.
-    #[diesel(sql_type = Text)]
+    #[diesel(sql_type = Text, column_name = seen_snapshot)]
     pub snapshot: String,
     /// The last number that the sequence of changes gave; read after the snapshot was taken.
-    #[diesel(sql_type = BigInt)]
+    #[diesel(sql_type = BigInt, column_name = seen_seq_last)]
     pub seq_last: i64,
     /// See [`Epoch`].
-    #[diesel(sql_type = BigInt)]
+    #[diesel(sql_type = BigInt, column_name = seen_system_identifier)]
     pub system_identifier: i64,
     /// See [`Epoch`].
-    #[diesel(sql_type = BigInt)]
+    #[diesel(sql_type = BigInt, column_name = seen_database_oid)]
     pub database_oid: i64,
     /// `None` on a standby, which can't be read.
-    #[diesel(sql_type = Nullable<Integer>)]
+    #[diesel(sql_type = Nullable<Integer>, column_name = seen_timeline)]
     pub timeline: Option<i32>,
 }
 
@@ -55,24 +55,8 @@ impl Sighting {
 /// Looks at the database of `connection`. To be asked for before the transaction writes: a snapshot
 /// does not list the transaction id of whoever asks, and would take what that one captures for
 /// seen.
-///
-/// The sequence is asked by its function and not as a table: who reads its row sees it change under
-/// somebody else's `nextval`, for a moment up to 32 too high, which is how much is logged ahead.
-///
-/// The timeline is taken from the name of the current file of the write-ahead log, because the
-/// control file learns of a promotion only with the next checkpoint.
 pub fn sighting_take(connection: &mut PgConnection) -> QueryResult<Sighting> {
-    kept(
-        "select pg_catalog.pg_current_snapshot()::text as snapshot, \
-             coalesce(pg_catalog.pg_sequence_last_value('rowcall.change_seq'), 0) as seq_last, \
-             c.system_identifier, d.oid::bigint as database_oid, \
-             case when pg_catalog.pg_is_in_recovery() then null \
-                 else ('x' || pg_catalog.left(pg_catalog.pg_walfile_name( \
-                     pg_catalog.pg_current_wal_insert_lsn()), 8))::bit(32)::integer end as timeline \
-         from pg_catalog.pg_control_system() as c, pg_catalog.pg_database as d \
-         where d.datname = pg_catalog.current_database()",
-    )
-    .get_result(connection)
+    kept(include_str!("sighting.sql")).get_result(connection)
 }
 
 /// Records, for a source that was never read, which database it is.
