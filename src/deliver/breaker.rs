@@ -146,6 +146,17 @@ impl Breaker {
         }
     }
 
+    /// How many requests may be under way before another is begun. A receiver that has begun to fail
+    /// is asked by no more at once than it takes to open the breaker.
+    #[must_use]
+    pub fn requests_max(&self, patience: &Patience) -> usize {
+        if self.failures == 0 || self.open_until.is_some() {
+            return usize::MAX;
+        }
+        let left = patience.failures.saturating_sub(self.failures);
+        usize::try_from(left.max(1)).unwrap_or(usize::MAX)
+    }
+
     /// Whether a probe is under way.
     #[must_use]
     pub fn is_probing(&self) -> bool {

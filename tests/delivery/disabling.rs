@@ -200,11 +200,9 @@ async fn time_in_which_nothing_is_tried_counts_only_when_the_next_attempt_fails_
     let mut app = mirrored_to(&receiver, retry).await;
     app.sql("insert into orders values (1)");
     changes(&mut app, 5).await;
-    app.sql(
-        "update orders set revision = revision + 1; insert into orders values (2), (3), (4), (5)",
-    );
+    app.sql("update orders set revision = revision + 1; insert into orders values (2), (3), (4)");
     app.run_until_idle().await;
-    assert_eq!(attempts(&app).len(), 11);
+    assert_eq!(attempts(&app).len(), 10);
     // WHEN there is nothing to send for days THEN nobody knows of it that it fails still
     app.advance(TimeDelta::days(5)).await;
     upkeep(&mut app).await;

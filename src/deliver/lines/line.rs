@@ -167,7 +167,8 @@ impl<T> Line<T> {
         let may_start = self.waiting > 0
             && !self.is_behind_host
             && !self.breaker.is_probing()
-            && self.senders < senders_max.min(bounds.senders_per_subscription_max);
+            && self.senders < senders_max.min(bounds.senders_per_subscription_max)
+            && self.senders < self.breaker.requests_max(&bounds.patience);
         if !may_start {
             return None;
         }

@@ -137,6 +137,29 @@ fn a_receiver_that_never_answered_is_asked_a_few_times_only() {
 }
 
 #[test]
+fn a_receiver_that_begins_to_fail_is_asked_no_more_often_than_opens_its_breaker() {
+    // GIVEN a receiver with six requests under way, of which three in a row may fail
+    let mut lines = lines();
+    let failing = key(1, "failing");
+    known(&mut lines, &failing);
+    push(&mut lines, &failing, 0..20);
+    assert_eq!(start_all(&mut lines).len(), 6);
+    // WHEN one fails and others have no answer yet THEN nothing more is asked
+    end(&mut lines, &failing, Sign::Troubled, false);
+    assert_eq!(start_all(&mut lines).len(), 0);
+    // AND only so much, when these have ended, that with what failed makes three
+    for _ in 0..5 {
+        end(&mut lines, &failing, Sign::Unasked, false);
+    }
+    assert_eq!(start_all(&mut lines).len(), 2);
+    end(&mut lines, &failing, Sign::Silent, false);
+    assert_eq!(start_all(&mut lines).len(), 0);
+    // WHEN one succeeds THEN it is asked as before
+    end(&mut lines, &failing, Sign::Answered, false);
+    assert_eq!(start_all(&mut lines).len(), 6);
+}
+
+#[test]
 fn a_slow_receiver_has_few_senders_until_it_is_quick_again() {
     let mut lines = lines();
     let slow = key(1, "slow");
