@@ -60,6 +60,9 @@ use crate::{
 
 /// Results that one transaction writes at most.
 const RESULTS_MAX: usize = 2_000;
+/// The most that the first claim takes; each may take twice as much as the one before. Receivers
+/// that have not answered yet have room for few, and what has none goes back for a second.
+const FIRST_CLAIM: usize = 250;
 /// The shortest rest. What is due and could not be claimed is somebody else's at this moment.
 const REST_MIN: Duration = Duration::from_millis(10);
 /// How soon results are written again while stopping, when it failed.
@@ -87,7 +90,7 @@ pub struct Deliver {
     has_more: bool,
     next_at: Option<DateTime<Utc>>,
     looked_at: Option<Instant>,
-    /// The most that a claim takes, when bodies are large; it doubles while they fit.
+    /// The most that a claim takes, at first and when bodies are large; it doubles while they fit.
     places_max: usize,
     /// How fast results come.
     pace: Pace,
@@ -130,7 +133,7 @@ impl Deliver {
             has_more: false,
             next_at: None,
             looked_at: None,
-            places_max: usize::MAX,
+            places_max: FIRST_CLAIM,
             pace: Pace::default(),
             constraints: None,
         }
