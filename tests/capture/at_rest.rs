@@ -8,15 +8,18 @@ use std::{
 };
 
 use diesel::{
-    OptionalExtension as _, PgConnection, QueryableByName, RunQueryDsl as _, sql_query,
-    sql_types::Text,
+    Connection as _, OptionalExtension as _, PgConnection, QueryableByName, RunQueryDsl as _,
+    connection::SimpleConnection as _, sql_query, sql_types::Text,
 };
 use rowcall::config::Limits;
 
 use crate::{
     doorbell::{ROWS, Running, until_reader_wants_bell},
-    reading::run,
-    support::postgres::{Kind, cluster},
+    reading::{ByHand, rows_app, run},
+    support::{
+        app::Options,
+        postgres::{Kind, cluster},
+    },
 };
 
 /// How the statement of the lookout begins.
@@ -146,4 +149,27 @@ async fn a_sleeping_reader_finds_what_silent_writers_wrote() {
     run(&mut early, "update rows set v = '2' where id = 2; commit");
     running.received(2).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_look_reads_nothing_of_what_was_read_already() {
+    // GIVEN twenty thousand changes of one transaction, which were read
+    let app = rows_app("", Options::default()).await;
+    app.sql("insert into rows select g from generate_series(1, 20000) g; analyze rowcall.change");
+    ByHand::new(&app, 100_000).read_all();
+    // WHEN the reader asks whether there is more, as its session is set up
+    let mut connection = app.connect();
+    let look = include_str!("../../src/capture/doorbell/look.sql");
+    let read = connection.transaction(|connection| {
+        connection.batch_execute("set local enable_seqscan = off")?;
+        connection.batch_execute(look)?;
+        sql_query(
+            "select sum(pg_stat_get_xact_tuples_returned(x.indexrelid))::text as value \
+             from pg_index x join pg_inherits i on i.inhrelid = x.indrelid \
+             where i.inhparent = 'rowcall.change'::regclass",
+        )
+        .get_result::<Look>(connection)
+    });
+    // THEN it finds out by an index, and not from all of them
+    assert_eq!(read.unwrap().value, "0");
 }

@@ -21,18 +21,7 @@ use crate::{
 /// A change that was committed since the cursor is of a transaction that began after the cursor's
 /// snapshot, or was open in it. What is not committed is not visible here either. It is judged by
 /// an index; the session is told to use it.
-const LOOK: &str = "select ( \
-        exists (select from rowcall.source as s, rowcall.change as c \
-            where s.name = 'default' and c.seq > s.seq_floor \
-                and c.xid >= pg_catalog.pg_snapshot_xmax(s.snapshot)) \
-        or exists (select from rowcall.source as s \
-            cross join lateral pg_catalog.pg_snapshot_xip(s.snapshot) as x \
-            join rowcall.change as c on c.xid = x \
-            where s.name = 'default' and c.seq > s.seq_floor) \
-        or exists (select from rowcall.source as s \
-            where s.name = 'default' and (s.batch_snapshot is not null or s.stopped_at is not null)) \
-        or exists (select from rowcall.source_backlog as b where b.source = 'default') \
-    )::text || ' ' || (select revision from rowcall.registry)::text";
+const LOOK: &str = include_str!("look.sql");
 
 /// What a reader that sleeps knows.
 #[derive(Debug, Default)]
