@@ -146,8 +146,8 @@ impl Breaker {
         }
     }
 
-    /// How many requests may be under way before another is begun. A receiver that has begun to fail
-    /// is asked by no more at once than it takes to open the breaker.
+    /// How many requests may be under way before another is begun. A receiver that has begun to
+    /// fail is asked by no more at once than it takes to open the breaker.
     #[must_use]
     pub fn requests_max(&self, patience: &Patience) -> usize {
         if self.failures == 0 || self.open_until.is_some() {
