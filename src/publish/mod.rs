@@ -225,9 +225,10 @@ impl Stage for Publish {
             self.outbox.look();
         }
         let is_large = published.deliveries >= portion::DELIVERIES / 2;
-        self.wanted_places = match published.has_due && is_large {
-            true => published.deliveries,
-            false => 0,
+        self.wanted_places = if published.has_due && is_large {
+            published.deliveries
+        } else {
+            0
         };
         if published.events > 0 {
             self.gathered.ring();
